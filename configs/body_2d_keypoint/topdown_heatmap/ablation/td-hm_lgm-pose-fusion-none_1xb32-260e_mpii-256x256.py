@@ -1,0 +1,4 @@
+# Table 5 of LGM-Pose: no fusion, in place of SFusion.
+_base_ = '../mpii/td-hm_lgm-pose_1xb32-260e_mpii-256x256.py'
+
+model = dict(neck=dict(fusion='none'))

@@ -1,0 +1,41 @@
+"""LGM-Pose for MMPose: importing this package registers every module of it.
+
+Put ``custom_imports = dict(imports=['lgm_pose_plugin'],
+allow_failed_imports=False)`` in a config, or ``import lgm_pose_plugin`` before
+building a model, and MMPose's registries know the backbones, necks and heads.
+"""
+import os
+import sys
+
+from .version import __version__
+
+__all__ = ['__version__', 'register_all_modules']
+
+
+def register_all_modules() -> None:
+    """Register the plugin's modules, model names and safe-loading rules.
+
+    Runs at import; calling it again changes nothing.
+
+    Raises:
+        ImportError: If MMPose cannot be imported in this environment. The
+            message names the cause; ``lgm-pose doctor`` prints the remedy.
+    """
+    try:
+        from . import (backbones, heads, hooks, metrics,  # noqa: F401
+                       necks)
+        from .checkpoint import allow_mmengine_checkpoints
+        from .model_index import register_model_names
+    except Exception as error:
+        raise ImportError(
+            f'lgm_pose_plugin cannot register its modules: {error!r}. '
+            'Run `lgm-pose doctor` for the remedy.') from error
+    allow_mmengine_checkpoints()
+    register_model_names()
+
+
+# The command line registers on its own, so that `lgm-pose doctor` runs in an
+# environment in which MMPose cannot be imported ('-m': `python -m` at work).
+if os.path.basename(sys.argv[0] if sys.argv else '') not in (
+        '-m', 'lgm-pose', 'lgm-pose.exe'):
+    register_all_modules()

@@ -1,0 +1,7 @@
+"""``python -m lgm_pose_plugin``, the same as ``lgm-pose``."""
+import sys
+
+from .cli import main
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,4 @@
+"""Backbones of the plugin."""
+from .mobilevim import MobileViM
+
+__all__ = ['MobileViM']

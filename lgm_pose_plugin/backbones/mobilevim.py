@@ -1,0 +1,236 @@
+"""MobileViM, the backbone of LGM-Pose (arXiv 2506.04561)."""
+from typing import Sequence, Tuple
+
+import torch
+import torch.nn as nn
+from mmcv.cnn import ConvModule
+from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from mmpose.models.backbones.base_backbone import BaseBackbone
+from mmpose.models.backbones.mobilenet_v2 import InvertedResidual
+from mmpose.registry import MODELS
+from mmpose.utils.typing import ConfigType, OptMultiConfig
+from .. import layers as _  # noqa: F401, registers the blocks
+
+
+@MODELS.register_module()
+class MobileViM(BaseBackbone):
+    """MobileViM backbone of `LGM-Pose <https://arxiv.org/abs/2506.04561>`_.
+
+    A stride-2 stem, then the layers of the table: MobileNetV2's inverted
+    residuals (MV2) and, from 1/8 on, a block that looks at the whole map
+    (MobileViM, or MobileViT for the paper's Table 4). The paper's text leaves
+    widths, expansion, patch sizes and depths open; the default, design A,
+    reproduces its parameter and MAC counts with MobileViT-XS's widths.
+
+    ==  ==============  =======  ======  ======================
+    #   layer           output   stride  detail
+    ==  ==============  =======  ======  ======================
+    0   conv 3x3 stem   16       2
+    1   MV2             32       1
+    2   MV2             48       2
+    3   MV2 x2          48       1
+    4   MV2             64       2       skip ``a8``
+    5   MobileViM       64       1       d=96, p=4, skip ``b8``
+    6   MV2             80       2       skip ``a16``
+    7   MobileViM       80       1       d=120, p=2, skip ``b16``
+    8   MV2             96       2
+    9   MobileViM       96       1       d=144, p=2
+    ==  ==============  =======  ======  ======================
+
+    Args:
+        input_size (tuple[int, int]): Width and height of the input image, as
+            a codec's ``input_size``. LARM's weights belong to one size;
+            weights of another size are resized when they are loaded.
+        stem_channels (int): Output channels of the stem. Defaults to 16.
+        layers (Sequence[dict]): One dict per layer after the stem, see
+            :attr:`design_a`. ``type='MV2'`` takes ``out_channels``, and
+            optionally ``stride`` and ``num_blocks``; ``type='ConvModule'``
+            takes that class's arguments; any other type is a registered
+            block that keeps channels and size, and gets ``in_channels``,
+            ``feature_size``, ``norm_cfg`` and ``act_cfg`` from here.
+        expand_ratio (int): Expansion of the MV2 layers. Defaults to 4.
+        out_indices (Sequence[int]): Numbers of the layers whose outputs are
+            returned; 0 is the stem. Defaults to ``(4, 5, 6, 7, 9)``.
+        frozen_stages (int): Layers up to this number are frozen (no
+            gradients, BatchNorm in eval mode); -1 freezes none. Defaults
+            to -1.
+        norm_eval (bool): Whether BatchNorm stays in eval mode. Defaults to
+            ``False``.
+        norm_cfg (dict): Config of the normalization layers. Defaults to
+            ``dict(type='BN')``.
+        act_cfg (dict): Config of the activation layers. Defaults to
+            ``dict(type='SiLU')``.
+        init_cfg (dict or list[dict], optional): Initialization config.
+            Defaults to Kaiming for convolutions and Xavier for linear layers,
+            since the paper trains from scratch.
+
+    Raises:
+        ValueError: If ``input_size``, ``out_indices`` or ``frozen_stages``
+            does not fit the layers; from ``forward``, if an image is not of
+            ``input_size``; on loading, if the weights are of another network.
+
+    Example:
+        >>> import torch
+        >>> backbone = MobileViM(input_size=(192, 256)).eval()
+        >>> for out in backbone(torch.rand(1, 3, 256, 192)):
+        ...     print(tuple(out.shape))
+        (1, 64, 32, 24)
+        (1, 64, 32, 24)
+        (1, 80, 16, 12)
+        (1, 80, 16, 12)
+        (1, 96, 8, 6)
+    """
+
+    design_a = (
+        dict(type='MV2', out_channels=32),
+        dict(type='MV2', out_channels=48, stride=2),
+        dict(type='MV2', out_channels=48, num_blocks=2),
+        dict(type='MV2', out_channels=64, stride=2),
+        dict(type='MobileViMBlock', embed_dims=96, patch_size=4),
+        dict(type='MV2', out_channels=80, stride=2),
+        dict(type='MobileViMBlock', embed_dims=120, patch_size=2),
+        dict(type='MV2', out_channels=96, stride=2),
+        dict(type='MobileViMBlock', embed_dims=144, patch_size=2),
+    )
+
+    def __init__(self,
+                 input_size: Tuple[int, int],
+                 *,
+                 stem_channels: int = 16,
+                 layers: Sequence[dict] = design_a,
+                 expand_ratio: int = 4,
+                 out_indices: Sequence[int] = (4, 5, 6, 7, 9),
+                 frozen_stages: int = -1,
+                 norm_eval: bool = False,
+                 norm_cfg: ConfigType = dict(type='BN'),
+                 act_cfg: ConfigType = dict(type='SiLU'),
+                 init_cfg: OptMultiConfig = [
+                     dict(type='Kaiming', layer='Conv2d'),
+                     dict(type='Xavier', layer='Linear',
+                          distribution='uniform'),
+                     dict(
+                         type='Constant',
+                         layer=['_BatchNorm', 'LayerNorm'],
+                         val=1)
+                 ]):
+        super().__init__(init_cfg)
+        if not all(0 <= index <= len(layers) for index in out_indices):
+            raise ValueError(f'out_indices must be between 0 and '
+                             f'{len(layers)}, got {tuple(out_indices)}')
+        if not -1 <= frozen_stages <= len(layers):
+            raise ValueError(f'frozen_stages must be between -1 and '
+                             f'{len(layers)}, got {frozen_stages}')
+        self.input_size = tuple(input_size)
+        self.out_indices = tuple(out_indices)
+        self.frozen_stages = frozen_stages
+        self.norm_eval = norm_eval
+        self.expand_ratio = expand_ratio
+        self.module_cfg = dict(norm_cfg=norm_cfg, act_cfg=act_cfg)
+
+        width, height = input_size
+        size = (-(-height // 2), -(-width // 2))
+        stem = ConvModule(3, stem_channels, 3, stride=2, padding=1, **self.module_cfg)
+        self.layers = nn.ModuleList([stem])
+        in_channels = stem_channels
+        for layer_cfg in layers:
+            stride = layer_cfg.get('stride', 1)
+            size = (-(-size[0] // stride), -(-size[1] // stride))
+            self.layers.append(
+                self._make_layer(in_channels, size, **layer_cfg))
+            in_channels = layer_cfg.get('out_channels', in_channels)
+        self._register_load_state_dict_pre_hook(
+            self._refuse_foreign_state_dict)
+
+    def _make_layer(self, in_channels: int, size: Tuple[int, int], type: str,
+                    **kwargs) -> nn.Module:
+        """Build one layer; ``size`` is its output's height and width."""
+        if type == 'MV2':
+            return self._make_mv2(in_channels, **kwargs)
+        if type == 'ConvModule':
+            return ConvModule(in_channels, **kwargs, **self.module_cfg)
+        return MODELS.build(
+            dict(
+                type=type,
+                in_channels=in_channels,
+                feature_size=size,
+                **self.module_cfg,
+                **kwargs))
+
+    def _make_mv2(self,
+                  in_channels: int,
+                  out_channels: int,
+                  stride: int = 1,
+                  num_blocks: int = 1) -> nn.Sequential:
+        """Stack MobileNetV2's inverted residuals."""
+        return nn.Sequential(*(InvertedResidual(
+            in_channels if i == 0 else out_channels,
+            out_channels,
+            stride=stride if i == 0 else 1,
+            expand_ratio=self.expand_ratio,
+            **self.module_cfg) for i in range(num_blocks)))
+
+    def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
+        """Extract features.
+
+        Args:
+            x (Tensor): Images of shape ``(B, 3, H, W)``, of ``input_size``.
+
+        Returns:
+            tuple[Tensor]: Outputs of the layers ``out_indices``, each of
+            shape ``(B, C, H / stride, W / stride)``.
+        """
+        width, height = self.input_size
+        # A tracer sees tensors here and would warn of a constant comparison.
+        if not torch.jit.is_tracing() and x.shape[1:] != (3, height, width):
+            raise ValueError(
+                f'MobileViM was built for 3 channels of {height}x{width} '
+                f'(HxW), got an input of shape {tuple(x.shape)}. Set '
+                "model.backbone.input_size to the codec's input_size; weights "
+                'of another size are resized when they are loaded.')
+        outs = []
+        for i, layer in enumerate(self.layers):
+            x = layer(x)
+            if i in self.out_indices:
+                outs.append(x)
+        return tuple(outs)
+
+    def train(self, mode: bool = True) -> 'MobileViM':
+        """Set the mode, keeping frozen layers and BatchNorm as configured."""
+        super().train(mode)
+        for layer in self.layers[:self.frozen_stages + 1]:
+            layer.eval()
+            layer.requires_grad_(False)
+        if mode and self.norm_eval:
+            for module in self.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
+
+    def _refuse_foreign_state_dict(self, state_dict: dict, prefix: str,
+                                   *args) -> None:
+        """Raise if a state dict is of another network or another design.
+
+        MMEngine loads with ``strict=False``: without this, such a checkpoint
+        would leave random weights behind a mere warning.
+        """
+        own = {prefix + key: value for key, value in self.state_dict().items()}
+        if not own.keys() & state_dict.keys():
+            found = next(iter(state_dict), 'no key at all')
+            raise ValueError(
+                f'These weights are not of {type(self).__name__}: none of its '
+                f'keys ({next(iter(own))}, ...) is among them, they hold '
+                f'{found}, ... Check that config and checkpoint belong '
+                'together.')
+        for key, value in own.items():
+            # LARM resizes what depends on the input size by itself.
+            if 'larm.patch_mlp.' in key or key not in state_dict:
+                continue
+            if state_dict[key].shape != value.shape:
+                raise ValueError(
+                    f'These weights are of another design of '
+                    f'{type(self).__name__}: {key} has shape '
+                    f'{tuple(state_dict[key].shape)}, the config makes '
+                    f'{tuple(value.shape)}. Check that config and checkpoint '
+                    'belong together.')

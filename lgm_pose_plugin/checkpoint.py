@@ -1,0 +1,328 @@
+"""Checkpoints: load MMEngine's safely, publish the weights alone."""
+import ast
+import hashlib
+import io
+import os
+import pickle
+import re
+import zipfile
+from collections import OrderedDict
+from datetime import date
+from pathlib import Path
+from typing import Any, Callable, Dict, NoReturn, Optional, Tuple, Union
+
+import mmengine
+import mmpose
+import numpy as np
+import torch
+from mmengine.logging import HistoryBuffer
+
+from .version import __version__
+
+__all__ = ['allow_mmengine_checkpoints', 'publish_checkpoint']
+
+# What MMEngine and MMPose store: logs, counts, scores, colours, sigmas.
+_DTYPES = ('b1', 'i1', 'i2', 'i4', 'i8', 'u1', 'u2', 'u4', 'u8', 'f2', 'f4',
+           'f8')
+_STATISTICS = ('min', 'max', 'current', 'mean')
+
+# Settings of the machine that trained; of no use to those who load weights.
+_MACHINE_SETTINGS = ('work_dir', 'load_from', 'resume')
+_ABSOLUTE_PATH = re.compile(r'(/|~|\\\\|file:|[A-Za-z]:[\\/])')
+
+
+def _refuse(what: str) -> NoReturn:
+    raise pickle.UnpicklingError(
+        f'{what} is not part of an MMEngine checkpoint; '
+        'lgm_pose_plugin does not load it')
+
+
+def _getattr(owner: Any, name: str) -> Callable:
+    """Stand in for ``builtins.getattr``, which reaches every function.
+
+    Protocol 2 writes ``HistoryBuffer.min`` as a call of ``getattr``.
+    """
+    if not (owner is HistoryBuffer or owner is _HistoryBuffer):
+        _refuse(f'getattr of {owner!r}')
+    if name not in _STATISTICS:
+        _refuse(f'getattr of {name!r}')
+    return getattr(HistoryBuffer, name)
+
+
+def _dtype(code: str, align: bool = False, copy: bool = False) -> np.dtype:
+    """Stand in for ``numpy.dtype``: plain numbers in native byte order.
+
+    A pickle sets a dtype's state after making it, and numpy trusts that
+    state: flags or fields that lie turn bytes into object pointers. For
+    numpy's shared instances ``dtype.__setstate__`` does nothing, so return
+    the shared one, whatever ``copy`` says. The price: arrays in foreign byte
+    order, which MMEngine does not write, would be read as native ones.
+    """
+    if code not in _DTYPES:
+        _refuse(f'dtype {code!r}')
+    return np.dtype(code)
+
+
+def _shared(dtype: np.dtype) -> np.dtype:
+    """Check a dtype which code other than ours may have let in."""
+    if not isinstance(dtype, np.dtype) or dtype != _dtype(dtype.str[1:]):
+        _refuse(f'dtype {dtype!r}')
+    return _dtype(dtype.str[1:])
+
+
+class _Array(np.ndarray):
+    """An array which can be filled from a pickle once, with plain numbers.
+
+    numpy's own ``__setstate__`` frees the array's old memory even while a
+    tensor made from the array shares it. Pickled again, it is an ordinary
+    array.
+    """
+
+    def __new__(cls, *args):
+        # numpy.ndarray(shape, dtype, buffer) makes such a share, too.
+        _refuse('a call of numpy.ndarray')
+
+    def __setstate__(self, state):
+        if self.size:
+            _refuse('an array that is filled twice')
+        _, shape, dtype, fortran, data = state
+        if type(data) is not bytes:
+            _refuse(f'array data of {type(data)}')
+        super().__setstate__((1, shape, _shared(dtype), bool(fortran), data))
+
+    def __reduce__(self):
+        return self.view(np.ndarray).__reduce__()
+
+    def __reduce_ex__(self, protocol):
+        return self.view(np.ndarray).__reduce_ex__(protocol)
+
+
+def _reconstruct(subtype: type, shape: Tuple[int], dtype: bytes) -> _Array:
+    """Stand in for numpy's ``_reconstruct``, called as numpy calls it."""
+    if subtype not in (_Array, np.ndarray) or shape != (0, ) or dtype != b'b':
+        _refuse(f'an array of {subtype!r}, {shape!r}, {dtype!r}')
+    return np.ndarray.__new__(_Array, (0, ), 'b')
+
+
+def _scalar(dtype: np.dtype, data: bytes) -> np.generic:
+    """Stand in for numpy's ``scalar``: never of objects."""
+    plain = _shared(dtype)
+    if type(data) is not bytes or len(data) != plain.itemsize:
+        _refuse(f'a numpy scalar of {type(data)}')
+    return np.frombuffer(data, plain)[0]
+
+
+def _bytes() -> bytes:
+    """Stand in for ``bytes``, which protocol 2 calls for an empty array."""
+    return b''
+
+
+class _HistoryBuffer(HistoryBuffer):
+    """Stand in for ``HistoryBuffer``, which believes its pickled state.
+
+    ``HistoryBuffer.__setstate__`` puts what the file says into the
+    statistics methods of the class, and so of all buffers of the process.
+    Filled from a pickle, this one becomes an ordinary ``HistoryBuffer``.
+    """
+
+    def __init__(self, *args):
+        _refuse('a call of HistoryBuffer')
+
+    def __setstate__(self, state):
+        self._set_default_statistics()
+        for name, method in state.pop('statistics_methods', {}).items():
+            # `register_statistics` may have added to the defaults.
+            if self._statistics_methods.get(name) is not method:
+                _refuse(f'the statistics method {name!r}')
+        logs, counts = state['_log_history'], state['_count_history']
+        if not (isinstance(logs, np.ndarray) and isinstance(
+                counts, np.ndarray) and logs.shape == counts.shape
+                and type(state['max_length']) is int and len(state) == 3):
+            _refuse('a HistoryBuffer with such a state')
+        self._log_history = logs.view(np.ndarray)
+        self._count_history = counts.view(np.ndarray)
+        self.max_length = state['max_length']
+        self.__class__ = HistoryBuffer
+
+
+def allow_mmengine_checkpoints() -> None:
+    """Let ``torch.load(weights_only=True)`` read MMEngine's checkpoints.
+
+    From torch 2.6 on ``torch.load`` refuses them by default, because they
+    hold ``HistoryBuffer`` objects and numpy values: testing, resuming and
+    inference fail. This allow-lists exactly what MMEngine stores, through
+    stand-ins where the real function would let a hostile file do more, and
+    ``weights_only`` stays on. Runs at the plugin's import; calling it again
+    changes nothing. Older torch is left alone: it does not refuse.
+
+    Loaded arrays are of a subclass of ``numpy.ndarray`` and pickle as
+    ordinary ones. A statistics method that was added to ``HistoryBuffer``
+    must be allowed with ``torch.serialization.add_safe_globals`` by the code
+    that registered it.
+    """
+    # Not a comparison of versions: 2.6.0a0+nv25.01 refuses as 2.6.0 does.
+    if tuple(int(n) for n in torch.__version__.split('.')[:2]) < (2, 6):
+        return
+    allowed = [(_getattr, 'builtins.getattr'), (_bytes, 'builtins.bytes'),
+               (_dtype, 'numpy.dtype'), (_Array, 'numpy.ndarray'),
+               (_HistoryBuffer,
+                'mmengine.logging.history_buffer.HistoryBuffer')]
+    # numpy 2 reads what numpy 1 wrote and the other way round.
+    for module in ('numpy.core.multiarray', 'numpy._core.multiarray'):
+        allowed += [(_reconstruct, f'{module}._reconstruct'),
+                    (_scalar, f'{module}.scalar')]
+    # torch must know an object's type to set its state. A pickle cannot spell
+    # a name without a dot, so it cannot ask for these classes themselves.
+    built = [type(np.dtype(code)) for code in _DTYPES] + [_Array]
+    allowed += [(built_type, built_type.__name__) for built_type in built]
+    torch.serialization.add_safe_globals(allowed)
+
+
+def _portable_config(text: str) -> Optional[str]:
+    """Take what tells of the training machine out of a config's text.
+
+    The text is parsed, not run: it comes from a file.
+    """
+    try:
+        tree = ast.parse(text)
+    except SyntaxError:
+        return None
+    # ast counts columns in bytes
+    lines = text.encode().splitlines(keepends=True)
+    starts = [0]
+    for line in lines:
+        starts.append(starts[-1] + len(line))
+    edits = []
+    for statement in tree.body:
+        if isinstance(statement, ast.Assign) and getattr(
+                statement.targets[0], 'id', None) in _MACHINE_SETTINGS:
+            edits.append((starts[statement.lineno - 1],
+                          starts[statement.end_lineno], b''))
+            continue
+        for node in ast.walk(statement):
+            value = getattr(node, 'value', None)
+            if isinstance(node, ast.Constant) and isinstance(
+                    value, str) and _ABSOLUTE_PATH.match(value):
+                name = re.split(r'[\\/]', value.rstrip('\\/'))[-1]
+                edits.append(
+                    (starts[node.lineno - 1] + node.col_offset,
+                     starts[node.end_lineno - 1] + node.end_col_offset,
+                     repr(name).encode()))
+    data = b''.join(lines)
+    for start, end, replacement in sorted(edits, reverse=True):
+        data = data[:start] + replacement + data[end:]
+    return data.decode()
+
+
+def _load(path: Path) -> Dict[str, Any]:
+    """Load a checkpoint with ``weights_only=True`` or say why not."""
+    if not path.is_file():
+        raise FileNotFoundError(
+            f'{path}: there is no such file; give the path of a checkpoint '
+            'that MMEngine saved, e.g. work_dirs/NAME/epoch_210.pth')
+    allow_mmengine_checkpoints()
+    try:
+        checkpoint = torch.load(
+            str(path), map_location='cpu', weights_only=True)
+    # Broken files raise whatever the bytes happen to lead to.
+    except Exception as error:
+        # torch puts advice to load unsafely around the cause.
+        lines = [
+            line for line in str(error).splitlines()
+            if line.strip() and not line.startswith('Check the documentation')
+        ]
+        cause = (lines or [repr(error)])[-1]
+        cause = cause.split('WeightsUnpickler error: ')[-1].strip()
+        cause = cause.split(' Please use `torch')[0]
+        refused = zipfile.is_zipfile(str(path)) or 'GLOBAL' in cause
+        if refused and isinstance(error, pickle.UnpicklingError):
+            raise ValueError(
+                f'{path}: refused, the file holds more than MMEngine stores '
+                f'({cause}). Loading it otherwise could run code: if you '
+                'trust where it comes from, save its `state_dict` alone '
+                'there, or load it with torch >= 2.6') from error
+        raise ValueError(
+            f'{path}: not a checkpoint, or truncated ({cause}). Copy or '
+            'download it again and compare the sizes') from error
+    state_dict = isinstance(checkpoint, dict) and checkpoint.get('state_dict')
+    if not (state_dict and isinstance(state_dict, dict) and all(
+            isinstance(value, torch.Tensor) for value in state_dict.values())):
+        raise ValueError(
+            f'{path}: holds no `state_dict` of tensors; publish a checkpoint '
+            'that MMEngine saved, or wrap plain weights in '
+            "dict(meta={}, state_dict=...)")
+    return checkpoint
+
+
+def publish_checkpoint(path: Union[str, Path],
+                       out: Optional[Union[str, Path]] = None) -> Path:
+    """Write a checkpoint's weights to a file that loads everywhere.
+
+    Of MMEngine's checkpoint the ``state_dict`` remains (with an ``EMAHook``
+    it already holds the averaged weights) and of its ``meta`` the config's
+    text, epoch, iteration, time and the versions. Optimizer, schedulers,
+    logs, ``ema_state_dict`` and ``dataset_meta``, which holds numpy arrays
+    and is rebuilt from the config, are dropped, so that
+    ``torch.load(weights_only=True)`` needs no allow-list. The config's text
+    loses ``work_dir``, ``load_from`` and ``resume``, and absolute paths in it
+    are cut to their last part; a text that is not Python is dropped.
+
+    The name is that of OpenMMLab, ``<name>-<sha8>_<YYYYMMDD>.pth`` with the
+    start of the file's SHA-256. The same input gives the same bytes.
+
+    Args:
+        path (str | Path): A checkpoint that MMEngine saved.
+        out (str | Path, optional): A file name ending in ``.pth``, to which
+            hash and date are added, or a folder. Defaults to the folder of
+            ``path``.
+
+    Returns:
+        Path: The written file.
+
+    Raises:
+        FileNotFoundError: If ``path`` is not a file.
+        ValueError: If ``path`` is not a checkpoint, is truncated, holds
+            objects that are not safe to load, or no ``state_dict``.
+
+    Example:
+        >>> publish_checkpoint('work_dirs/lgm/epoch_210.pth', 'lgm.pth')
+        PosixPath('lgm-0a1b2c3d_20250131.pth')
+    """
+    path = Path(path)
+    out = path.parent if out is None else Path(out)
+    checkpoint = _load(path)
+
+    meta = checkpoint.get('meta') or {}
+    published = {
+        key: meta[key]
+        for key in ('epoch', 'iter', 'time', 'mmengine_version')
+        if type(meta.get(key)) in (int, str)
+    }
+    published.setdefault('mmengine_version', mmengine.__version__)
+    published['mmpose_version'] = mmpose.__version__
+    published['lgm_pose_plugin_version'] = __version__
+    cfg = meta.get('cfg')
+    cfg = _portable_config(cfg) if isinstance(cfg, str) else None
+    if cfg is not None:
+        published['cfg'] = cfg
+
+    # In memory, because torch writes a file's name into the file.
+    buffer = io.BytesIO()
+    torch.save(
+        OrderedDict(meta=published, state_dict=checkpoint['state_dict']),
+        buffer)
+    data = buffer.getvalue()
+    folder, stem = out, path.stem
+    if out.suffix == '.pth':
+        folder, stem = out.parent, out.stem
+    sha = hashlib.sha256(data).hexdigest()[:8]
+    target = folder / f'{stem}-{sha}_{date.today():%Y%m%d}.pth'
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f'.{target.name}.{os.getpid()}.tmp'
+    try:
+        temporary.write_bytes(data)
+        os.replace(str(temporary), str(target))
+    finally:
+        if temporary.exists():
+            temporary.unlink()
+    return target

@@ -1,0 +1,58 @@
+"""The ``lgm-pose`` command line, one module per sub-command."""
+import argparse
+import logging
+import sys
+import warnings
+from importlib import import_module
+from typing import Optional, Sequence
+
+from ..version import __version__
+
+COMMANDS = ('benchmark', 'complexity', 'demo', 'doctor', 'publish', 'render')
+
+
+def set_up_mmpose() -> None:
+    """Register MMPose's and the plugin's modules, and log errors only."""
+    from mmengine.logging import MMLogger
+    from mmengine.registry import init_default_scope
+
+    from .. import register_all_modules
+    register_all_modules()
+    init_default_scope('mmpose')
+    MMLogger.get_current_instance().setLevel(logging.ERROR)
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    """Run ``lgm-pose``.
+
+    Each module of this package defines ``add_arguments(parser)`` and
+    ``run(args) -> int`` and imports what is heavy inside ``run``.
+
+    Args:
+        argv (Sequence[str], optional): The arguments. Defaults to
+            ``sys.argv[1:]``.
+
+    Returns:
+        int: The exit status: 0 for success, 1 for a failure that was
+        reported on stderr, 2 for wrong arguments.
+    """
+    parser = argparse.ArgumentParser(
+        prog='lgm-pose', description='Tools of lgm_pose_plugin.')
+    parser.add_argument('--version', action='version', version=__version__)
+    subparsers = parser.add_subparsers(dest='command', required=True)
+    for name in COMMANDS:
+        module = import_module(f'{__name__}.{name}')
+        summary = module.__doc__.split('\n\n')[0]
+        subparser = subparsers.add_parser(
+            name, help=summary, description=module.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter)
+        module.add_arguments(subparser)
+        subparser.set_defaults(run=module.run)
+    args = parser.parse_args(argv)
+    # MMEngine warns of it at every start, and it is ours to pin (see doctor).
+    warnings.filterwarnings('ignore', 'pkg_resources is deprecated')
+    try:
+        return args.run(args)
+    except (FileNotFoundError, ImportError, ValueError) as error:
+        print(f'lgm-pose {args.command}: {error}', file=sys.stderr)
+        return 1

@@ -1,0 +1,50 @@
+"""check this environment against known traps and print the remedies
+
+One line for each check: ok, warn (works, but not well), FAIL (with what it
+makes impossible at the end), info. The exit status is 0 if this environment
+can infer, test and train, else 1; --format json tells which check blocks
+what. Takes as long as importing MMPose a few times.
+"""
+import argparse
+import json
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``lgm-pose doctor``.
+
+    Args:
+        parser (argparse.ArgumentParser): The sub-command's parser.
+    """
+    parser.add_argument(
+        '--format',
+        choices=('text', 'json'),
+        default='text',
+        help='form of the report (default: %(default)s)')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print what is wrong with this environment, and what helps.
+
+    Args:
+        args (argparse.Namespace): The parsed arguments.
+
+    Returns:
+        int: 0 if it can infer, test and train, else 1.
+    """
+    from ..doctor import ALL, collect_facts, diagnose
+    results = diagnose(collect_facts())
+    able = {
+        use: not any(use in result.blocks for result in results)
+        for use in ALL
+    }
+    if args.format == 'json':
+        checks = [result._asdict() for result in results]
+        print(json.dumps(dict(checks=checks, **able), indent=2))
+    else:
+        for result in results:
+            print(f'{result.status:4}  {result.name}: {result.found}')
+            if result.remedy:
+                print(f'      remedy: {result.remedy}')
+        print(', '.join(f'{use}: {"yes" if yes else "no"}'
+                        for use, yes in able.items()))
+    return 0 if all(able.values()) else 1

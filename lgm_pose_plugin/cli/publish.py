@@ -1,0 +1,47 @@
+"""write a checkpoint's weights to a small file for release
+
+Keeps the weights (the averaged ones, if an EMAHook was used) and, of the
+meta data, the config's text, epoch, iteration, time and versions. Drops
+optimizer, schedulers, logs and numpy values, and takes work_dir, load_from,
+resume and absolute paths out of the config's text. The result loads
+everywhere with torch.load(weights_only=True) and is called
+<name>-<first 8 digits of its sha256>_<date>.pth.
+"""
+import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``lgm-pose publish``.
+
+    Args:
+        parser (argparse.ArgumentParser): The sub-command's parser.
+    """
+    parser.add_argument('checkpoint', help='a checkpoint saved by MMEngine')
+    parser.add_argument(
+        '-o',
+        '--out',
+        help='folder, or file name ending in .pth to which hash and date are '
+        'added (default: the folder of the checkpoint)')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Publish a checkpoint and print the path of the result.
+
+    Args:
+        args (argparse.Namespace): The parsed arguments.
+
+    Returns:
+        int: 0.
+
+    Raises:
+        FileNotFoundError: If there is no such checkpoint.
+        ValueError: If it cannot be published or the result not be written.
+    """
+    from ..checkpoint import publish_checkpoint
+    try:
+        print(publish_checkpoint(args.checkpoint, args.out))
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise ValueError(f'{error}; choose another place with -o') from error
+    return 0

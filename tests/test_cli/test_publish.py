@@ -1,0 +1,58 @@
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from lgm_pose_plugin.cli import publish
+
+
+def call(*args):
+    import argparse
+    parser = argparse.ArgumentParser()
+    publish.add_arguments(parser)
+    return publish.run(parser.parse_args([str(arg) for arg in args]))
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    path = tmp_path / 'epoch_3.pth'
+    torch.save(
+        dict(
+            meta=dict(epoch=3, cfg="work_dir = '/home/me'\na = 1\n"),
+            state_dict=dict(weight=torch.arange(3.)),
+            optimizer=dict(state={})), str(path))
+    return path
+
+
+def test_prints_the_path(checkpoint, tmp_path, capsys):
+    assert call(checkpoint) == 0
+    written, = tmp_path.glob('epoch_3-*.pth')
+    assert capsys.readouterr().out.strip() == str(written)
+
+
+def test_out_names_folder_or_file(checkpoint, tmp_path):
+    assert call(checkpoint, '-o', tmp_path / 'folder') == 0
+    assert call(checkpoint, '--out', tmp_path / 'file' / 'lgm.pth') == 0
+    assert len(list(tmp_path.glob('folder/epoch_3-*.pth'))) == 1
+    assert len(list(tmp_path.glob('file/lgm-*.pth'))) == 1
+
+
+def test_unwritable_place_is_one_error(checkpoint):
+    with pytest.raises(ValueError, match='epoch_3.*another place'):
+        call(checkpoint, '-o', checkpoint / 'folder')
+
+
+def test_command_line_ends_with_one_line(tmp_path):
+    path = tmp_path / 'broken.pth'
+    path.write_bytes(b'PK\3\4 nothing')
+    result = subprocess.run(
+        [sys.executable, '-m', 'lgm_pose_plugin', 'publish',
+         str(path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE)
+    assert result.returncode == 1
+    error = result.stderr.decode().strip().splitlines()[-1]
+    assert str(path) in error and 'download it again' in error
+    assert b'Traceback' not in result.stderr
+    assert list(tmp_path.iterdir()) == [path]
