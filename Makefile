@@ -1,0 +1,32 @@
+# `make demo` and `make test` set up everything they need. Needed before:
+# git, a C++ compiler, Python 3.11 with its headers.
+PYTHON ?= python3.11
+UV := $(shell command -v uv || echo .venv-uv/bin/uv)
+# A folder with a ready mmcv wheel spares its build (UV_FIND_LINKS=folder).
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: help env demo lint test
+
+help:  ## Show the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST)
+
+env: $(UV)  ## Build the reference environment in .venv
+	@# Not editable: mim finds the configs of an installed package only.
+	$(UV) sync --python $(PYTHON) --no-editable \
+	    --reinstall-package lgm_pose_plugin
+
+.venv-uv/bin/uv:
+	$(PYTHON) -m venv .venv-uv
+	.venv-uv/bin/python -m pip install --quiet uv
+
+demo: env  ## Train and test on rendered people, within six minutes
+	unset OMP_NUM_THREADS; PATH="$(CURDIR)/.venv/bin:$$PATH" lgm-pose demo
+
+lint: env
+	.venv/bin/flake8
+	.venv/bin/isort --check-only --diff .
+	.venv/bin/yapf --diff --recursive --parallel configs lgm_pose_plugin tests tools
+	.venv/bin/codespell
+
+test: lint  ## Lint, then run the test suite
+	PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/pytest
