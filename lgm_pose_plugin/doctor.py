@@ -9,7 +9,6 @@ import re
 import signal
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence
 
@@ -191,10 +190,10 @@ def probe_checkpoint() -> None:
     assert torch.load(buffer)['log'].current() == 1.
 
 
-# Two processes run at a time; importing mmpose takes longest.
-PROBES = (('mmpose', 'mmpose_apis', 'plugin', 'checkpoint'),
-          ('torch', 'opencv', 'xtcocotools', 'pkg_resources', 'mmcv_ops',
-           'mmcv_cuda', 'mmdet'))
+# The order is that of dependence: what fails first is the cause.
+PROBES = ('torch', 'opencv', 'xtcocotools', 'pkg_resources', 'mmcv_ops',
+          'mmcv_cuda', 'mmdet', 'mmpose', 'mmpose_apis', 'plugin',
+          'checkpoint')
 _MARK = '@lgm-pose-doctor '
 
 
@@ -216,13 +215,13 @@ def answer_probes(names: Sequence[str]) -> None:
         print(f'\n{_MARK}{json.dumps([name, answer])}', flush=True)
 
 
-def run_probes(names: Sequence[str], timeout: float = 120) -> Dict[str, Probe]:
+def run_probes(names: Sequence[str], timeout: float = 180) -> Dict[str, Probe]:
     """Run probes in another process, which may die on the way.
 
     Args:
         names (Sequence[str]): Names of the probes.
         timeout (float): Seconds after which a process is ended. Defaults to
-            120.
+            180.
 
     Returns:
         dict[str, Probe]: What came of each.
@@ -319,10 +318,6 @@ def collect_facts() -> Facts:
                 os.path.join('lgm_pose_plugin', '.mim', 'configs')))
     except metadata.PackageNotFoundError:
         configs = ''
-    with ThreadPoolExecutor(len(PROBES)) as pool:
-        probes = {}
-        for answers in pool.map(run_probes, PROBES):
-            probes.update(answers)
     return Facts(
         python=sys.version_info[:3],
         versions=versions,
@@ -331,7 +326,7 @@ def collect_facts() -> Facts:
         cpus=available_cpus(),
         load=os.getloadavg()[0] if hasattr(os, 'getloadavg') else 0.,
         mim_configs=configs if os.path.isdir(configs) else '',
-        probes=probes)
+        probes=run_probes(PROBES))
 
 
 # Checks

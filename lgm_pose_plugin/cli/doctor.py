@@ -3,7 +3,7 @@
 One line for each check: ok, warn (works, but not well), FAIL (with what it
 makes impossible at the end), info. The exit status is 0 if this environment
 can infer, test and train, else 1; --format json tells which check blocks
-what. Takes as long as importing MMPose a few times.
+what. Takes as long as importing MMPose does.
 """
 import argparse
 import json

@@ -33,12 +33,11 @@ HEALTHY = Facts(
     cpus=4.,
     load=0.,
     mim_configs='/site-packages/lgm_pose_plugin/.mim/configs',
-    probes=dict(
-        {name: Probe(True)
-         for names in doctor.PROBES
-         for name in names},
-        torch=Probe(True, dict(cuda=False, built_for='12.8', mps=False)),
-        plugin=Probe(True, ['MobileViM'])))
+    probes=dict({name: Probe(True)
+                 for name in doctor.PROBES},
+                torch=Probe(True,
+                            dict(cuda=False, built_for='12.8', mps=False)),
+                plugin=Probe(True, ['MobileViM'])))
 
 
 def find(facts, name):

@@ -2,30 +2,32 @@
 # and test on the same images. See docs/real_data.md.
 _base_ = 'td-hm_lgm-pose_1xb32-260e_coco-256x192.py'
 
-train_cfg = dict(max_epochs=300, val_interval=25)
+train_cfg = dict(max_epochs=250, val_interval=25)
 
+# Three times the paper's learning rate, and a warm-up: it learns faster here.
+optim_wrapper = dict(optimizer=dict(lr=3e-3))
 param_scheduler = [
     dict(
-        type='LinearLR', begin=0, end=100, start_factor=0.01, by_epoch=False),
+        type='LinearLR', begin=0, end=200, start_factor=0.01, by_epoch=False),
     dict(
         type='CosineAnnealingLR',
-        T_max=300,
+        T_max=250,
         eta_min=1e-5,
         by_epoch=True,
         convert_to_iter_based=True)
 ]
 
-# The paper's augmentation at half its strength.
+# Augmentation is weaker than the paper's, so that it converges in an hour.
 train_pipeline = [
     dict(type='LoadImage'),
     dict(type='GetBBoxCenterScale'),
     dict(type='RandomFlip', direction='horizontal'),
-    dict(type='RandomHalfBody', prob=0.15),
+    dict(type='RandomHalfBody', prob=0.05),
     dict(
         type='RandomBBoxTransform',
-        shift_factor=0.08,
-        scale_factor=(0.75, 1.25),
-        rotate_factor=40),
+        shift_factor=0.05,
+        scale_factor=(0.85, 1.15),
+        rotate_factor=15),
     dict(type='TopdownAffine', input_size=_base_.codec.input_size),
     dict(type='GenerateTarget', encoder=_base_.codec),
     dict(type='PackPoseInputs')

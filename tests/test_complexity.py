@@ -1,0 +1,198 @@
+"""The counts of the paper's tables, to the last printed digit."""
+import json
+
+import pytest
+
+from lgm_pose_plugin.cli import main
+from lgm_pose_plugin.complexity import (PAPER, Complexity, count_all,
+                                        count_complexity, matches,
+                                        package_configs)
+
+MPII = dict(
+    codec__input_size=(256, 256),
+    model__backbone__input_size=(256, 256),
+    model__head__out_channels=16)
+VARIANTS = dict(
+    coco_256x192={},
+    coco_384x288=dict(
+        codec__input_size=(288, 384), model__backbone__input_size=(288, 384)),
+    sfusion=MPII,
+    none=dict(MPII, model__neck__fusion='none'),
+    conv=dict(MPII, model__neck__fusion='conv'),
+    dw1=dict(MPII, model__neck__fusion='dw1'),
+    dw2=dict(MPII, model__neck__fusion='dw2'),
+    mobilevit=MPII)
+TABLE = dict(
+    coco_256x192=('1.0780 0.6694', '1.0756 0.6664', '1.0737 0.6657'),
+    coco_384x288=('1.1566 1.5597', '1.1511 1.5724', '1.1523 1.5514'),
+    sfusion=('1.0928 0.9004', '1.0900 0.8997', '1.0885 0.8953'),
+    none=('0.7926 0.7208', '0.8869 0.7806', '0.8531 0.7521'),
+    conv=('2.1921 1.5767', '2.1228 1.5078', '2.0637 1.4951'),
+    dw1=('1.0884 0.8976', '1.0857 0.8970', '1.0841 0.8925'),
+    dw2=('1.0928 0.9004', '1.0900 0.8997', '1.0885 0.8953'),
+    mobilevit=('2.4912 1.3835', '2.5091 1.4772', '2.4857 1.3714'))
+DESIGNS = ('lgm-pose', 'lgm-pose-l', 'lgm-pose-b')
+PRINTED = dict(
+    coco_256x192='1.1 0.6',
+    coco_384x288='1.2 1.5',
+    sfusion='1.1 0.90',
+    none='0.8 0.7',
+    conv='2.1 1.5',
+    dw1='1.08 0.89',
+    dw2='1.1 0.90',
+    mobilevit='2.5 1.4')
+ROWS = [(design, variant, values[i]) for variant, values in TABLE.items()
+        for i, design in enumerate(DESIGNS)]
+
+
+def mobilevit_layers(design, layers):
+    """The design's layers, MobileViM replaced as in Table 4."""
+    patches, depths, closing = {
+        'lgm-pose': ((2, 2, 2), (2, 4, 3), 3),
+        'lgm-pose-l': ((4, 2), (2, 4), 1),
+        'lgm-pose-b': ((2, 2, 2), (2, 4, 3), 3)
+    }[design]
+    blocks = iter(zip(patches, depths))
+    replaced = []
+    for layer in layers:
+        if layer['type'] == 'MobileViMBlock':
+            patch_size, depth = next(blocks)
+            layer = dict(
+                type='MobileViTBlock',
+                embed_dims=layer['embed_dims'],
+                patch_size=patch_size,
+                num_layers=depth,
+                fusion_kernel_size=closing)
+        replaced.append(layer)
+    return replaced
+
+
+@pytest.mark.parametrize('design, variant, expected', ROWS)
+def test_table(load_config, tmp_path, design, variant, expected):
+    from lgm_pose_plugin.backbones import MobileViM
+    options = dict(VARIANTS[variant])
+    if design == 'lgm-pose-b' and variant in ('none', 'conv'):
+        options['model__neck__pointwise'] = False
+    cfg = load_config(f'td-hm_{design}_1xb32-260e_coco-256x192', **options)
+    if variant == 'mobilevit':
+        cfg.model.backbone.layers = mobilevit_layers(
+            design, cfg.model.backbone.get('layers', MobileViM.design_a))
+    path = tmp_path / 'config.py'
+    cfg.dump(str(path))
+    row = count_complexity(str(path))
+    assert f'{row.params / 1e6:.4f} {row.macs / 1e9:.4f}' == expected
+    assert row.input_size == tuple(cfg.codec.input_size[::-1])
+    assert (row.name, row.paper_params, row.paper_macs) == ('config', None,
+                                                            None)
+    printed = PRINTED[variant].split()
+    assert not row._replace(
+        paper_params=printed[0], paper_macs=printed[1]).differs
+
+
+def test_paper_figures():
+    """Every figure of the paper is beside the config it belongs to."""
+    variants = {
+        'td-hm_lgm-pose_1xb32-260e_coco-256x192': 'coco_256x192',
+        'td-hm_lgm-pose-l_1xb32-260e_coco-256x192': 'coco_256x192',
+        'td-hm_lgm-pose-b_1xb32-260e_coco-256x192': 'coco_256x192',
+        'td-hm_lgm-pose_1xb32-260e_coco-384x288': 'coco_384x288',
+        'td-hm_lgm-pose_1xb32-260e_mpii-256x256': 'sfusion'
+    }
+    variants.update({
+        f'td-hm_lgm-pose-{name}_1xb32-260e_mpii-256x256': name.split('-')[-1]
+        for name in ('fusion-none', 'fusion-conv', 'fusion-dw1', 'fusion-dw2',
+                     'mobilevit')
+    })
+    assert PAPER == {
+        name: tuple(PRINTED[variant].split())
+        for name, variant in variants.items()
+    }
+
+
+@pytest.mark.parametrize('value, printed, expected', [
+    (1.078, '1.1', True),
+    (1.0884, '1.08', True),
+    (1.0884, '1.09', True),
+    (1.0884, '1.1', True),
+    (1.0884, '1.10', False),
+    (1.5597, '1.5', True),
+    (1.5597, '1.6', True),
+    (1.5597, '1.4', False),
+    (1.5597, '2', True),
+    (1.5597, '1.57', False),
+    (0.9004, '0.90', True),
+    (0.9004, '0.91', False),
+    (0.9004, None, True),
+])
+def test_matches(value, printed, expected):
+    assert matches(value, printed) is expected
+
+
+def test_differs():
+    row = Complexity('name', (256, 192), 1078000, 669400000, '1.1', '0.6')
+    assert not row.differs
+    assert row._replace(params=1200000).differs
+    assert row._replace(macs=800000000).differs
+    assert not row._replace(
+        params=1, macs=1, paper_params=None, paper_macs=None).differs
+
+
+def test_package_configs(root):
+    paths = package_configs()
+    assert sorted(paths) == sorted(
+        str(path) for path in (root / 'configs').rglob('td-hm_*.py'))
+    ablations = ['ablation' in path for path in paths]
+    assert ablations == sorted(ablations) and any(ablations)
+
+
+def test_same_networks_share_a_row(load_config):
+    names = [
+        'td-hm_lgm-pose_1xb32-260e_coco-256x192',
+        'td-hm_lgm-pose_1xb32-260e_coco-256x192-test-dev',
+        'td-hm_lgm-pose_8xb64-210e_coco-256x192',
+        'td-hm_lgm-pose_1xb32-260e_mpii-256x256'
+    ]
+    rows = count_all([load_config(name).filename for name in names])
+    assert [row.name for row in rows] == [names[0], names[3]]
+    assert [(row.paper_params, row.paper_macs) for row in rows
+            ] == [('1.1', '0.6'), ('1.1', '0.90')]
+
+
+@pytest.fixture
+def paths(load_config):
+    return [
+        load_config(f'td-hm_lgm-pose_1xb32-260e_{name}').filename
+        for name in ('coco-256x192', 'coco-384x288')
+    ]
+
+
+def test_command_line_json(paths, capsys):
+    assert main(['complexity', *paths, '--format', 'json']) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row['input_size'] for row in rows] == [[256, 192], [384, 288]]
+    first = rows[0]
+    assert set(first) == set(Complexity._fields) | {'differs'}
+    assert f"{first['params'] / 1e6:.4f}" == '1.0780'
+    assert first['paper_params'] == '1.1' and first['differs'] is False
+
+
+def test_command_line_markdown(paths, capsys, monkeypatch):
+    name = 'td-hm_lgm-pose_1xb32-260e_coco-384x288'
+    monkeypatch.setitem(PAPER, name, ('1.2', '1.7'))
+    assert main(['complexity', *paths]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert len({line.count('|') for line in lines}) == 1
+    cells = [[cell.strip() for cell in line.split('|')[1:-1]]
+             for line in lines]
+    assert cells[2] == [
+        'td-hm_lgm-pose_1xb32-260e_coco-256x192', '256x192', '1.0780', '1.1',
+        '0.6694', '0.6', ''
+    ]
+    assert cells[3] == [
+        name, '384x288', '1.1566', '1.2', '1.5597', '1.7', 'differs'
+    ]
+
+
+def test_command_line_reports_a_missing_config(capsys):
+    assert main(['complexity', 'no/such/config.py']) == 1
+    assert 'no/such/config.py' in capsys.readouterr().err

@@ -1,0 +1,197 @@
+"""The configs: complete, consistent, and the paper's."""
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+
+CONFIG_DIR = Path(__file__).resolve().parents[1] / 'configs'
+PATHS = sorted(CONFIG_DIR.rglob('td-hm_*.py'))
+NAMES = [path.stem for path in PATHS]
+PATTERN = re.compile(r'td-hm_lgm-pose(?:-(?P<variant>[a-z0-9-]+))?'
+                     r'_(?P<gpus>\d+)xb(?P<batch>\d+)-(?P<epochs>\d+)e'
+                     r'_(?P<data>coco|mpii)-(?P<height>\d+)x(?P<width>\d+)'
+                     r'(?P<note>-[a-z]+(?:-[a-z]+)?)?')
+
+
+@pytest.fixture(params=NAMES)
+def name(request):
+    return request.param
+
+
+def test_names():
+    assert len(NAMES) > 10
+    assert len(set(NAMES)) == len(NAMES)
+    for path in CONFIG_DIR.rglob('*.py'):
+        base = CONFIG_DIR / '_base_' in path.parents
+        assert base or PATTERN.fullmatch(path.stem), path
+
+
+@pytest.mark.parametrize(
+    'path',
+    sorted(CONFIG_DIR.rglob('*.py')),
+    ids=lambda path: str(path.relative_to(CONFIG_DIR)))
+def test_loads(path):
+    assert len(Config.fromfile(str(path))) > 0
+
+
+def test_name_says_what_it_is(load_config, name):
+    cfg, parts = load_config(name), PATTERN.fullmatch(name)
+    size = (int(parts['width']), int(parts['height']))
+    assert tuple(cfg.codec.input_size) == size
+    assert cfg.train_dataloader.batch_size == int(parts['batch'])
+    assert cfg.train_cfg.max_epochs == int(parts['epochs'])
+    assert cfg.auto_scale_lr.base_batch_size == int(parts['batch']) * int(
+        parts['gpus']) or parts['note'] == '-overfit'
+    assert cfg.dataset_type == dict(
+        coco='CocoDataset', mpii='MpiiDataset')[parts['data']]
+    assert cfg.model.head.out_channels == dict(coco=17, mpii=16)[parts['data']]
+    if parts['gpus'] == '8':
+        assert cfg.train_dataloader.batch_size == 64
+
+
+def test_inferencer_finds_what_it_needs(load_config, name):
+    cfg = load_config(name)
+    assert cfg.data_mode == 'topdown'
+    assert cfg.dataset_type in ('CocoDataset', 'MpiiDataset')
+    assert cfg.test_dataloader.dataset.type == cfg.dataset_type
+    assert [step.type for step in cfg.test_dataloader.dataset.pipeline] == [
+        'LoadImage', 'GetBBoxCenterScale', 'TopdownAffine', 'PackPoseInputs'
+    ]
+    assert cfg.visualizer.type == 'PoseLocalVisualizer'
+    assert cfg.default_scope == 'mmpose'
+    assert cfg.custom_imports == dict(
+        imports=['lgm_pose_plugin'], allow_failed_imports=False)
+
+
+def _codecs(value):
+    """All codecs in a config."""
+    if isinstance(value, dict):
+        if 'heatmap_size' in value:
+            yield value
+        value = value.values()
+    elif not isinstance(value, (list, tuple)):
+        return
+    for one in value:
+        yield from _codecs(one)
+
+
+@torch.no_grad()
+def test_sizes_agree(load_config, build, name):
+    cfg = load_config(name)
+    codec = cfg.codec
+    codecs = list(_codecs(cfg._cfg_dict.to_dict()))
+    assert len(codecs) >= 3 and all(one == codec for one in codecs)
+    assert cfg.model.backbone.input_size == codec.input_size
+    for loader in ('train', 'val', 'test'):
+        pipeline = cfg[f'{loader}_dataloader'].dataset.pipeline
+        sizes = [step.input_size for step in pipeline if 'input_size' in step]
+        assert sizes == [codec.input_size], loader
+    assert codec.sigma == (3 if codec.input_size[0] == 288 else 2)
+    width, height = codec.input_size
+    heatmaps = build(name).eval()(
+        torch.zeros(1, 3, height, width), None, mode='tensor')
+    assert heatmaps.shape == (1, cfg.model.head.out_channels,
+                              *codec.heatmap_size[::-1])
+
+
+def test_flip_test_fits_the_codec(load_config, name):
+    """MSRA heat maps need the shift (mmpose's configs do the same)."""
+    cfg = load_config(name)
+    assert cfg.codec.type == 'MSRAHeatmap'
+    assert cfg.model.test_cfg == dict(
+        flip_test=True, flip_mode='heatmap', shift_heatmap=True)
+
+
+def test_recipe(load_config, name):
+    cfg, parts = load_config(name), PATTERN.fullmatch(name)
+    steps = {step.type: step for step in cfg.train_dataloader.dataset.pipeline}
+    assert {'RandomFlip', 'RandomHalfBody', 'RandomBBoxTransform'} < set(steps)
+    assert not any('Pretrained' in str(part)
+                   for part in (cfg.model, cfg.get('load_from')))
+    optimizer, schedule = cfg.optim_wrapper.optimizer, cfg.param_scheduler[-1]
+    assert optimizer.type == 'Adam'
+    if parts['note'] == '-overfit':
+        return
+    assert schedule.type == 'MultiStepLR' and schedule.by_epoch
+    assert schedule.gamma == 0.1
+    assert schedule.end == cfg.train_cfg.max_epochs
+    if parts['gpus'] == '1':  # the paper's
+        assert optimizer.lr == 1e-3
+        assert schedule.milestones == [200, 240]
+        assert cfg.train_cfg.max_epochs == 260
+        assert cfg.train_dataloader.batch_size == 32
+        assert len(cfg.param_scheduler) == 1
+    else:
+        assert cfg.train_cfg.max_epochs == 210
+        assert schedule.milestones == [170, 200]
+        assert cfg.param_scheduler[0].type == 'LinearLR'
+    metric = {'coco': ('CocoMetric', 'coco/AP'),
+              'mpii': ('MpiiPCKAccuracy', 'PCK')}[parts['data']]
+    assert (cfg.val_evaluator.type,
+            cfg.default_hooks.checkpoint.save_best) == metric
+    assert cfg.default_hooks.checkpoint.rule == 'greater'
+    if parts['data'] == 'coco':
+        assert 'val2017_detections_AP_H_56' in (
+            cfg.val_dataloader.dataset.bbox_file)
+
+
+@pytest.mark.parametrize('variant, neck', [
+    ('fusion-none', dict(fusion='none')),
+    ('fusion-conv', dict(fusion='conv')),
+    ('fusion-dw1', dict(fusion='dw1')),
+    ('fusion-dw2', dict(fusion='dw2')),
+    ('mobilevit', {}),
+])
+def test_ablations_change_one_thing(load_config, variant, neck):
+    cfg = load_config('td-hm_lgm-pose_1xb32-260e_mpii-256x256')
+    other = load_config(f'td-hm_lgm-pose-{variant}_1xb32-260e_mpii-256x256')
+    assert other.model.neck == dict(cfg.model.neck, **neck)
+    changed = {key for key in cfg if cfg[key] != other[key]}
+    assert changed == {'model'} and set(cfg) == set(other)
+    assert other.model.head == cfg.model.head
+    assert (other.model.backbone == cfg.model.backbone) is (
+        variant != 'mobilevit')
+
+
+def test_dump_works_in_a_fresh_process(load_config, root, tmp_path):
+    """As with mim's subprocesses and the configs inside checkpoints."""
+    path = tmp_path / 'dumped.py'
+    load_config('td-hm_lgm-pose-l_1xb32-260e_coco-256x192').dump(str(path))
+    code = f'''
+import sys
+from mmengine.config import Config
+assert 'lgm_pose_plugin' not in sys.modules
+cfg = Config.fromfile({str(path)!r})
+from mmengine.registry import init_default_scope
+from mmpose.models import build_pose_estimator
+init_default_scope(cfg.default_scope)
+print(type(build_pose_estimator(cfg.model).backbone).__name__)
+'''
+    result = subprocess.run([sys.executable, '-c', code],
+                            cwd=str(root),
+                            stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE)
+    assert result.returncode == 0, result.stderr.decode()
+    assert result.stdout.decode().split()[-1] == 'MobileViM'
+
+
+@pytest.mark.parametrize('name, split', [
+    ('td-hm_lgm-pose_1xb32-260e_coco-256x192', 'val'),
+    ('td-hm_lgm-pose_1xb32-260e_coco-384x288', 'train'),
+])
+def test_pipeline_on_coco(load_config, coco_root, name, split):
+    from mmpose.registry import DATASETS
+    cfg = load_config(name)
+    dataset = cfg[f'{split}_dataloader'].dataset
+    dataset.update(data_root=str(coco_root))
+    dataset.pop('bbox_file', None)
+    item = DATASETS.build(dataset)[0]
+    width, height = cfg.codec.input_size
+    assert item['inputs'].shape == (3, height, width)
+    if split == 'train':
+        assert item['data_samples'].gt_fields.heatmaps.shape == (
+            17, *cfg.codec.heatmap_size[::-1])

@@ -1,0 +1,192 @@
+"""Train, test, search and download through mim, from the installed package."""
+import importlib.metadata
+import json
+import shutil
+import subprocess
+import sys
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.io import savemat
+
+from .conftest import SHORT
+
+CONFIG = 'td-hm_lgm-pose_1xb32-260e_coco-256x192'
+COCO_METRICS = {
+    'coco/AP', 'coco/AP .5', 'coco/AP .75', 'coco/AP (M)', 'coco/AP (L)',
+    'coco/AR', 'coco/AR .5', 'coco/AR .75', 'coco/AR (M)', 'coco/AR (L)'
+}
+
+
+def config_path(name):
+    """Path of an installed config."""
+    root = importlib.metadata.distribution('lgm_pose_plugin').locate_file(
+        'lgm_pose_plugin')
+    return next(Path(root).rglob(f'{name}.py'))
+
+
+def test_detected_boxes_are_the_default(mim, workspace, trained):
+    mim('test', 'lgm_pose_plugin', f'{CONFIG}.py', '-C', trained, '--out',
+        'detected.json', '--work-dir', 'work_dirs/test')
+    metrics = json.loads((workspace / 'detected.json').read_text())
+    assert metrics.keys() == COCO_METRICS
+    boxes = workspace / 'data/coco/person_detection_results'
+    moved = boxes.rename(boxes.with_name('elsewhere'))
+    try:
+        output = mim('test', 'lgm_pose_plugin', f'{CONFIG}.py', '-C', trained,
+                     check=False)
+        assert 'COCO_val2017_detections_AP_H_56_person.json` does not exist' \
+            in output
+        # One option switches to ground-truth boxes; mmpose's name works too.
+        mim('test', 'mmpose', config_path(CONFIG), '-C', trained, '--out',
+            'truth.json', '--work-dir', 'work_dirs/test', '--cfg-options',
+            'test_dataloader.dataset.bbox_file=None')
+    finally:
+        moved.rename(boxes)
+    metrics = json.loads((workspace / 'truth.json').read_text())
+    assert metrics.keys() == COCO_METRICS
+
+
+def test_resume_continues_where_it_stopped(mim, workspace, trained):
+    work_dir = workspace / 'work_dirs/resumed'
+    work_dir.mkdir(parents=True)
+    shutil.copy(trained, work_dir)
+    (work_dir / 'last_checkpoint').write_text(str(work_dir / trained.name))
+    output = mim('train', 'mmpose', config_path(CONFIG), '--work-dir',
+                 work_dir, '--resume', '--cfg-options', *SHORT,
+                 'train_cfg.max_epochs=2')
+    assert 'resumed epoch: 1' in output
+    # Safe on this machine: these files were written by this test.
+    first, second = (
+        torch.load(path, weights_only=False)
+        for path in (trained, work_dir / 'epoch_2.pth'))
+    assert second['meta']['iter'] == 2 * first['meta']['iter']
+    step = second['optimizer']['state'][0]['step']
+    assert step == 2 * first['optimizer']['state'][0]['step']
+
+
+def test_fine_tune_at_a_larger_size(mim, workspace, trained):
+    output = mim('train', 'lgm_pose_plugin',
+                 'td-hm_lgm-pose_1xb32-260e_coco-384x288.py', '--work-dir',
+                 'work_dirs/larger', '--cfg-options', *SHORT,
+                 f'load_from={trained}')
+    for grids in ('[8, 6] to [12, 9]', '[4, 3] to [6, 5]'):
+        assert f'resized from {grids} patches' in output
+    assert (workspace / 'work_dirs/larger/epoch_1.pth').exists()
+
+
+def test_submission_for_test_dev(mim, workspace, trained):
+    mim('test', 'lgm_pose_plugin', f'{CONFIG}-test-dev.py', '-C', trained)
+    folder = workspace / 'work_dirs'
+    results = json.loads(
+        (folder /
+         'person_keypoints_test-dev2017_lgm-pose-256x192_results.json'
+         ).read_text())
+    image_info = json.loads(
+        (workspace / 'data/coco/annotations/image_info_test-dev2017.json'
+         ).read_text())
+    assert 'annotations' not in image_info
+    assert {result['image_id'] for result in results} == {
+        image['id'] for image in image_info['images']
+    }
+    for result in results:
+        assert result.keys() == {
+            'image_id', 'category_id', 'keypoints', 'score'
+        }
+        assert result['category_id'] == 1
+        assert len(result['keypoints']) == 51
+        assert np.isfinite(result['keypoints'] + [result['score']]).all()
+    assert not list(folder.glob('*.keypoints.json'))
+
+
+def test_foreign_checkpoint_is_refused(mim, workspace, tmp_path):
+    torch.save(
+        dict(state_dict={'backbone.conv1.weight': torch.zeros(3)}),
+        tmp_path / 'foreign.pth')
+    output = mim('test', 'lgm_pose_plugin', f'{CONFIG}.py', '-C',
+                 tmp_path / 'foreign.pth', check=False)
+    assert 'These weights are not of MobileViM' in output
+    assert 'coco/AP' not in output
+
+
+def test_mpii(mim, workspace, mpii_root):
+    """Train and test on MPII's five images with PCKh."""
+    annotations = workspace / 'data/mpii/annotations'
+    annotations.mkdir(parents=True)
+    (workspace / 'data/mpii/images').symlink_to(mpii_root / 'images')
+    people = json.loads(
+        (mpii_root / 'annotations/test_mpii.json').read_text())
+    for split in ('train', 'val'):
+        (annotations / f'mpii_{split}.json').write_text(json.dumps(people))
+    # PCKh's unit is 0.6 times the diagonal of the head box; boxes of which
+    # that is the distance from the upper neck (8) to the top of the head (9).
+    joints = np.array([person['joints'] for person in people])
+    head = np.linalg.norm(joints[:, 9] - joints[:, 8], axis=1) / 0.6
+    boxes = np.zeros((2, 2, len(people)))
+    boxes[1, 0] = head
+    savemat(annotations / 'mpii_gt_val.mat', dict(headboxes_src=boxes))
+
+    config = 'td-hm_lgm-pose_1xb32-260e_mpii-256x256.py'
+    output = mim('train', 'lgm_pose_plugin', config, '--work-dir',
+                 'work_dirs/mpii', '--cfg-options', *SHORT)
+    assert 'PCK@0.1' in output
+    mim('test', 'lgm_pose_plugin', config, '-C',
+        'work_dirs/mpii/epoch_1.pth', '--out', 'mpii.json')
+    metrics = json.loads((workspace / 'mpii.json').read_text())
+    assert metrics.keys() >= {'Head PCK', 'Wrist PCK', 'PCK', 'PCK@0.1'}
+
+
+def test_search(mim):
+    output = mim('search', 'lgm_pose_plugin')
+    for name in (CONFIG, 'td-hm_lgm-pose_1xb32-260e_mpii-256x256'):
+        assert f'config id: {name}' in output
+
+
+@pytest.fixture
+def site_with_weights(tmp_path, trained):
+    """The installed plugin with weights in its index, and their server."""
+    distribution = importlib.metadata.distribution('lgm_pose_plugin')
+    site = tmp_path / 'site'
+    for name in ('lgm_pose_plugin', distribution._path.name):
+        shutil.copytree(distribution.locate_file(name), site / name)
+    folder = tmp_path / 'server'
+    folder.mkdir()
+    shutil.copy(trained, folder / 'lgm-pose.pth')
+    server = ThreadingHTTPServer(
+        ('127.0.0.1', 0),
+        partial(SimpleHTTPRequestHandler, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    index = next(site.rglob('lgm-pose_coco.yml'))
+    index.write_text(index.read_text().replace(
+        f'  Name: {CONFIG}\n', f'  Name: {CONFIG}\n  Alias: lgm-pose-test\n'
+        f'  Weights: http://127.0.0.1:{server.server_port}/lgm-pose.pth\n'))
+    yield site
+    server.shutdown()
+
+
+def test_download_and_model_name_once_there_are_weights(
+        mim, site_with_weights, tmp_path, monkeypatch):
+    monkeypatch.setenv('PYTHONPATH', str(site_with_weights))
+    mim('download', 'lgm_pose_plugin', '--config', CONFIG, '--dest',
+        tmp_path / 'zoo')
+    assert sorted(path.name for path in (tmp_path / 'zoo').iterdir()) == [
+        'lgm-pose.pth', f'{CONFIG}.py'
+    ]
+    # The same entry serves MMPoseInferencer's look-up by name and alias.
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'torch'))
+    script = ('import lgm_pose_plugin\n'
+              'from mmpose.apis import MMPoseInferencer\n'
+              "inferencer = MMPoseInferencer('lgm-pose-test', "
+              "det_model='whole_image', device='cpu')\n"
+              'print(type(inferencer.inferencer.model.backbone).__name__)')
+    output = subprocess.run([sys.executable, '-c', script],
+                            check=True,
+                            stdout=subprocess.PIPE,
+                            text=True).stdout
+    assert 'MobileViM' in output
+    assert (tmp_path / 'torch/hub/checkpoints/lgm-pose.pth').exists()

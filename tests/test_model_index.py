@@ -1,0 +1,145 @@
+from importlib import import_module
+from types import SimpleNamespace
+
+import pytest
+from mmengine.config import Config
+from mmengine.config.utils import MODULE2PACKAGE
+from mmengine.fileio import load
+from mmengine.infer import BaseInferencer
+from mmengine.utils import is_installed
+from mmpose.apis import MMPoseInferencer
+
+from lgm_pose_plugin.model_index import (iter_models, load_model_from_index,
+                                         register_model_names)
+
+NAME = 'td-hm_lgm-pose_1xb32-260e_coco-256x192'
+CONFIG = f'configs/body_2d_keypoint/topdown_heatmap/coco/{NAME}.py'
+URL = 'https://example.com/lgm-pose.pth'
+
+
+def look_up(name, scope='mmpose'):
+    return BaseInferencer._load_model_from_metafile(
+        SimpleNamespace(scope=scope), name)
+
+
+@pytest.fixture
+def metafile(root, monkeypatch):
+    """Put models into the plugin's index."""
+    original = BaseInferencer._get_models_from_metafile
+
+    def metafile(*models):
+
+        def from_metafile(folder):
+            return iter(models) if folder == str(root) else original(folder)
+
+        monkeypatch.setattr(BaseInferencer, '_get_models_from_metafile',
+                            staticmethod(from_metafile))
+
+    return metafile
+
+
+@pytest.mark.parametrize('alias', ['lgm-pose', ['human-lgm', 'LGM-Pose']])
+@pytest.mark.parametrize('name', [NAME, NAME.upper(), 'lgm-pose', 'Lgm-Pose'])
+def test_finds_name_and_alias(metafile, alias, name):
+    metafile(
+        dict(Name='other', Config='configs/other.py', Weights='other.pth'),
+        dict(Name=NAME, Alias=alias, Config=CONFIG, Weights=URL))
+    for find in (load_model_from_index, look_up):
+        cfg, weights = find(name)
+        assert cfg.model.backbone.type == 'MobileViM'
+        assert weights == URL
+
+
+def test_weights_in_the_package_are_a_path(root, metafile):
+    metafile(dict(Name=NAME, Config=CONFIG, Weights='weights/lgm.pth'))
+    assert load_model_from_index(NAME)[1] == str(root / 'weights' / 'lgm.pth')
+    model, = iter_models()
+    assert model['Config'] == str(root / CONFIG)
+
+
+@pytest.mark.parametrize('fields', [{}, dict(Weights=None), dict(Weights='')])
+def test_without_weights(root, metafile, fields):
+    metafile(dict(Name=NAME, Config=CONFIG, **fields))
+    with pytest.raises(ValueError, match='no published weights') as error:
+        MMPoseInferencer(pose2d=NAME)
+    assert NAME in str(error.value) and str(root / CONFIG) in str(error.value)
+    assert 'pose2d_weights' in str(error.value)
+
+
+def test_published_names():
+    """Every model of the index has weights or says that it has none."""
+    for model in iter_models():
+        if model['Weights']:
+            assert load_model_from_index(model['Name'])[1] == model['Weights']
+        else:
+            with pytest.raises(ValueError, match='no published weights'):
+                MMPoseInferencer(pose2d=model['Name'])
+
+
+def test_unknown_name_is_left_to_mmpose():
+    assert load_model_from_index('no-such-model') is None
+    with pytest.raises(
+            ValueError, match='Cannot find model: no-such-model in mmpose'):
+        MMPoseInferencer(pose2d='no-such-model')
+
+
+def test_names_of_mmpose_work_as_before():
+    cfg, weights = look_up('human')
+    assert cfg.model.type == 'TopdownPoseEstimator'
+    assert weights.startswith('https://download.openmmlab.com')
+
+
+def test_registration_is_idempotent():
+    method = BaseInferencer._load_model_from_metafile
+    assert method.knows_lgm_pose
+    register_model_names()
+    assert BaseInferencer._load_model_from_metafile is method
+    assert not hasattr(method.__wrapped__, 'knows_lgm_pose')
+    assert MODULE2PACKAGE['lgm_pose_plugin'] == 'lgm_pose_plugin'
+
+
+def test_metafiles(root):
+    names, collections = [], []
+    for file in load(str(root / 'model-index.yml'))['Import']:
+        meta = load(str(root / file))
+        for collection in meta.get('Collections', []):
+            collections.append(collection['Name'])
+            assert 'arxiv.org' in collection['Paper']['URL']
+            assert '://' in collection['README'] or (
+                root / collection['README']).is_file()
+        for model in meta['Models']:
+            path = root / model['Config']
+            assert path.is_file() and path.stem == model['Name']
+            assert model['In Collection'] in collections
+            types = Config.fromfile(str(path)).model
+            assert model['Metadata']['Architecture'] == [
+                types.backbone.type, types.neck.type
+            ]
+            assert model['Metadata']['Training Data'].lower() in path.stem
+            weights = model.get('Weights')
+            assert not weights or '://' in weights or (root /
+                                                       weights).is_file()
+            aliases = model.get('Alias', [])
+            names += [model['Name']]
+            names += [aliases] if isinstance(aliases, str) else aliases
+            assert weights or not aliases  # an alias promises weights
+    assert len({name.lower() for name in names}) == len(names)
+    assert len(set(collections)) == len(collections)
+
+
+def test_index_lists_all_metafiles(root):
+    listed = {
+        str(root / file)
+        for file in load(str(root / 'model-index.yml'))['Import']
+    }
+    assert listed == {str(path) for path in (root / 'configs').rglob('*.yml')}
+
+
+def test_base_from_the_installed_package(tmp_path):
+    if not is_installed('lgm_pose_plugin'):
+        pytest.skip('lgm_pose_plugin is not installed')
+    path = tmp_path / 'config.py'
+    path.write_text("_base_ = 'lgm_pose_plugin::body_2d_keypoint/"
+                    f"topdown_heatmap/coco/{NAME}.py'\n")
+    assert Config.fromfile(str(path)).model.backbone.type == 'MobileViM'
+    assert import_module('lgm_pose_plugin').__version__
