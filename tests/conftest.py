@@ -94,8 +94,8 @@ def randomize():
 
     def randomize(module):
         for name, value in module.state_dict().items():
-            if name.endswith(('running_var', 'norm.weight')) or (
-                    value.dim() == 1 and name.endswith('weight')):
+            is_norm = value.dim() == 1 and name.endswith('weight')
+            if is_norm or name.endswith('running_var'):
                 value.uniform_(0.5, 1.5)
             elif value.dim() == 1 and value.is_floating_point():
                 value.normal_(0, 0.3)
@@ -151,13 +151,10 @@ def check_exports(randomize):
             expected = _tensors(module(x))
             exported = [torch.jit.trace(module, example, check_trace=False)]
             if export and hasattr(torch, 'export'):
-                batch = torch.export.Dim('batch', max=64)
-                exported.append(
-                    torch.export.export(
-                        module, (example, ),
-                        dynamic_shapes=({
-                            0: batch
-                        }, )).module())
+                batch = {0: torch.export.Dim('batch', max=64)}
+                program = torch.export.export(
+                    module, (example, ), dynamic_shapes=(batch, ))
+                exported.append(program.module())
             for run in exported:
                 outputs = _tensors(run(x))
                 assert len(outputs) == len(expected)

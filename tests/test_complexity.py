@@ -99,7 +99,8 @@ def test_paper_figures():
         'td-hm_lgm-pose_1xb32-260e_mpii-256x256': 'sfusion'
     }
     variants.update({
-        f'td-hm_lgm-pose-{name}_1xb32-260e_mpii-256x256': name.split('-')[-1]
+        f'td-hm_lgm-pose-{name}_1xb32-260e_mpii-256x256':
+        name.split('-')[-1]
         for name in ('fusion-none', 'fusion-conv', 'fusion-dw1', 'fusion-dw2',
                      'mobilevit')
     })
@@ -154,8 +155,8 @@ def test_same_networks_share_a_row(load_config):
     ]
     rows = count_all([load_config(name).filename for name in names])
     assert [row.name for row in rows] == [names[0], names[3]]
-    assert [(row.paper_params, row.paper_macs) for row in rows
-            ] == [('1.1', '0.6'), ('1.1', '0.90')]
+    assert [(row.paper_params, row.paper_macs)
+            for row in rows] == [('1.1', '0.6'), ('1.1', '0.90')]
 
 
 @pytest.fixture

@@ -11,10 +11,11 @@ from mmengine.config import Config
 CONFIG_DIR = Path(__file__).resolve().parents[1] / 'configs'
 PATHS = sorted(CONFIG_DIR.rglob('td-hm_*.py'))
 NAMES = [path.stem for path in PATHS]
-PATTERN = re.compile(r'td-hm_lgm-pose(?:-(?P<variant>[a-z0-9-]+))?'
-                     r'_(?P<gpus>\d+)xb(?P<batch>\d+)-(?P<epochs>\d+)e'
-                     r'_(?P<data>coco|mpii)-(?P<height>\d+)x(?P<width>\d+)'
-                     r'(?P<note>-[a-z]+(?:-[a-z]+)?)?')
+PATTERN = re.compile(
+    r'td-hm_lgm-pose(?:-(?P<variant>[a-z0-9-]+))?'
+    r'_(?P<gpus>\d+)xb(?P<batch>\d+)-(?P<epochs>\d+)e'
+    r'_(?P<data>coco|mpii|rendered)-(?P<height>\d+)x(?P<width>\d+)'
+    r'(?P<note>-[a-z]+(?:-[a-z]+)?)?')
 
 
 @pytest.fixture(params=NAMES)
@@ -44,11 +45,9 @@ def test_name_says_what_it_is(load_config, name):
     assert tuple(cfg.codec.input_size) == size
     assert cfg.train_dataloader.batch_size == int(parts['batch'])
     assert cfg.train_cfg.max_epochs == int(parts['epochs'])
-    assert cfg.auto_scale_lr.base_batch_size == int(parts['batch']) * int(
-        parts['gpus']) or parts['note'] == '-overfit'
-    assert cfg.dataset_type == dict(
-        coco='CocoDataset', mpii='MpiiDataset')[parts['data']]
-    assert cfg.model.head.out_channels == dict(coco=17, mpii=16)[parts['data']]
+    is_mpii = parts['data'] == 'mpii'
+    assert cfg.dataset_type == ('MpiiDataset' if is_mpii else 'CocoDataset')
+    assert cfg.model.head.out_channels == (16 if is_mpii else 17)
     if parts['gpus'] == '8':
         assert cfg.train_dataloader.batch_size == 64
 
@@ -90,7 +89,6 @@ def test_sizes_agree(load_config, build, name):
         pipeline = cfg[f'{loader}_dataloader'].dataset.pipeline
         sizes = [step.input_size for step in pipeline if 'input_size' in step]
         assert sizes == [codec.input_size], loader
-    assert codec.sigma == (3 if codec.input_size[0] == 288 else 2)
     width, height = codec.input_size
     heatmaps = build(name).eval()(
         torch.zeros(1, 3, height, width), None, mode='tensor')
@@ -99,13 +97,19 @@ def test_sizes_agree(load_config, build, name):
 
 
 def test_flip_test_fits_the_codec(load_config, name):
-    """MSRA heat maps need the shift (mmpose's configs do the same)."""
+    """MSRA's heat maps are shifted by the flip, UDP's are not."""
     cfg = load_config(name)
-    assert cfg.codec.type == 'MSRAHeatmap'
+    assert cfg.codec.type in ('MSRAHeatmap', 'UDPHeatmap')
     assert cfg.model.test_cfg == dict(
-        flip_test=True, flip_mode='heatmap', shift_heatmap=True)
+        flip_test=True,
+        flip_mode='heatmap',
+        shift_heatmap=cfg.codec.type == 'MSRAHeatmap')
 
 
+@pytest.mark.parametrize('name', [
+    name for name in NAMES
+    if '_rendered-' not in name and not name.endswith('-overfit')
+])
 def test_recipe(load_config, name):
     cfg, parts = load_config(name), PATTERN.fullmatch(name)
     steps = {step.type: step for step in cfg.train_dataloader.dataset.pipeline}
@@ -114,8 +118,10 @@ def test_recipe(load_config, name):
                    for part in (cfg.model, cfg.get('load_from')))
     optimizer, schedule = cfg.optim_wrapper.optimizer, cfg.param_scheduler[-1]
     assert optimizer.type == 'Adam'
-    if parts['note'] == '-overfit':
-        return
+    assert cfg.codec.type == 'MSRAHeatmap'
+    assert cfg.codec.sigma == (3 if parts['width'] == '288' else 2)
+    assert cfg.auto_scale_lr.base_batch_size == int(parts['batch']) * int(
+        parts['gpus'])
     assert schedule.type == 'MultiStepLR' and schedule.by_epoch
     assert schedule.gamma == 0.1
     assert schedule.end == cfg.train_cfg.max_epochs
@@ -129,8 +135,10 @@ def test_recipe(load_config, name):
         assert cfg.train_cfg.max_epochs == 210
         assert schedule.milestones == [170, 200]
         assert cfg.param_scheduler[0].type == 'LinearLR'
-    metric = {'coco': ('CocoMetric', 'coco/AP'),
-              'mpii': ('MpiiPCKAccuracy', 'PCK')}[parts['data']]
+    metric = {
+        'coco': ('CocoMetric', 'coco/AP'),
+        'mpii': ('MpiiPCKAccuracy', 'PCK')
+    }[parts['data']]
     assert (cfg.val_evaluator.type,
             cfg.default_hooks.checkpoint.save_best) == metric
     assert cfg.default_hooks.checkpoint.rule == 'greater'
@@ -153,8 +161,8 @@ def test_ablations_change_one_thing(load_config, variant, neck):
     changed = {key for key in cfg if cfg[key] != other[key]}
     assert changed == {'model'} and set(cfg) == set(other)
     assert other.model.head == cfg.model.head
-    assert (other.model.backbone == cfg.model.backbone) is (
-        variant != 'mobilevit')
+    assert (other.model.backbone == cfg.model.backbone) is (variant
+                                                            != 'mobilevit')
 
 
 def test_dump_works_in_a_fresh_process(load_config, root, tmp_path):

@@ -270,14 +270,15 @@ def call_mim(out: str,
     log_path = osp.join(out, f'{log or command}.log')
     # A session of its own, so that mim, the script it starts and the workers
     # of that one are stopped together.
-    with open(log_path, 'wb') as file, subprocess.Popen(
-            call,
-            cwd=out,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True) as process:
+    with open(
+            log_path, 'wb', buffering=0) as file, subprocess.Popen(
+                call,
+                cwd=out,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True) as process:
         try:
             for line in process.stdout:
                 file.write(line)
@@ -316,15 +317,13 @@ def draw(out: str, checkpoint: str, pictures: str) -> None:
     data = dict(cfg.test_dataloader.dataset, pipeline=[])
     data['data_root'] = osp.join(out, data['data_root'])
     dataset = DATASETS.build(data)
-    # Not the default backend, OpenCV: mmpose 1.3.2's gives it a radius that
-    # numpy 2.4 does not convert.
     visualizer = VISUALIZERS.build(
-        dict(
-            cfg.visualizer,
-            vis_backends=None,
-            backend='matplotlib',
-            radius=4,
-            line_width=2))
+        dict(cfg.visualizer, vis_backends=None, radius=4, line_width=2))
+    # mmpose 1.3.2 passes the radius as an array of one number, which numpy
+    # 2.4 does not convert to that number.
+    draw_circles = visualizer.draw_circles
+    visualizer.draw_circles = lambda center, radius, **kwargs: draw_circles(
+        center, radius.item(), **kwargs)
     visualizer.set_dataset_meta(model.dataset_meta)
     people: Dict[str, list] = {}
     for person in dataset:

@@ -28,19 +28,22 @@ class KeypointDecoder(nn.Module):
         super().__init__()
         if isinstance(codec, MSRAHeatmap):
             self.refinement = 'dark' if codec.unbiased else 'quarter'
-            scale = torch.tensor(codec.scale_factor)
+            scale = codec.scale_factor
         elif isinstance(codec,
                         UDPHeatmap) and codec.heatmap_type == 'gaussian':
             self.refinement = 'udp'
             # As UDPHeatmap.decode: x / (W - 1) * input width.
-            scale = torch.tensor(codec.input_size) / (
-                torch.tensor(codec.heatmap_size) - 1)
+            scale = [
+                size / (heatmap_size - 1) for size, heatmap_size in zip(
+                    codec.input_size, codec.heatmap_size)
+            ]
         else:
             raise ValueError(
                 'Key points can be decoded in the graph for MSRAHeatmap and '
                 f'UDPHeatmap (gaussian), not for {codec!r}. Decode its heat '
                 'maps outside, with the codec.')
-        self.register_buffer('scale', scale, persistent=False)
+        # No buffer: model.half() would round it.
+        self.scale = tuple(float(factor) for factor in scale)
         if self.refinement != 'quarter':
             kernel = cv2.getGaussianKernel(codec.blur_kernel_size, 0)
             self.register_buffer(
@@ -60,6 +63,8 @@ class KeypointDecoder(nn.Module):
             ``(B, K)``. Where no value is above zero, the location is -1 heat
             map pixels, as in MMPose.
         """
+        # Half precision has too few digits for coordinates.
+        heatmaps = heatmaps.float()
         width = heatmaps.shape[3]
         scores, index = heatmaps.flatten(2).max(dim=2)
         y = torch.div(index, width, rounding_mode='floor')
@@ -71,7 +76,9 @@ class KeypointDecoder(nn.Module):
         keypoints = torch.stack((x, y), dim=2) + offset
         keypoints = torch.where(scores[..., None] > 0, keypoints,
                                 torch.full_like(keypoints, -1))
-        return keypoints * self.scale, scores
+        x, y = keypoints.unbind(2)
+        x, y = x * self.scale[0], y * self.scale[1]
+        return torch.stack((x, y), dim=2), scores
 
     @staticmethod
     def _quarter_offset(heatmaps: Tensor, x: Tensor, y: Tensor) -> Tensor:
@@ -122,11 +129,11 @@ class KeypointDecoder(nn.Module):
         """Gaussian blur that keeps each map's maximum."""
         batch, keypoints, height, width = heatmaps.shape
         maps = heatmaps.reshape(batch * keypoints, 1, height, width)
-        half = len(self.blur_kernel) // 2
+        kernel = self.blur_kernel.float()
+        half = len(kernel) // 2
         blurred = F.conv2d(
-            F.conv2d(
-                maps, self.blur_kernel.view(1, 1, 1, -1), padding=(0, half)),
-            self.blur_kernel.view(1, 1, -1, 1),
+            F.conv2d(maps, kernel.view(1, 1, 1, -1), padding=(0, half)),
+            kernel.view(1, 1, -1, 1),
             padding=(half, 0))
         ratio = maps.amax((2, 3), keepdim=True) / blurred.amax(
             (2, 3), keepdim=True)

@@ -78,6 +78,9 @@ class LARM(BaseModule):
         (2, 96, 32, 24)
     """
 
+    # BaseModule's property cannot be compiled by torch.jit.script.
+    __jit_unused_properties__ = ['is_init']
+
     def __init__(self,
                  feature_size: Tuple[int, int],
                  patch_size: Tuple[int, int],
@@ -113,9 +116,9 @@ class LARM(BaseModule):
         x = self.patch_mlp(x.reshape(B, d, h * w, rows * cols))
         # NPT-Op. 2: (B, d, P, N) -> (B, d, N, P)
         x = self.pixel_mlp(x.transpose(2, 3))
-        # NPT-Op. 3: (B, d, N, P) -> (B, d, H, W)
-        x = x.reshape(B, d, rows, cols, h, w).permute(0, 1, 2, 4, 3, 5)
-        x = x.reshape(B, d, rows * h, cols * w)
+        # NPT-Op. 3: (B, d, N, P) -> (B, d, H, W), in channels_last memory
+        x = x.reshape(B, d, rows, cols, h, w).permute(0, 2, 4, 3, 5, 1)
+        x = x.reshape(B, rows * h, cols * w, d).permute(0, 3, 1, 2)
         return x[:, :, :height, :width]
 
     def _resize_state_dict(self, state_dict: dict, prefix: str, *args) -> None:

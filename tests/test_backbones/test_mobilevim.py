@@ -40,8 +40,8 @@ def test_forward(input_size, training):
     outs = backbone(torch.randn(2 if training else 1, 3, height, width))
     assert [tuple(out.shape[1:]) for out in outs] == [
         (channels, height // stride, width // stride)
-        for channels, stride in [(64, 8), (64, 8), (80, 16), (80, 16),
-                                 (96, 32)]
+        for channels, stride in [(64, 8), (64, 8), (80, 16), (80, 16), (96,
+                                                                        32)]
     ]
     assert all(out.isfinite().all() for out in outs)
     assert backbone.training is training
@@ -50,22 +50,23 @@ def test_forward(input_size, training):
 def test_design_a():
     backbone = MobileViM((192, 256), out_indices=range(10)).eval()
     outs = backbone(torch.randn(1, 3, 256, 192))
-    assert [tuple(out.shape[1:]) for out in outs] == [
-        (16, 128, 96), (32, 128, 96), (48, 64, 48), (48, 64, 48), (64, 32, 24),
-        (64, 32, 24), (80, 16, 12), (80, 16, 12), (96, 8, 6), (96, 8, 6)
-    ]
+    assert [tuple(out.shape[1:])
+            for out in outs] == [(16, 128, 96), (32, 128, 96), (48, 64, 48),
+                                 (48, 64, 48), (64, 32, 24), (64, 32, 24),
+                                 (80, 16, 12), (80, 16, 12), (96, 8, 6),
+                                 (96, 8, 6)]
     assert len(backbone.layers[3]) == 2
     assert all(block.use_res_connect for block in backbone.layers[3])
     hidden = backbone.layers[4][0].conv[0].out_channels
     assert hidden == 4 * 48
     blocks = [backbone.layers[i] for i in (5, 7, 9)]
-    assert [(block.larm.patch_size, block.larm.grid_size,
-             block.larm.patch_mlp.fc1.out_features,
-             block.larm.pixel_mlp.fc1.out_features,
-             block.expand_conv.out_channels) for block in blocks] == [
-                 ((4, 4), (8, 6), 96, 32, 96), ((2, 2), (8, 6), 96, 8, 120),
-                 ((2, 2), (4, 3), 24, 8, 144)
-             ]
+    assert [
+        (block.larm.patch_size, block.larm.grid_size,
+         block.larm.patch_mlp.fc1.out_features,
+         block.larm.pixel_mlp.fc1.out_features, block.expand_conv.out_channels)
+        for block in blocks
+    ] == [((4, 4), (8, 6), 96, 32, 96), ((2, 2), (8, 6), 96, 8, 120),
+          ((2, 2), (4, 3), 24, 8, 144)]
     assert not blocks[0].larm.patch_mlp.residual
 
 
@@ -136,7 +137,7 @@ def test_frozen_stages(frozen_stages):
         key: value.clone()
         for key, value in backbone.state_dict().items() if 'running' in key
     }
-    sum(out.mean() for out in backbone(torch.randn(2, 3, 128, 96))).backward()
+    backbone(torch.randn(2, 3, 128, 96))
     for key, value in backbone.state_dict().items():
         if key in statistics:
             index = int(key.split('.')[1])
@@ -147,7 +148,7 @@ def test_norm_eval():
     backbone = MobileViM(SMALL, norm_eval=True)
     for mode in (True, False):
         backbone.train(mode)
-        assert backbone.training is mode and backbone.layers[9].training is mode
+        assert backbone.training is backbone.layers[9].training is mode
         for module in backbone.modules():
             if isinstance(module, _BatchNorm):
                 assert not module.training
@@ -251,15 +252,16 @@ def test_refuses_another_design(network, load, design, other):
 @pytest.mark.parametrize('change', [
     dict(mlp_ratios=(4, 2)),
     dict(
-        type='MobileViTBlock', patch_size=2, num_layers=2,
+        type='MobileViTBlock',
+        patch_size=2,
+        num_layers=2,
         fusion_kernel_size=1),
 ])
 def test_refuses_other_blocks_in_the_same_places(network, load, change):
     layers = copy.deepcopy(MobileViM.design_a)
     layers[4].update(change)
     with pytest.raises(ValueError, match='another design.*backbone.layers.5'):
-        load(
-            network(), network(model__backbone__layers=layers).state_dict())
+        load(network(), network(model__backbone__layers=layers).state_dict())
 
 
 @pytest.mark.parametrize('source, target', [((96, 128), (192, 256)),

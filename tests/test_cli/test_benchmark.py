@@ -156,7 +156,9 @@ def test_unknown_config(name):
 @pytest.mark.parametrize('text', [
     'a = 1',
     "model = dict(type='mmpose.BottomupPoseEstimator', "
-    "backbone=dict(type='mmpose.MobileNetV2'))",
+    "backbone=dict(type='mmpose.MobileNetV2', out_indices=(7, )), "
+    "head=dict(type='mmpose.HeatmapHead', in_channels=1280, "
+    'out_channels=17))',
 ])
 def test_not_top_down(tmp_path, text):
     path = tmp_path / 'other.py'

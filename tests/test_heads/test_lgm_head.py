@@ -157,10 +157,7 @@ def test_model_in_deploy_mode(model, codec):
 def test_model_loss_and_predict(model):
     model = model()
     data = get_packed_inputs(
-        2,
-        img_shape=(128, 96),
-        input_size=(96, 128),
-        heatmap_size=(24, 32))
+        2, img_shape=(128, 96), input_size=(96, 128), heatmap_size=(24, 32))
     losses = model.forward(
         **model.data_preprocessor(data, training=True), mode='loss')
     assert set(losses) == {'loss_kpt', 'acc_pose'}
@@ -180,7 +177,9 @@ def test_model_loss_and_predict(model):
 @pytest.mark.parametrize('decoder', [
     None,
     dict(
-        type='SimCCLabel', input_size=(96, 128), simcc_split_ratio=2.,
+        type='SimCCLabel',
+        input_size=(96, 128),
+        simcc_split_ratio=2.,
         sigma=6.),
 ])
 def test_decoder_that_cannot_be_deployed(decoder):

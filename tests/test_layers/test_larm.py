@@ -64,8 +64,8 @@ def test_equals_equation(randomize, size, patch_size, residual):
 @pytest.mark.parametrize('size, patch_size', SIZES)
 def test_shapes_and_ratios(size, patch_size):
     larm = LARM(size, patch_size, (3, 5))
-    num_patches = (-(-size[0] // patch_size[0])) * (-(-size[1] //
-                                                      patch_size[1]))
+    num_patches = (-(-size[0] // patch_size[0])) * (
+        -(-size[1] // patch_size[1]))
     num_pixels = patch_size[0] * patch_size[1]
     assert larm.patch_mlp.fc1.weight.shape == (3 * num_patches, num_patches)
     assert larm.pixel_mlp.fc1.weight.shape == (5 * num_pixels, num_pixels)
@@ -190,7 +190,10 @@ def test_resize_keeps_ratio_and_dtype(dtype, target):
     mlp = trained((8, 10), 2, mlp_ratios=(3, 2)).patch_mlp.to(dtype)
     n = target[0] * target[1]
     resized = resize_mlp(mlp.state_dict(), (4, 5), target)
-    assert {key: tuple(value.shape) for key, value in resized.items()} == {
+    assert {
+        key: tuple(value.shape)
+        for key, value in resized.items()
+    } == {
         'norm.weight': (n, ),
         'norm.bias': (n, ),
         'fc1.weight': (3 * n, n),
@@ -211,8 +214,8 @@ def test_copies_of_hidden_units_differ():
     assert len(weight.unique(dim=0)) == len(weight)
 
 
-@pytest.mark.parametrize('source, target', [((2, 3), (4, 6)), ((6, 4),
-                                                               (3, 2))])
+@pytest.mark.parametrize('source, target', [((2, 3), (4, 6)),
+                                            ((6, 4), (3, 2))])
 def test_resize_matrix(source, target):
     matrix = resize_matrix(source, target)
     assert torch.allclose(matrix.sum(1), torch.ones(len(matrix)))

@@ -48,8 +48,7 @@ def test_tokens_are_pixels_at_the_same_place(randomize, size):
     maps = F.pad(maps, (0, size[1] % 2, 0, size[0] % 2), mode='replicate')
     for i, j in product(range(2), range(2)):
         places = list(
-            product(
-                range(i, maps.shape[2], 2), range(j, maps.shape[3], 2)))
+            product(range(i, maps.shape[2], 2), range(j, maps.shape[3], 2)))
         tokens = torch.stack([maps[0, :, y, x] for y, x in places])
         for (y, x_), token in zip(places, block.transformer(tokens[None])[0]):
             maps[0, :, y, x_] = token

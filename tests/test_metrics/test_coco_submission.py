@@ -69,8 +69,8 @@ def test_submission(load_config, image_info, tmp_path, name, logged):
     written, = prefix.parent.iterdir()
     assert written.name == f'{prefix.name}.json'
     # person_keypoints_[subset]_[algorithm]_results.json
-    assert re.fullmatch(
-        r'person_keypoints_test-dev2017_[^_]+_results\.json', written.name)
+    assert re.fullmatch(r'person_keypoints_test-dev2017_[^_]+_results\.json',
+                        written.name)
     assert any(str(written) in text for text in logged)
     results = json.loads(written.read_text())
     assert [one['image_id'] for one in results] == [7, 3, 3]
@@ -78,8 +78,8 @@ def test_submission(load_config, image_info, tmp_path, name, logged):
         assert set(one) == {'image_id', 'category_id', 'keypoints', 'score'}
         assert one['category_id'] == 1
         assert len(one['keypoints']) == 51
-    assert sorted(one['score'] for one in results) == pytest.approx(
-        [0.2, 0.45, 0.45])
+    assert sorted(one['score']
+                  for one in results) == pytest.approx([0.2, 0.45, 0.45])
     triplets = np.array(results[0]['keypoints']).reshape(17, 3)
     expected = predictions[0]['pred_instances']
     assert np.allclose(triplets[:, :2], expected['keypoints'][0])
@@ -112,6 +112,6 @@ def test_configs_load_test_dev(load_config, image_info, tmp_path, name):
         ]))
     built = DATASETS.build(
         dict(dataset, data_root=str(tmp_path), bbox_file=str(boxes)))
-    assert [built.get_data_info(i)['img_id'] for i in range(len(built))
-            ] == [3, 7]
+    assert [built.get_data_info(i)['img_id']
+            for i in range(len(built))] == [3, 7]
     assert dataset.ann_file == f'annotations/{image_info.name}'

@@ -10,11 +10,11 @@ NORM, ACT = dict(type='BN'), dict(type='ReLU')
 # channels and strides of the backbone's maps, arguments, output channels,
 # channels of the fusions
 DESIGNS = dict(
-    a=(((64, 8), (64, 8), (80, 16), (80, 16), (96, 32)), dict(), 112,
-       (256, 240)),
+    a=(((64, 8), (64, 8), (80, 16), (80, 16), (96, 32)), dict(), 112, (256,
+                                                                       240)),
     l=(((96, 8), (96, 16), (96, 32)),
-       dict(deconv_channels=(160, 128, 96), skips=((1, ), (0, ))), 96,
-       (256, 224)),
+       dict(deconv_channels=(160, 128, 96),
+            skips=((1, ), (0, ))), 96, (256, 224)),
     b=(((64, 8), (80, 16), (128, 32)),
        dict(
            deconv_channels=(176, 176, 176),
@@ -121,8 +121,7 @@ def test_channels_last_is_kept(randomize):
     randomize(neck).eval()
     expected, = neck(feats)
     neck.to(memory_format=torch.channels_last)
-    out, = neck(
-        [feat.to(memory_format=torch.channels_last) for feat in feats])
+    out, = neck([feat.to(memory_format=torch.channels_last) for feat in feats])
     torch.testing.assert_close(out, expected, atol=1e-4, rtol=1e-4)
     assert out.is_contiguous(memory_format=torch.channels_last)
     fused = neck.fusions[0].shuffle(

@@ -1,0 +1,132 @@
+"""The demo end to end, with tiny numbers, and its failures."""
+import importlib.metadata
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import mmcv
+import pytest
+
+from lgm_pose_plugin.cli import demo, main
+
+TINY = ['--images', '24', '--epochs', '1']
+
+
+def run_demo(*args, **kwargs):
+    """Start the command in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, '-m', 'lgm_pose_plugin', 'demo', *map(str, args)],
+        env=dict(os.environ, OMP_NUM_THREADS='1'),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        universal_newlines=True,
+        **kwargs)
+
+
+@pytest.fixture(scope='module')
+def installed():
+    try:
+        demo.check_mim()
+    except ImportError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope='module')
+def finished(installed, tmp_path_factory):
+    """Folder and output of a finished demo."""
+    out = tmp_path_factory.mktemp('demo') / 'out'
+    process = run_demo(out, *TINY)
+    output, _ = process.communicate(timeout=600)
+    assert process.returncode == 0, output[-5000:]
+    return out, output
+
+
+@pytest.mark.slow
+def test_demo(finished):
+    out, output = finished
+    assert re.search(r'Epoch\(train\) +\[1\]', output)
+    assert re.search(
+        r'AP on 12 unseen images: 0\.\d{3} before training, 0\.\d{3} after',
+        output)
+    assert f'checkpoint: {out}/work_dir/epoch_1.pth\n' in output
+    assert (out / 'work_dir' / 'epoch_1.pth').is_file()
+    pictures = sorted((out / 'pictures').iterdir())
+    assert len(pictures) == demo.NUM_PICTURES
+    width, height = (demo.PICTURE_SCALE * side for side in demo.IMAGE_SIZE)
+    for path in pictures:
+        assert path.name.endswith('_truth_prediction.png')
+        picture = mmcv.imread(str(path))
+        assert picture.shape == (height, 2 * width, 3)
+    # Both panels show the same image; at least the truth is drawn on it.
+    difference = picture[:, :width].astype(int) - picture[:, width:]
+    assert 0.5 < (difference == 0).all(axis=2).mean() < 1
+
+
+@pytest.mark.slow
+def test_failing_training_is_an_error(finished, capfd):
+    out, _ = finished
+    time_of_data = (out / 'data').stat().st_mtime
+    checkpoint = out / 'work_dir' / 'epoch_1.pth'
+    checkpoint.unlink()
+    checkpoint.mkdir()  # so that it cannot be saved
+    assert main(['demo', str(out), *TINY]) == 1
+    output, error = capfd.readouterr()
+    assert output.count('is there already') == 2
+    assert (out / 'data').stat().st_mtime == time_of_data
+    assert 'AP on' not in output
+    assert error.splitlines()[-1] == (
+        'lgm-pose demo: mim train ended with exit status 1; see '
+        f'{out}/train.log')
+    assert 'Traceback' in (out / 'train.log').read_text()
+
+
+def test_other_data_are_kept(installed, tmp_path, capfd):
+    folder = tmp_path / demo.DATA_ROOT / 'train2017'
+    folder.mkdir(parents=True)
+    (folder / 'mine.jpg').touch()
+    assert main(['demo', str(tmp_path), *TINY]) == 1
+    assert 'choose another one' in capfd.readouterr().err
+    assert list(folder.iterdir()) == [folder / 'mine.jpg']
+
+
+@pytest.mark.skipif(os.name == 'nt', reason='no SIGINT for one process')
+def test_interrupt_ends_mim_too(installed, tmp_path):
+    process = run_demo(tmp_path, *TINY)
+    log = tmp_path / 'before.log'
+    while process.poll() is None and not (log.exists() and log.read_text()):
+        time.sleep(.1)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert 'Traceback' not in output
+    assert output.splitlines()[-1].startswith('lgm-pose demo: interrupted')
+    length = len(log.read_text())
+    time.sleep(3)
+    assert len(log.read_text()) == length
+
+
+@pytest.mark.parametrize('option', ['--images', '--epochs'])
+def test_numbers_start_at_one(installed, tmp_path, option, capfd):
+    assert main(['demo', str(tmp_path), option, '0']) == 1
+    assert 'use at least 1' in capfd.readouterr().err
+
+
+def test_missing_mim(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(demo.util, 'find_spec', lambda name: None)
+    assert main(['demo', str(tmp_path / 'out')]) == 1
+    assert 'pip install openmim' in capfd.readouterr().err
+    assert not (tmp_path / 'out').exists()
+
+
+def test_plugin_that_is_not_installed(tmp_path, monkeypatch, capfd):
+
+    def distribution(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(demo.metadata, 'distribution', distribution)
+    assert main(['demo', str(tmp_path / 'out')]) == 1
+    assert 'pip install .' in capfd.readouterr().err
+    assert not (tmp_path / 'out').exists()
