@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.infer import BaseInferencer
 from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 from mmpose.models import build_pose_estimator
@@ -35,8 +36,8 @@ def fresh_state():
 
 @pytest.fixture(scope='session')
 def root():
-    """The repository."""
-    return ROOT
+    """Where configs and model-index.yml are: checkout or installation."""
+    return Path(BaseInferencer._get_repo_or_mim_dir('lgm_pose_plugin'))
 
 
 def _data(name):

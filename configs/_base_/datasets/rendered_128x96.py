@@ -1,6 +1,6 @@
 # Rendered people of `lgm-pose render`, top-down, 128x96 (HxW), with
-# ground-truth boxes. UDP and a wide sigma for the size of the heat maps: one
-# of their pixels is four of the input's.
+# ground-truth boxes. UDP, since a pixel of these heat maps is a large part of
+# a limb.
 _base_ = 'coco_256x192.py'
 
 codec = dict(
@@ -12,8 +12,8 @@ codec = dict(
 
 data_root = 'data/rendered/'
 
-# There are about as many people as the network gets to see, so that mirror
-# images are augmentation enough.
+# Rendering is cheaper than training, so there are many people, each seen a few
+# times, and mirror images are augmentation enough.
 train_pipeline = [
     dict(type='LoadImage'),
     dict(type='GetBBoxCenterScale'),
@@ -30,9 +30,7 @@ val_pipeline = [
 ]
 
 train_dataloader = dict(
-    batch_size=16,
-    num_workers=1,
-    dataset=dict(data_root=data_root, pipeline=train_pipeline))
+    num_workers=1, dataset=dict(data_root=data_root, pipeline=train_pipeline))
 val_dataloader = dict(
     num_workers=1,
     dataset=dict(data_root=data_root, bbox_file=None, pipeline=val_pipeline))

@@ -49,7 +49,3 @@ test_evaluator = val_evaluator
 
 default_hooks = dict(
     logger=dict(interval=10), checkpoint=dict(interval=25, max_keep_ckpts=2))
-custom_hooks = [
-    dict(type='SyncBuffersHook'),
-    dict(type='ChannelsLastHook', priority='VERY_HIGH')
-]
