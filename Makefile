@@ -4,6 +4,8 @@ PYTHON ?= python3.11
 UV := $(shell command -v uv || echo .venv-uv/bin/uv)
 # A folder with a ready mmcv wheel spares its build (UV_FIND_LINKS=folder).
 export OMP_NUM_THREADS ?= 1
+# Some images set it; then every process compiles MMPose anew, for seconds.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help env demo lint test
 
@@ -19,8 +21,8 @@ env: $(UV)  ## Build the reference environment in .venv
 	$(PYTHON) -m venv .venv-uv
 	.venv-uv/bin/python -m pip install --quiet uv
 
-demo: env  ## Train and test on rendered people, within six minutes
-	unset OMP_NUM_THREADS; PATH="$(CURDIR)/.venv/bin:$$PATH" lgm-pose demo
+demo: env  ## Train and test on rendered people, in some minutes
+	unset OMP_NUM_THREADS; .venv/bin/lgm-pose demo
 
 lint: env
 	.venv/bin/flake8
@@ -29,4 +31,4 @@ lint: env
 	.venv/bin/codespell
 
 test: lint  ## Lint, then run the test suite
-	PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/pytest
+	.venv/bin/pytest

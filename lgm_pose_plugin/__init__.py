@@ -35,6 +35,6 @@ def register_all_modules() -> None:
 
 # The command line registers on its own, so that `lgm-pose doctor` runs in an
 # environment in which MMPose cannot be imported ('-m': `python -m` at work).
-if os.path.basename(sys.argv[0] if sys.argv else '') not in (
-        '-m', 'lgm-pose', 'lgm-pose.exe'):
+if os.path.basename(sys.argv[0] if sys.argv else '') not in ('-m', 'lgm-pose',
+                                                             'lgm-pose.exe'):
     register_all_modules()

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, Callable, Dict, NoReturn, Optional, Tuple, Union
 
 import mmengine
-import mmpose
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 
+import mmpose
 from .version import __version__
 
 __all__ = ['allow_mmengine_checkpoints', 'publish_checkpoint']

@@ -48,9 +48,8 @@ class Complexity(NamedTuple):
     @property
     def differs(self) -> bool:
         """Whether a figure of the paper is not matched, see `matches`."""
-        return not (
-            matches(self.params / 1e6, self.paper_params)
-            and matches(self.macs / 1e9, self.paper_macs))
+        return not (matches(self.params / 1e6, self.paper_params)
+                    and matches(self.macs / 1e9, self.paper_macs))
 
 
 def matches(value: float, printed: Optional[str]) -> bool:

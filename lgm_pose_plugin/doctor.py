@@ -151,10 +151,11 @@ def probe_mmdet() -> None:
 
 
 def probe_mmpose() -> None:
+    from mmengine.runner import Runner  # noqa: F401
+
     import mmpose.datasets  # noqa: F401
     import mmpose.evaluation  # noqa: F401
     import mmpose.models  # noqa: F401
-    from mmengine.runner import Runner  # noqa: F401
 
 
 def probe_mmpose_apis() -> None:
@@ -435,6 +436,17 @@ def check_xtcocotools(facts: Facts) -> Iterator[Result]:
             'does; pip install "numpy<2" if you need it')
 
 
+def check_drawing(facts: Facts) -> Iterator[Result]:
+    numpy = facts.versions.get('numpy')
+    mmpose = facts.versions.get('mmpose')
+    if numpy and mmpose and _release(numpy) >= (2, 4) and _release(mmpose) <= (
+            1, 3, 2):
+        yield Result(
+            'drawing', 'warn', f'numpy {numpy} refuses the circles that '
+            f'mmpose {mmpose} draws: pictures with key points fail',
+            'pip install "numpy<2.4"')
+
+
 def check_setuptools(facts: Facts) -> Iterator[Result]:
     version = facts.versions.get('setuptools')
     remedy = 'pip install "setuptools<81"'
@@ -565,10 +577,10 @@ def check_devices(facts: Facts) -> Iterator[Result]:
 
 
 CHECKS = (check_python, check_versions, check_clashes, check_fork, check_torch,
-          check_opencv, check_setuptools, check_xtcocotools, check_mmcv_ops,
-          check_mmcv_cuda, check_mmdet, check_mmpose, check_plugin,
-          check_checkpoint, check_unsafe_loading, check_threads, check_mim,
-          check_needless, check_devices)
+          check_opencv, check_drawing, check_setuptools, check_xtcocotools,
+          check_mmcv_ops, check_mmcv_cuda, check_mmdet, check_mmpose,
+          check_plugin, check_checkpoint, check_unsafe_loading, check_threads,
+          check_mim, check_needless, check_devices)
 
 
 def diagnose(facts: Facts) -> List[Result]:

@@ -19,9 +19,10 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 import cv2
 import numpy as np
 from mmengine.utils import track_iter_progress
+from scipy.spatial.transform import Rotation
+
 from mmpose.datasets import CocoDataset
 from mmpose.datasets.datasets.utils import parse_pose_metainfo
-from scipy.spatial.transform import Rotation
 
 DESCRIPTION = 'Rendered people of lgm_pose_plugin'
 # Raised with any change of the pictures, so that old data sets are not taken

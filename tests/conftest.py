@@ -9,11 +9,11 @@ from mmengine.config import Config
 from mmengine.infer import BaseInferencer
 from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
-from mmpose.models import build_pose_estimator
-from mmpose.utils import register_all_modules
 from torch import Tensor
 
 import lgm_pose_plugin
+from mmpose.models import build_pose_estimator
+from mmpose.utils import register_all_modules
 
 ROOT = Path(__file__).resolve().parents[1]
 

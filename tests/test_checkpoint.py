@@ -15,12 +15,12 @@ from mmengine.dataset import BaseDataset
 from mmengine.logging import HistoryBuffer
 from mmengine.model import BaseModel
 from mmengine.runner import Runner, load_checkpoint
-from mmpose.datasets.datasets.utils import parse_pose_metainfo
 from torch import nn
 
 from lgm_pose_plugin import checkpoint as checkpoint_module
 from lgm_pose_plugin.checkpoint import (allow_mmengine_checkpoints,
                                         publish_checkpoint)
+from mmpose.datasets.datasets.utils import parse_pose_metainfo
 
 try:
     from numpy._core import multiarray

@@ -1,5 +1,6 @@
 """The counts of the paper's tables, to the last printed digit."""
 import json
+from pathlib import Path
 
 import pytest
 
@@ -197,3 +198,9 @@ def test_command_line_markdown(paths, capsys, monkeypatch):
 def test_command_line_reports_a_missing_config(capsys):
     assert main(['complexity', 'no/such/config.py']) == 1
     assert 'no/such/config.py' in capsys.readouterr().err
+
+
+def test_readme_shows_the_table(capsys):
+    assert main(['complexity']) == 0
+    readme = Path(__file__).resolve().parents[1] / 'README.md'
+    assert capsys.readouterr().out in readme.read_text()

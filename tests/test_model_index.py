@@ -7,10 +7,10 @@ from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.fileio import load
 from mmengine.infer import BaseInferencer
 from mmengine.utils import is_installed
-from mmpose.apis import MMPoseInferencer
 
 from lgm_pose_plugin.model_index import (iter_models, load_model_from_index,
                                          register_model_names)
+from mmpose.apis import MMPoseInferencer
 
 NAME = 'td-hm_lgm-pose_1xb32-260e_coco-256x192'
 CONFIG = f'configs/body_2d_keypoint/topdown_heatmap/coco/{NAME}.py'

@@ -8,14 +8,14 @@ import cv2
 import numpy as np
 import pytest
 from mmengine.fileio import load
-from mmpose.datasets import CocoDataset
-from mmpose.evaluation import CocoMetric
 from xtcocotools.coco import COCO
 
 from lgm_pose_plugin import rendered_people
 from lgm_pose_plugin.cli import main
 from lgm_pose_plugin.rendered_people import (PARTS, annotate, render_image,
                                              sample_person, write_dataset)
+from mmpose.datasets import CocoDataset
+from mmpose.evaluation import CocoMetric
 
 NUM_IMAGES = 30
 ANN_FILE = 'annotations/person_keypoints_train2017.json'

@@ -44,7 +44,9 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         module = import_module(f'{__name__}.{name}')
         summary = module.__doc__.split('\n\n')[0]
         subparser = subparsers.add_parser(
-            name, help=summary, description=module.__doc__,
+            name,
+            help=summary,
+            description=module.__doc__,
             formatter_class=argparse.RawDescriptionHelpFormatter)
         module.add_arguments(subparser)
         subparser.set_defaults(run=module.run)

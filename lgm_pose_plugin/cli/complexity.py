@@ -31,9 +31,9 @@ def run(args: argparse.Namespace) -> int:
     rows = count_all(args.configs or package_configs())
     if args.format == 'json':
         print(
-            json.dumps([dict(row._asdict(), differs=row.differs)
-                        for row in rows],
-                       indent=2))
+            json.dumps(
+                [dict(row._asdict(), differs=row.differs) for row in rows],
+                indent=2))
     else:
         print('| config | input | params (M) | paper | MACs (G) | paper | |')
         print('| --- | --- | ---: | ---: | ---: | ---: | --- |')

@@ -93,8 +93,7 @@ class KeypointDecoder(nn.Module):
         dy = dy * ((y > 1) & (y < height - 1) & (x > 0))
         return 0.25 * torch.stack((dx, dy), dim=2)
 
-    def _taylor_offset(self, heatmaps: Tensor, x: Tensor,
-                       y: Tensor) -> Tensor:
+    def _taylor_offset(self, heatmaps: Tensor, x: Tensor, y: Tensor) -> Tensor:
         """The maximum of a second-order expansion, of shape ``(B, K, 2)``."""
         height, width = heatmaps.shape[2:]
         blurred = self._blur(heatmaps)

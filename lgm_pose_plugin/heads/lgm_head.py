@@ -58,9 +58,8 @@ class LGMHead(HeatmapHead):
             init_cfg=init_cfg)
         self.keypoint_decoder: Optional[KeypointDecoder] = None
 
-    def forward(
-            self,
-            feats: Tuple[Tensor]) -> Union[Tensor, Tuple[Tensor, Tensor]]:
+    def forward(self,
+                feats: Tuple[Tensor]) -> Union[Tensor, Tuple[Tensor, Tensor]]:
         """Forward the head.
 
         Args:

@@ -131,9 +131,10 @@ class LARM(BaseModule):
         state_dict.update({
             mlp_prefix + name: value
             for name, value in resize_mlp(
-                {name: state_dict[mlp_prefix + name]
-                 for name in names}, tuple(grid.tolist()),
-                self.grid_size).items()
+                {
+                    name: state_dict[mlp_prefix + name]
+                    for name in names
+                }, tuple(grid.tolist()), self.grid_size).items()
         })
         state_dict[prefix + 'patch_grid'] = self.patch_grid.clone()
         print_log(

@@ -45,8 +45,8 @@ class TransformerLayer(nn.Module):
         batch, tokens, dims = x.shape
         # (batch, tokens, 3d) -> 3 x (batch, heads, tokens, d / heads)
         query, key, value = self.qkv(self.norm1(x)).reshape(
-            batch, tokens, 3, self.num_heads, dims // self.num_heads).permute(
-                2, 0, 3, 1, 4).unbind(0)
+            batch, tokens, 3, self.num_heads,
+            dims // self.num_heads).permute(2, 0, 3, 1, 4).unbind(0)
         attention = (query * self.scale) @ key.transpose(-2, -1)
         out = attention.softmax(dim=-1) @ value
         # (batch, heads, tokens, d / heads) -> (batch, tokens, d)

@@ -38,8 +38,10 @@ class CocoSubmission(CocoMetric):
         super().results2json(keypoints, outfile_prefix)
         written = f'{outfile_prefix}.keypoints.json'
         fields = ('image_id', 'category_id', 'keypoints', 'score')
-        dump([{field: result[field]
-               for field in fields} for result in load(written)], written)
+        dump([{
+            field: result[field]
+            for field in fields
+        } for result in load(written)], written)
         result_file = f'{outfile_prefix}.json'
         os.replace(written, result_file)
         print_log(f'Submission written to {result_file}', 'current')

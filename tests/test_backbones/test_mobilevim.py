@@ -3,12 +3,12 @@ import copy
 import pytest
 import torch
 from mmengine.runner import load_checkpoint
-from mmpose.models import build_pose_estimator
-from mmpose.models.backbones import MobileNetV2
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lgm_pose_plugin.backbones import MobileViM
 from lgm_pose_plugin.layers import MobileViMBlock, MobileViTBlock
+from mmpose.models import build_pose_estimator
+from mmpose.models.backbones import MobileNetV2
 
 SMALL = (96, 128)
 DESIGNS = dict(
@@ -94,7 +94,7 @@ def test_out_indices(randomize, out_indices):
         expected.append(x)
     assert len(outs) == len(out_indices)
     for out, index in zip(outs, out_indices):
-        assert_close(out, expected[index])
+        torch.testing.assert_close(out, expected[index])
 
 
 @pytest.mark.parametrize('design', DESIGNS)

@@ -94,7 +94,11 @@ def test_other_data_are_kept(installed, tmp_path, capfd):
 
 @pytest.mark.skipif(os.name == 'nt', reason='no SIGINT for one process')
 def test_interrupt_ends_mim_too(installed, tmp_path):
-    process = run_demo(tmp_path, *TINY)
+    # A shell's background jobs, and so their children, ignore SIGINT.
+    process = run_demo(
+        tmp_path,
+        *TINY,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     log = tmp_path / 'before.log'
     while process.poll() is None and not (log.exists() and log.read_text()):
         time.sleep(.1)

@@ -16,7 +16,7 @@ HEALTHY = Facts(
     versions={
         'torch': '2.9.1+cu128',
         'torchvision': '0.24.1',
-        'numpy': '2.4.6',
+        'numpy': '2.2.6',
         'mmengine': '0.10.7',
         'mmcv': '2.1.0',
         'mmdet': '3.3.0',
@@ -155,6 +155,15 @@ def test_follow_up_errors_point_to_the_cause():
     error = "ModuleNotFoundError: No module named 'torch'"
     result = find(with_probe('mmcv_ops', error), 'mmcv ops')
     assert result.status == 'FAIL' and 'torch is missing' in result.remedy
+
+
+def test_drawing_on_numpy_2_4():
+    result = find(with_versions(numpy='2.4.0'), 'drawing')
+    assert result.status == 'warn' and 'numpy<2.4' in result.remedy
+    assert not result.blocks
+    for versions in (dict(numpy='2.3.5'), dict(mmpose='1.4.0', numpy='2.4.0')):
+        names = [r.name for r in diagnose(with_versions(**versions))]
+        assert 'drawing' not in names
 
 
 def test_setuptools_that_warns():

@@ -2,9 +2,9 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from mmpose.codecs import MSRAHeatmap, SimCCLabel, UDPHeatmap
 
 from lgm_pose_plugin.heads.keypoint_decoder import KeypointDecoder
+from mmpose.codecs import MSRAHeatmap, SimCCLabel, UDPHeatmap
 
 SIZES = [((192, 256), (48, 64), 2, 11), ((288, 384), (72, 96), 3, 17),
          ((100, 80), (25, 20), 1.5, 7), ((256, 256), (64, 64), 1, 3)]

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 from mmengine.structures import InstanceData, PixelData
-from mmpose.registry import KEYPOINT_CODECS
-from mmpose.testing import get_packed_inputs
 
 from lgm_pose_plugin.heads import LGMHead
+from mmpose.registry import KEYPOINT_CODECS
+from mmpose.testing import get_packed_inputs
 
 CODECS = dict(
     msra=dict(

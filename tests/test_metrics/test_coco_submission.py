@@ -3,6 +3,7 @@ import re
 
 import numpy as np
 import pytest
+
 from mmpose.datasets.datasets.utils import parse_pose_metainfo
 from mmpose.registry import DATASETS, METRICS
 

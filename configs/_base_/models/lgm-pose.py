@@ -1,7 +1,6 @@
 # LGM-Pose, design A (arXiv 2506.04561). Whoever inherits this sets
 # backbone.input_size, head.out_channels and head.decoder.
-custom_imports = dict(
-    imports=['lgm_pose_plugin'], allow_failed_imports=False)
+custom_imports = dict(imports=['lgm_pose_plugin'], allow_failed_imports=False)
 
 model = dict(
     type='TopdownPoseEstimator',

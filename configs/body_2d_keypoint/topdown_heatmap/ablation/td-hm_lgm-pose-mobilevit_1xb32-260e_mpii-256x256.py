@@ -7,8 +7,7 @@ model = dict(
         dict(type='MV2', out_channels=48, stride=2),
         dict(type='MV2', out_channels=48, num_blocks=2),
         dict(type='MV2', out_channels=64, stride=2),
-        dict(
-            type='MobileViTBlock', embed_dims=96, patch_size=2, num_layers=2),
+        dict(type='MobileViTBlock', embed_dims=96, patch_size=2, num_layers=2),
         dict(type='MV2', out_channels=80, stride=2),
         dict(
             type='MobileViTBlock', embed_dims=120, patch_size=2, num_layers=4),

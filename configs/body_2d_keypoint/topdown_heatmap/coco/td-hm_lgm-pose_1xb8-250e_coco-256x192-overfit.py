@@ -7,8 +7,7 @@ train_cfg = dict(max_epochs=250, val_interval=25)
 # Three times the paper's learning rate, and a warm-up: it learns faster here.
 optim_wrapper = dict(optimizer=dict(lr=3e-3))
 param_scheduler = [
-    dict(
-        type='LinearLR', begin=0, end=200, start_factor=0.01, by_epoch=False),
+    dict(type='LinearLR', begin=0, end=200, start_factor=0.01, by_epoch=False),
     dict(
         type='CosineAnnealingLR',
         T_max=250,
@@ -43,8 +42,8 @@ val_dataloader = dict(
         data_prefix=dict(img='train2017/')))
 test_dataloader = val_dataloader
 
-val_evaluator = dict(
-    ann_file=_base_.data_root + 'annotations/person_keypoints_train2017.json')
+val_evaluator = dict(ann_file=_base_.data_root +
+                     'annotations/person_keypoints_train2017.json')
 test_evaluator = val_evaluator
 
 default_hooks = dict(
