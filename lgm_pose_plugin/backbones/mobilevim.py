@@ -95,23 +95,24 @@ class MobileViM(BaseBackbone):
         dict(type='MobileViMBlock', embed_dims=144, patch_size=2),
     )
 
-    def __init__(
-        self,
-        input_size: Tuple[int, int],
-        *,
-        stem_channels: int = 16,
-        layers: Sequence[dict] = design_a,
-        expand_ratio: int = 4,
-        out_indices: Sequence[int] = (4, 5, 6, 7, 9),
-        frozen_stages: int = -1,
-        norm_eval: bool = False,
-        norm_cfg: ConfigType = dict(type='BN'),
-        act_cfg: ConfigType = dict(type='SiLU'),
-        init_cfg: OptMultiConfig = [
-            dict(type='Kaiming', layer='Conv2d'),
-            dict(type='Xavier', layer='Linear', distribution='uniform'),
-            dict(type='Constant', layer=['_BatchNorm', 'LayerNorm'], val=1)
-        ]):
+    default_init_cfg = [
+        dict(type='Kaiming', layer='Conv2d'),
+        dict(type='Xavier', layer='Linear', distribution='uniform'),
+        dict(type='Constant', layer=['_BatchNorm', 'LayerNorm'], val=1)
+    ]
+
+    def __init__(self,
+                 input_size: Tuple[int, int],
+                 *,
+                 stem_channels: int = 16,
+                 layers: Sequence[dict] = design_a,
+                 expand_ratio: int = 4,
+                 out_indices: Sequence[int] = (4, 5, 6, 7, 9),
+                 frozen_stages: int = -1,
+                 norm_eval: bool = False,
+                 norm_cfg: ConfigType = dict(type='BN'),
+                 act_cfg: ConfigType = dict(type='SiLU'),
+                 init_cfg: OptMultiConfig = default_init_cfg):
         super().__init__(init_cfg)
         if not all(0 <= index <= len(layers) for index in out_indices):
             raise ValueError(f'out_indices must be between 0 and '
