@@ -22,7 +22,7 @@ env: $(UV)  ## Build the reference environment in .venv
 	.venv-uv/bin/python -m pip install --quiet uv
 
 demo: env  ## Train and test on rendered people, in some minutes
-	unset OMP_NUM_THREADS; .venv/bin/lgm-pose demo
+	.venv/bin/lgm-pose demo
 
 lint: env
 	.venv/bin/flake8
