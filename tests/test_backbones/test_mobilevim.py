@@ -87,6 +87,7 @@ def test_other_designs(network, design, shapes, block_type):
 def test_out_indices(randomize, out_indices):
     backbone = randomize(MobileViM(SMALL, out_indices=out_indices)).eval()
     x = torch.randn(1, 3, 128, 96)
+    x = x.contiguous(memory_format=torch.channels_last)
     outs = backbone(x)
     expected = []
     for layer in backbone.layers:
@@ -94,7 +95,7 @@ def test_out_indices(randomize, out_indices):
         expected.append(x)
     assert len(outs) == len(out_indices)
     for out, index in zip(outs, out_indices):
-        torch.testing.assert_close(out, expected[index])
+        torch.testing.assert_close(out, expected[index], atol=1e-4, rtol=1e-3)
 
 
 @pytest.mark.parametrize('design', DESIGNS)
