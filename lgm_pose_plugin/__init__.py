@@ -22,7 +22,7 @@ def register_all_modules() -> None:
             message names the cause; ``lgm-pose doctor`` prints the remedy.
     """
     try:
-        from . import backbones, heads, metrics, necks  # noqa: F401
+        from . import backbones, heads, hooks, metrics, necks  # noqa: F401
         from .checkpoint import allow_mmengine_checkpoints
         from .model_index import register_model_names
     except Exception as error:

@@ -32,6 +32,8 @@ NETWORKS = {
     'lgm-pose-b': _OURS + 'coco/td-hm_lgm-pose-b_1xb32-260e_coco-256x192.py',
     'lgm-pose-mobilevit':
     _OURS + 'ablation/td-hm_lgm-pose-mobilevit_1xb32-260e_mpii-256x256.py',
+    'lapx': _OURS + 'coco/td-hm_lapx_8xb64-210e_coco-256x192.py',
+    'lap': _OURS + 'coco/td-hm_lap_8xb64-210e_coco-256x192.py',
     'mobilenetv2': _THEIRS + 'topdown_heatmap/coco/'
     'td-hm_mobilenetv2_8xb64-210e_coco-256x192.py',
     'litehrnet-18': _THEIRS + 'topdown_heatmap/coco/'

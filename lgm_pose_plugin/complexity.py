@@ -4,15 +4,36 @@ from glob import glob
 from typing import List, NamedTuple, Optional, Sequence
 
 import torch
-from mmengine.analysis import get_model_complexity_info
+import torch.nn as nn
+from mmengine.analysis import FlopAnalyzer
 from mmengine.config import Config
 from mmengine.infer import BaseInferencer
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
 
 from mmpose.models import build_pose_estimator
 
-# Parameters (M) and multiply-adds (G) as printed in arXiv 2506.04561, tables
-# 1, 4 and 5. "_8xb64-210e" variants and the like are the same networks.
-PAPER = {
+_LEAVES = (_ConvNd, _BatchNorm, nn.Linear, nn.LayerNorm)
+
+
+class Published(NamedTuple):
+    """Figures of a paper, and the counters they agree with.
+
+    Attributes:
+        params (str, optional): Parameters in millions, as printed.
+        macs (str, optional): Multiply-adds in billions, as printed.
+        params_counter (str): The field of :class:`Complexity` with the same
+            counter.
+        macs_counter (str): As ``params_counter``.
+    """
+    params: Optional[str] = None
+    macs: Optional[str] = None
+    params_counter: str = 'params'
+    macs_counter: str = 'macs'
+
+
+# Tables 1, 4 and 5 of LGM-Pose (arXiv 2506.04561).
+_LGM_POSE = {
     'td-hm_lgm-pose_1xb32-260e_coco-256x192': ('1.1', '0.6'),
     'td-hm_lgm-pose-l_1xb32-260e_coco-256x192': ('1.1', '0.6'),
     'td-hm_lgm-pose-b_1xb32-260e_coco-256x192': ('1.1', '0.6'),
@@ -24,6 +45,22 @@ PAPER = {
     'td-hm_lgm-pose-fusion-dw2_1xb32-260e_mpii-256x256': ('1.1', '0.90'),
     'td-hm_lgm-pose-mobilevit_1xb32-260e_mpii-256x256': ('2.5', '1.4'),
 }
+# LAPX (arXiv 2512.16089), its ablation, which prints parameters alone, and
+# LAP (arXiv 2412.06227).
+_LAPX = {
+    'td-hm_lapx_8xb64-210e_coco-256x192': ('2.30', '2.59'),
+    'td-hm_lapx_8xb64-210e_mpii-256x256': ('2.30', None),
+    'td-hm_lapx-cbam_8xb64-210e_mpii-256x256': ('2.28', None),
+    'td-hm_lapx-eca-cbam_8xb64-210e_mpii-256x256': ('2.26', None),
+    'td-hm_lapx-soft-gate_8xb64-210e_mpii-256x256': ('2.26', None),
+    'td-hm_lapx-stem-eca-cbam_8xb64-210e_mpii-256x256': ('2.26', None),
+    'td-hm_lap_8xb64-210e_coco-256x192': ('2.34', '2.78'),
+    'td-hm_lap_8xb64-210e_mpii-256x256': ('2.3', '3.7'),
+}
+# By name of the config; others of the same network are not listed.
+PAPER = {name: Published(*figures) for name, figures in _LGM_POSE.items()}
+PAPER.update((name, Published(*figures, 'leaf_params', 'thop_macs'))
+             for name, figures in _LAPX.items())
 
 
 class Complexity(NamedTuple):
@@ -32,24 +69,34 @@ class Complexity(NamedTuple):
     Attributes:
         name (str): Name of the config.
         input_size (tuple[int, int]): Height and width of the input.
-        params (int): Number of parameters.
-        macs (int): Multiply-adds of one forward pass in eval mode.
-        paper_params (str, optional): Parameters in millions, as printed in
-            the paper.
-        paper_macs (str, optional): Multiply-adds in billions, as printed.
+        params (int): Number of all parameters.
+        leaf_params (int): Those of convolutions, linear and normalization
+            layers; a network's own, such as LAPX's gates, are left out.
+        macs (int): Multiply-adds of one forward pass as MMEngine counts them:
+            also 2 per element of a BatchNorm, 5 of a LayerNorm, 1 of a pooled
+            or enlarged map.
+        conv_macs (int): Those of convolutions, linear layers and matrix
+            products.
+        thop_macs (int): ``conv_macs``, and 4 per element of a normalized, 1
+            of an average-pooled map, as the package thop counts these.
+        paper (Published): The paper's figures.
     """
     name: str
     input_size: tuple
     params: int
+    leaf_params: int
     macs: int
-    paper_params: Optional[str]
-    paper_macs: Optional[str]
+    conv_macs: int
+    thop_macs: int
+    paper: Published
 
     @property
     def differs(self) -> bool:
         """Whether a figure of the paper is not matched, see `matches`."""
-        return not (matches(self.params / 1e6, self.paper_params)
-                    and matches(self.macs / 1e9, self.paper_macs))
+        params = getattr(self, self.paper.params_counter)
+        macs = getattr(self, self.paper.macs_counter)
+        return not (matches(params / 1e6, self.paper.params)
+                    and matches(macs / 1e9, self.paper.macs))
 
 
 def matches(value: float, printed: Optional[str]) -> bool:
@@ -68,19 +115,19 @@ def matches(value: float, printed: Optional[str]) -> bool:
 
 
 def package_configs() -> List[str]:
-    """Paths of the plugin's configs by name, ablations last."""
+    """Paths of the plugin's configs by name, over-fits and ablations last."""
     root = BaseInferencer._get_repo_or_mim_dir(__package__)
     return sorted(
         glob(osp.join(root, 'configs', '**', 'td-hm_*.py'), recursive=True),
-        key=lambda path: ('ablation' in path, osp.splitext(path)[0]))
+        key=lambda path:
+        ('ablation' in path, 'overfit' in path, osp.splitext(path)[0]))
 
 
 def count_complexity(path: str) -> Complexity:
     """Count the parameters and multiply-adds of a config's network.
 
-    The counter is MMEngine's ``get_model_complexity_info`` in eval mode:
-    convolutions, linear layers and matrix products, 2 per element of a
-    BatchNorm, 5 per element of a LayerNorm; without flip test.
+    In eval mode and without flip test, from the operators that MMEngine's
+    ``FlopAnalyzer`` finds.
 
     Args:
         path (str): Path of a top-down config.
@@ -92,15 +139,26 @@ def count_complexity(path: str) -> Complexity:
     model = build_pose_estimator(cfg.model).eval()
     model.forward = model._forward
     width, height = cfg.codec.input_size
-    analysis = get_model_complexity_info(
-        model,
-        inputs=(torch.zeros(1, 3, height, width), ),
-        show_table=False,
-        show_arch=False)
+    analyzer = FlopAnalyzer(model, (torch.zeros(1, 3, height, width), ))
+    analyzer.unsupported_ops_warnings(False)
+    macs = analyzer.by_operator()
+    conv_macs = sum(macs[name]
+                    for name in ('conv', 'linear', 'matmul', 'bmm', 'einsum'))
+    # MMEngine counts 2 and 5 per element.
+    normalized = macs['batch_norm'] / 2 + macs['layer_norm'] / 5
     name = osp.splitext(osp.basename(path))[0]
-    return Complexity(name, (height, width),
-                      sum(p.numel() for p in model.parameters()),
-                      analysis['flops'], *PAPER.get(name, (None, None)))
+    return Complexity(
+        name=name,
+        input_size=(height, width),
+        params=sum(p.numel() for p in model.parameters()),
+        leaf_params=sum(p.numel() for module in model.modules()
+                        if isinstance(module, _LEAVES)
+                        for p in module.parameters()),
+        macs=analyzer.total(),
+        conv_macs=conv_macs,
+        thop_macs=int(conv_macs + 4 * normalized +
+                      macs['adaptive_avg_pool2d']),
+        paper=PAPER.get(name, Published()))
 
 
 def count_all(paths: Sequence[str]) -> List[Complexity]:
@@ -115,6 +173,7 @@ def count_all(paths: Sequence[str]) -> List[Complexity]:
     seen, rows = [], []
     for path in paths:
         model = Config.fromfile(path).model.to_dict()
+        model.pop('test_cfg', None)
         if model not in seen:
             seen.append(model)
             rows.append(count_complexity(path))

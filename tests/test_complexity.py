@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from lgm_pose_plugin.cli import main
-from lgm_pose_plugin.complexity import (PAPER, Complexity, count_all,
-                                        count_complexity, matches,
+from lgm_pose_plugin.complexity import (PAPER, Complexity, Published,
+                                        count_all, count_complexity, matches,
                                         package_configs)
 
 MPII = dict(
@@ -83,11 +83,53 @@ def test_table(load_config, tmp_path, design, variant, expected):
     row = count_complexity(str(path))
     assert f'{row.params / 1e6:.4f} {row.macs / 1e9:.4f}' == expected
     assert row.input_size == tuple(cfg.codec.input_size[::-1])
-    assert (row.name, row.paper_params, row.paper_macs) == ('config', None,
-                                                            None)
-    printed = PRINTED[variant].split()
-    assert not row._replace(
-        paper_params=printed[0], paper_macs=printed[1]).differs
+    assert (row.name, row.paper) == ('config', Published())
+    assert not row._replace(paper=Published(*PRINTED[variant].split())).differs
+
+
+# leaf and all parameters (M), thop and conv multiply-adds (G), and what the
+# papers print.
+LAPX = {
+    'lapx-cbam_8xb64-210e_mpii-256x256':
+    ('2.2752 2.2752 3.4431 3.3435', '2.28', None),
+    'lapx-eca-cbam_8xb64-210e_mpii-256x256':
+    ('2.2590 2.2590 3.4431 3.3435', '2.26', None),
+    'lapx-soft-gate_8xb64-210e_mpii-256x256':
+    ('2.2590 2.2671 3.4431 3.3435', '2.26', None),
+    'lapx-stem-eca-cbam_8xb64-210e_mpii-256x256':
+    ('2.2591 2.2673 3.4443 3.3439', '2.26', None),
+    'lapx_8xb64-210e_mpii-256x256': ('2.3030 2.3111 3.4451 3.3446', '2.30',
+                                     None),
+    'lapx_8xb64-210e_coco-256x192': ('2.3040 2.3122 2.5870 2.5117', '2.30',
+                                     '2.59'),
+    'lap_8xb64-210e_coco-256x192': ('2.3394 2.3394 2.7759 2.7068', '2.34',
+                                    '2.78'),
+    'lap_8xb64-210e_mpii-256x256': ('2.3387 2.3387 3.6981 3.6058', '2.3',
+                                    '3.7'),
+}
+
+
+@pytest.mark.parametrize('name', LAPX)
+def test_lapx_table(load_config, name):
+    row = count_complexity(load_config(f'td-hm_{name}').filename)
+    counts, params, macs = LAPX[name]
+    assert counts == (f'{row.leaf_params / 1e6:.4f} {row.params / 1e6:.4f} '
+                      f'{row.thop_macs / 1e9:.4f} {row.conv_macs / 1e9:.4f}')
+    assert row.paper == Published(params, macs, 'leaf_params', 'thop_macs')
+    assert not row.differs
+
+
+def test_counters(load_config):
+    """The counters tell apart what the design page says they do."""
+    names = ('soft-gate', 'eca-cbam', 'cbam')
+    gated, plain, cbam = (
+        count_complexity(
+            load_config(f'td-hm_lapx-{name}_8xb64-210e_mpii-256x256').filename)
+        for name in names)
+    assert gated.params - gated.leaf_params == 39 * 208
+    assert plain.params == plain.leaf_params == gated.leaf_params
+    assert cbam.params - plain.params == 3 * (2 * 208 * 13 - 7)
+    assert gated.conv_macs < gated.macs < gated.thop_macs
 
 
 def test_paper_figures():
@@ -105,10 +147,14 @@ def test_paper_figures():
         for name in ('fusion-none', 'fusion-conv', 'fusion-dw1', 'fusion-dw2',
                      'mobilevit')
     })
-    assert PAPER == {
-        name: tuple(PRINTED[variant].split())
+    expected = {
+        name: Published(*PRINTED[variant].split())
         for name, variant in variants.items()
     }
+    expected.update(
+        (f'td-hm_{name}', Published(*printed, 'leaf_params', 'thop_macs'))
+        for name, (_, *printed) in LAPX.items())
+    assert PAPER == expected
 
 
 @pytest.mark.parametrize('value, printed, expected', [
@@ -131,12 +177,16 @@ def test_matches(value, printed, expected):
 
 
 def test_differs():
-    row = Complexity('name', (256, 192), 1078000, 669400000, '1.1', '0.6')
+    row = Complexity('name', (256, 192), 1078000, 1, 669400000, 1, 1,
+                     Published('1.1', '0.6'))
     assert not row.differs
     assert row._replace(params=1200000).differs
     assert row._replace(macs=800000000).differs
+    assert not row._replace(params=1, macs=1, paper=Published()).differs
+    paper = Published('1.1', '0.6', 'leaf_params', 'thop_macs')
+    assert row._replace(paper=paper).differs
     assert not row._replace(
-        params=1, macs=1, paper_params=None, paper_macs=None).differs
+        leaf_params=1078000, thop_macs=669400000, paper=paper).differs
 
 
 def test_package_configs(root):
@@ -152,12 +202,14 @@ def test_same_networks_share_a_row(load_config):
         'td-hm_lgm-pose_1xb32-260e_coco-256x192',
         'td-hm_lgm-pose_1xb32-260e_coco-256x192-test-dev',
         'td-hm_lgm-pose_8xb64-210e_coco-256x192',
-        'td-hm_lgm-pose_1xb32-260e_mpii-256x256'
+        'td-hm_lgm-pose_1xb32-260e_mpii-256x256',
+        'td-hm_lapx_8xb64-210e_mpii-256x256',
+        'td-hm_lapx_8xb64-210e_mpii-256x256-no-flip'
     ]
     rows = count_all([load_config(name).filename for name in names])
-    assert [row.name for row in rows] == [names[0], names[3]]
-    assert [(row.paper_params, row.paper_macs)
-            for row in rows] == [('1.1', '0.6'), ('1.1', '0.90')]
+    assert [row.name for row in rows] == [names[0], names[3], names[4]]
+    assert [row.paper[:2] for row in rows] == [('1.1', '0.6'), ('1.1', '0.90'),
+                                               ('2.30', None)]
 
 
 @pytest.fixture
@@ -175,24 +227,25 @@ def test_command_line_json(paths, capsys):
     first = rows[0]
     assert set(first) == set(Complexity._fields) | {'differs'}
     assert f"{first['params'] / 1e6:.4f}" == '1.0780'
-    assert first['paper_params'] == '1.1' and first['differs'] is False
+    assert first['paper']['params'] == '1.1' and first['differs'] is False
 
 
 def test_command_line_markdown(paths, capsys, monkeypatch):
     name = 'td-hm_lgm-pose_1xb32-260e_coco-384x288'
-    monkeypatch.setitem(PAPER, name, ('1.2', '1.7'))
+    monkeypatch.setitem(PAPER, name, Published('1.2', '1.7'))
     assert main(['complexity', *paths]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert len({line.count('|') for line in lines}) == 1
     cells = [[cell.strip() for cell in line.split('|')[1:-1]]
              for line in lines]
     assert cells[2] == [
-        'td-hm_lgm-pose_1xb32-260e_coco-256x192', '256x192', '1.0780', '1.1',
-        '0.6694', '0.6', ''
+        'td-hm_lgm-pose_1xb32-260e_coco-256x192', '256x192', '1.0780',
+        '1.0780', '1.1 (all)', '0.6694', '0.6502', '0.6873', '0.6 (MMEngine)',
+        ''
     ]
-    assert cells[3] == [
-        name, '384x288', '1.1566', '1.2', '1.5597', '1.7', 'differs'
-    ]
+    assert cells[3][0] == name
+    assert cells[3][4] == '1.2 (all)'
+    assert cells[3][8:] == ['1.7 (MMEngine)', 'differs']
 
 
 def test_command_line_reports_a_missing_config(capsys):

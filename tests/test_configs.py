@@ -8,11 +8,13 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from lgm_pose_plugin.layers import NonLocal
+
 CONFIG_DIR = Path(__file__).resolve().parents[1] / 'configs'
 PATHS = sorted(CONFIG_DIR.rglob('td-hm_*.py'))
 NAMES = [path.stem for path in PATHS]
 PATTERN = re.compile(
-    r'td-hm_lgm-pose(?:-(?P<variant>[a-z0-9-]+))?'
+    r'td-hm_(?P<net>lgm-pose|lapx|lap)(?:-(?P<variant>[a-z0-9-]+))?'
     r'_(?P<gpus>\d+)xb(?P<batch>\d+)-(?P<epochs>\d+)e'
     r'_(?P<data>coco|mpii|rendered)-(?P<height>\d+)x(?P<width>\d+)'
     r'(?P<note>-[a-z]+(?:-[a-z]+)?)?')
@@ -84,16 +86,21 @@ def test_sizes_agree(load_config, build, name):
     codec = cfg.codec
     codecs = list(_codecs(cfg._cfg_dict.to_dict()))
     assert len(codecs) >= 3 and all(one == codec for one in codecs)
-    assert cfg.model.backbone.input_size == codec.input_size
+    # LAPX takes any size.
+    assert cfg.model.backbone.get('input_size',
+                                  codec.input_size) == codec.input_size
     for loader in ('train', 'val', 'test'):
         pipeline = cfg[f'{loader}_dataloader'].dataset.pipeline
         sizes = [step.input_size for step in pipeline if 'input_size' in step]
         assert sizes == [codec.input_size], loader
     width, height = codec.input_size
-    heatmaps = build(name).eval()(
+    outputs = build(name).eval()(
         torch.zeros(1, 3, height, width), None, mode='tensor')
-    assert heatmaps.shape == (1, cfg.model.head.out_channels,
-                              *codec.heatmap_size[::-1])
+    stages = cfg.model.head.get('num_stages')
+    assert stages is None or len(outputs) == stages
+    for heatmaps in [outputs] if stages is None else outputs:
+        assert heatmaps.shape == (1, cfg.model.head.out_channels,
+                                  *codec.heatmap_size[::-1])
 
 
 def test_flip_test_fits_the_codec(load_config, name):
@@ -101,7 +108,7 @@ def test_flip_test_fits_the_codec(load_config, name):
     cfg = load_config(name)
     assert cfg.codec.type in ('MSRAHeatmap', 'UDPHeatmap')
     assert cfg.model.test_cfg == dict(
-        flip_test=True,
+        flip_test='no-flip' not in name,
         flip_mode='heatmap',
         shift_heatmap=cfg.codec.type == 'MSRAHeatmap')
 
@@ -135,6 +142,7 @@ def test_recipe(load_config, name):
         assert cfg.train_cfg.max_epochs == 210
         assert schedule.milestones == [170, 200]
         assert cfg.param_scheduler[0].type == 'LinearLR'
+        assert optimizer.lr == (4e-3 if parts['net'] == 'lgm-pose' else 5e-4)
     metric = {
         'coco': ('CocoMetric', 'coco/AP'),
         'mpii': ('MpiiPCKAccuracy', 'PCK')
@@ -163,6 +171,65 @@ def test_ablations_change_one_thing(load_config, variant, neck):
     assert other.model.head == cfg.model.head
     assert (other.model.backbone == cfg.model.backbone) is (variant
                                                             != 'mobilevit')
+
+
+def test_lapx_ablation_changes_one_thing_a_row(load_config):
+    """Row 5 is LAPX; each row before lacks one of its parts."""
+    rows = [
+        load_config(f'td-hm_{name}_8xb64-210e_mpii-256x256')
+        for name in ('lapx', 'lapx-stem-eca-cbam', 'lapx-soft-gate',
+                     'lapx-eca-cbam', 'lapx-cbam')
+    ]
+    changes = [
+        dict(neck_attention=None),
+        dict(stem_attention=None),
+        dict(soft_gate=False),
+        dict(post_attention=dict(type='CBAM', reduction=16))
+    ]
+    for row, next_row, change in zip(rows, rows[1:], changes):
+        assert next_row.model.backbone == dict(row.model.backbone, **change)
+        assert next_row.model.head == row.model.head
+        if 'neck_attention' not in change:
+            assert {key
+                    for key in row if row[key] != next_row[key]} == {'model'}
+
+
+@pytest.mark.parametrize('num_stages', [2, 4, 5])
+def test_lapx_stage_study(load_config, num_stages):
+    cfg = load_config('td-hm_lapx_8xb64-210e_mpii-256x256')
+    other = load_config(
+        f'td-hm_lapx-{num_stages}stage_8xb64-210e_mpii-256x256')
+    assert {key for key in cfg if cfg[key] != other[key]} == {'model'}
+    assert other.model.head == dict(cfg.model.head, num_stages=num_stages)
+    necks = [neck.type for neck in other.model.backbone.neck_attention]
+    assert necks == ['ECANonLocal', *['ECA'] * (num_stages - 2), 'ECANonLocal']
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_gamma_is_raised_where_there_is_non_local(load_config, build, name):
+    """The hook, and what several processes need for it, are there if used."""
+    cfg = load_config(name)
+    hooks = [
+        hook for hook in cfg.custom_hooks if hook.type == 'NonLocalRampHook'
+    ]
+    layers = [
+        module for module in build(name).modules()
+        if isinstance(module, NonLocal)
+    ]
+    assert len(hooks) == bool(layers)
+    assert 'SyncBuffersHook' in [hook.type for hook in cfg.custom_hooks]
+    if hooks:
+        assert hooks[0].gamma == 0.2 and cfg.find_unused_parameters
+        assert 0 < hooks[0].begin < hooks[0].end < cfg.train_cfg.max_epochs
+
+
+@pytest.mark.parametrize('name',
+                         [name for name in NAMES if name.endswith('no-flip')])
+def test_no_flip_changes_the_test_alone(load_config, name):
+    cfg, base = load_config(name), load_config(name.replace('-no-flip', ''))
+    assert cfg.model.test_cfg == dict(base.model.test_cfg, flip_test=False)
+    base.model.test_cfg = cfg.model.test_cfg
+    assert cfg.to_dict() == base.to_dict()
 
 
 def test_dump_works_in_a_fresh_process(load_config, root, tmp_path):

@@ -113,7 +113,8 @@ def test_metafiles(root):
             assert model['In Collection'] in collections
             types = Config.fromfile(str(path)).model
             assert model['Metadata']['Architecture'] == [
-                types.backbone.type, types.neck.type
+                types[part].type for part in ('backbone', 'neck')
+                if part in types
             ]
             assert model['Metadata']['Training Data'].lower() in path.stem
             weights = model.get('Weights')

@@ -32,8 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs='*',
         metavar='CONFIG',
         help='lgm-pose, lgm-pose-l, lgm-pose-b, lgm-pose-mobilevit, '
-        'mobilenetv2, litehrnet-18, rtmpose-t, mmpose::body_2d_keypoint/... '
-        'or the path of a top-down config (default: all seven)')
+        'lapx, lap, mobilenetv2, litehrnet-18, rtmpose-t, '
+        'mmpose::body_2d_keypoint/... or the path of a top-down config '
+        '(default: all nine)')
     for name, default, text in (('threads', 1, 'threads of PyTorch'),
                                 ('batch', 1, 'images per forward pass'),
                                 ('rounds', 200, 'forward passes of each')):

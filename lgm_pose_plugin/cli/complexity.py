@@ -1,11 +1,15 @@
 """count parameters and multiply-adds of configs
 
-The counter is MMEngine's get_model_complexity_info in eval mode; configs that
-build the same network share a row. A row that differs from the paper's figure
-in its last printed digit (rounded or truncated) is marked.
+In eval mode, without flip test; configs that build the same network share a
+row. The counters: all parameters, those of standard layers alone (leaf);
+multiply-adds as MMEngine counts them, those of convolutions, linear layers and
+matrix products alone (conv), and as the package thop counts them. A paper's
+figure has the counter it agrees with beside it; a row that differs from it in
+the last printed digit (rounded or truncated) is marked.
 """
 import argparse
 import json
+from typing import Optional
 
 from . import set_up_mmpose
 
@@ -31,15 +35,33 @@ def run(args: argparse.Namespace) -> int:
     rows = count_all(args.configs or package_configs())
     if args.format == 'json':
         print(
-            json.dumps(
-                [dict(row._asdict(), differs=row.differs) for row in rows],
-                indent=2))
-    else:
-        print('| config | input | params (M) | paper | MACs (G) | paper | |')
-        print('| --- | --- | ---: | ---: | ---: | ---: | --- |')
-        for row in rows:
-            print(f'| {row.name} | {row.input_size[0]}x{row.input_size[1]} '
-                  f'| {row.params / 1e6:.4f} | {row.paper_params or ""} '
-                  f'| {row.macs / 1e9:.4f} | {row.paper_macs or ""} '
-                  f'| {"differs" if row.differs else ""} |')
+            json.dumps([
+                dict(
+                    row._asdict(),
+                    paper=row.paper._asdict(),
+                    differs=row.differs) for row in rows
+            ],
+                       indent=2))
+        return int(any(row.differs for row in rows))
+    print('| config | input | params (M) | leaf | paper '
+          '| MACs (G), MMEngine | conv | thop | paper | |')
+    print('| --- | --- ' + '| ---: ' * 7 + '| --- |')
+    for row in rows:
+        cells = [
+            row.name, f'{row.input_size[0]}x{row.input_size[1]}',
+            f'{row.params / 1e6:.4f}', f'{row.leaf_params / 1e6:.4f}',
+            _published(row.paper.params,
+                       row.paper.params_counter), f'{row.macs / 1e9:.4f}',
+            f'{row.conv_macs / 1e9:.4f}', f'{row.thop_macs / 1e9:.4f}',
+            _published(row.paper.macs, row.paper.macs_counter),
+            'differs' if row.differs else ''
+        ]
+        print(f'| {" | ".join(cells)} |')
     return int(any(row.differs for row in rows))
+
+
+def _published(figure: Optional[str], counter: str) -> str:
+    """A paper's figure and the counter it agrees with."""
+    names = dict(
+        params='all', leaf_params='leaf', macs='MMEngine', thop_macs='thop')
+    return f'{figure} ({names[counter]})' if figure else ''

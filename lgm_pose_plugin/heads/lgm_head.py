@@ -1,23 +1,17 @@
 """The heat-map head of LGM-Pose (arXiv 2506.04561)."""
-from typing import Optional, Tuple, Union
-
-from torch import Tensor
-
 from mmpose.models.heads import HeatmapHead
 from mmpose.registry import MODELS
-from mmpose.utils.typing import (ConfigType, Features, OptConfigType,
-                                 OptMultiConfig, OptSampleList, Predictions)
-from .keypoint_decoder import KeypointDecoder
+from mmpose.utils.typing import ConfigType, OptConfigType, OptMultiConfig
+from .in_graph_decoding import InGraphDecoding
 
 
 @MODELS.register_module()
-class LGMHead(HeatmapHead):
+class LGMHead(InGraphDecoding, HeatmapHead):
     """Heat-map head of `LGM-Pose <https://arxiv.org/abs/2506.04561>`_.
 
     MMPose's :class:`HeatmapHead` with one 1x1 convolution and no layers
-    before it (the deconvolutions are in :class:`SFusionNeck`). After
-    :meth:`switch_to_deploy` its ``forward`` returns key points and scores
-    instead of heat maps, so that an exported graph needs no codec outside.
+    before it (the deconvolutions are in :class:`SFusionNeck`); for exported
+    graphs see :class:`InGraphDecoding`.
 
     Args:
         in_channels (int): Channels of the input map.
@@ -56,53 +50,3 @@ class LGMHead(HeatmapHead):
             loss=loss,
             decoder=decoder,
             init_cfg=init_cfg)
-        self.keypoint_decoder: Optional[KeypointDecoder] = None
-
-    def forward(self,
-                feats: Tuple[Tensor]) -> Union[Tensor, Tuple[Tensor, Tensor]]:
-        """Forward the head.
-
-        Args:
-            feats (tuple[Tensor]): Maps; the last one, of shape
-                ``(B, in_channels, H, W)``, is used.
-
-        Returns:
-            Tensor or tuple[Tensor, Tensor]: Heat maps of shape
-            ``(B, K, H, W)``; after :meth:`switch_to_deploy`, key points in
-            input pixels, of shape ``(B, K, 2)``, and scores ``(B, K)``.
-        """
-        heatmaps = super().forward(feats)
-        if self.keypoint_decoder is None:
-            return heatmaps
-        return self.keypoint_decoder(heatmaps)
-
-    def switch_to_deploy(self, test_cfg: OptConfigType = None) -> None:
-        """Make ``forward`` return key points and scores.
-
-        MMPose's ``model.switch_to_deploy()`` calls this.
-
-        Args:
-            test_cfg (dict, optional): The model's ``test_cfg``. Flip test is
-                not part of the graph, whatever it says. Defaults to ``None``.
-
-        Raises:
-            ValueError: If the head has no decoder, or one that cannot be
-                written in tensor operations.
-        """
-        self.keypoint_decoder = KeypointDecoder(self.decoder).to(
-            self.final_layer.weight.device)
-
-    def predict(self,
-                feats: Features,
-                batch_data_samples: OptSampleList,
-                test_cfg: ConfigType = {}) -> Predictions:
-        """Predict data samples; see :meth:`HeatmapHead.predict`.
-
-        Raises:
-            RuntimeError: After :meth:`switch_to_deploy`.
-        """
-        if self.keypoint_decoder is not None:
-            raise RuntimeError(
-                'This LGMHead was switched to deploy mode, in which only '
-                "mode='tensor' works; build the model anew to predict")
-        return super().predict(feats, batch_data_samples, test_cfg)

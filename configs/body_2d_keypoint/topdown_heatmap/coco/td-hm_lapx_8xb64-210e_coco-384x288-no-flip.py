@@ -1,0 +1,4 @@
+# Without flip test.
+_base_ = 'td-hm_lapx_8xb64-210e_coco-384x288.py'
+
+model = dict(test_cfg=dict(flip_test=False))

@@ -1,0 +1,90 @@
+"""Key points from a head's forward, for exported graphs."""
+from typing import List, Optional, Tuple, Union
+
+import torch
+from torch import Tensor
+
+from mmpose.utils.typing import (ConfigType, Features, OptConfigType,
+                                 OptSampleList, Predictions)
+from .keypoint_decoder import KeypointDecoder
+
+
+class InGraphDecoding:
+    """Mixin that lets a heat-map head of MMPose return key points.
+
+    After :meth:`switch_to_deploy` the head's ``forward`` returns key points
+    and scores instead of heat maps, so that an exported graph needs no codec
+    outside. It goes before MMPose's head in the list of bases.
+    """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.keypoint_decoder: Optional[KeypointDecoder] = None
+
+    def forward(
+        self, feats: Tuple[Tensor, ...]
+    ) -> Union[Tensor, List[Tensor], Tuple[Tensor, Tensor]]:
+        """Forward the head.
+
+        Args:
+            feats (tuple[Tensor]): Maps, each of shape ``(B, C, H, W)``.
+
+        Returns:
+            Tensor or list[Tensor] or tuple[Tensor, Tensor]: Heat maps of
+            shape ``(B, K, H, W)``, of every stage if there are several; after
+            :meth:`switch_to_deploy`, key points in input pixels, of shape
+            ``(B, K, 2)``, and scores ``(B, K)``, those of the last stage.
+        """
+        heatmaps = super().forward(feats)
+        if self.keypoint_decoder is None:
+            return heatmaps
+        if not isinstance(heatmaps, Tensor):
+            heatmaps = heatmaps[-1]
+        return self.keypoint_decoder(heatmaps)
+
+    def switch_to_deploy(self, test_cfg: OptConfigType = None) -> None:
+        """Make ``forward`` return key points and scores.
+
+        MMPose's ``model.switch_to_deploy()`` calls this.
+
+        Args:
+            test_cfg (dict, optional): The model's ``test_cfg``. Flip test is
+                not part of the graph, whatever it says. Defaults to ``None``.
+
+        Raises:
+            ValueError: If the head has no decoder, or one that cannot be
+                written in tensor operations.
+        """
+        weight = next(self.parameters(), torch.empty(0))
+        self.keypoint_decoder = KeypointDecoder(self.decoder).to(weight.device)
+
+    def _refuse_in_deploy_mode(self) -> None:
+        if self.keypoint_decoder is not None:
+            raise RuntimeError(
+                f'This {type(self).__name__} was switched to deploy mode, in '
+                "which only mode='tensor' works; build the model anew to "
+                'train or to predict')
+
+    def predict(self,
+                feats: Features,
+                batch_data_samples: OptSampleList,
+                test_cfg: ConfigType = {}) -> Predictions:
+        """Predict data samples; see the base class.
+
+        Raises:
+            RuntimeError: After :meth:`switch_to_deploy`.
+        """
+        self._refuse_in_deploy_mode()
+        return super().predict(feats, batch_data_samples, test_cfg)
+
+    def loss(self,
+             feats: Tuple[Tensor, ...],
+             batch_data_samples: OptSampleList,
+             train_cfg: ConfigType = {}) -> dict:
+        """Compute losses; see the base class.
+
+        Raises:
+            RuntimeError: After :meth:`switch_to_deploy`.
+        """
+        self._refuse_in_deploy_mode()
+        return super().loss(feats, batch_data_samples, train_cfg)
