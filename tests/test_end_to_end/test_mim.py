@@ -124,8 +124,9 @@ def test_foreign_checkpoint_is_refused(mim, workspace, tmp_path):
     assert 'Epoch(test)' not in output
 
 
-def test_mpii(mim, workspace, mpii_root):
-    """Train and test on MPII's five images with PCKh."""
+@pytest.fixture(scope='module')
+def mpii(workspace, mpii_root):
+    """MPII's five images in data/mpii, for training and for validation."""
     annotations = workspace / 'data/mpii/annotations'
     annotations.mkdir(parents=True)
     (workspace / 'data/mpii/images').symlink_to(mpii_root / 'images')
@@ -140,12 +141,18 @@ def test_mpii(mim, workspace, mpii_root):
     boxes[1, 0] = head
     savemat(annotations / 'mpii_gt_val.mat', dict(headboxes_src=boxes))
 
-    config = 'td-hm_lgm-pose_1xb32-260e_mpii-256x256.py'
-    output = mim('train', 'lgm_pose_plugin', config, '--work-dir',
+
+@pytest.mark.parametrize('config', [
+    'td-hm_lgm-pose_1xb32-260e_mpii-256x256',
+    'td-hm_lapx_8xb64-210e_mpii-256x256'
+])
+def test_mpii(mim, workspace, mpii, config):
+    """Train and test with PCKh."""
+    output = mim('train', 'lgm_pose_plugin', f'{config}.py', '--work-dir',
                  'work_dirs/mpii', '--cfg-options', *SHORT)
     assert 'PCK@0.1' in output
-    mim('test', 'lgm_pose_plugin', config, '-C', 'work_dirs/mpii/epoch_1.pth',
-        '--out', 'mpii.json')
+    mim('test', 'lgm_pose_plugin', f'{config}.py', '-C',
+        'work_dirs/mpii/epoch_1.pth', '--out', 'mpii.json')
     metrics = json.loads((workspace / 'mpii.json').read_text())
     assert metrics.keys() >= {'Head PCK', 'Wrist PCK', 'PCK', 'PCK@0.1'}
 

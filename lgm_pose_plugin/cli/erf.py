@@ -1,0 +1,164 @@
+"""draw what a key point's heat map looks at in the input
+
+The effective receptive field (arXiv 1701.04128): the absolute gradient of one
+unit of the heat map with respect to the input, averaged over inputs. One
+panel for the network, one without each TYPE of module (an identity in its
+place, the weights otherwise the same) and one for each --compare. A network
+without a checkpoint has random weights; nothing is downloaded for it.
+
+example: lgm-pose erf CONFIG epoch_210.pth --without LARM --keypoint nose
+"""
+import argparse
+import json
+import warnings
+
+from . import set_up_mmpose
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``lgm-pose erf``.
+
+    Args:
+        parser (argparse.ArgumentParser): The sub-command's parser.
+    """
+    parser.add_argument(
+        'config',
+        metavar='CONFIG',
+        help='path of a top-down config, mmpose::body_2d_keypoint/... or a '
+        'short name of `lgm-pose benchmark`')
+    parser.add_argument(
+        'checkpoint', metavar='CHECKPOINT', nargs='?', help='its weights')
+    parser.add_argument(
+        '--compare',
+        nargs='+',
+        action='append',
+        default=[],
+        metavar=('CONFIG', 'CHECKPOINT'),
+        help='another network, with or without weights (can be repeated)')
+    parser.add_argument(
+        '--without',
+        action='append',
+        default=[],
+        metavar='TYPE',
+        help='class of modules to leave out, e.g. LARM (can be repeated)')
+    parser.add_argument(
+        '--keypoint',
+        default='0',
+        metavar='NAME_OR_INDEX',
+        help='the key point (default: %(default)s)')
+    parser.add_argument(
+        '--at',
+        choices=('center', 'peak'),
+        default='center',
+        help="the unit: the map's middle, or each input's highest one, moved "
+        'to the middle (default: %(default)s)')
+    inputs = parser.add_mutually_exclusive_group()
+    inputs.add_argument(
+        '--images',
+        nargs='+',
+        default=[],
+        metavar='PATH',
+        help='pictures or folders, a whole picture being the box of a person '
+        '(default: noise)')
+    inputs.add_argument(
+        '--dataset',
+        action='store_true',
+        help="the first people of CONFIG's test data set")
+    parser.add_argument(
+        '--samples',
+        type=int,
+        metavar='N',
+        help='number of inputs (default: 32 of noise, 8 of pictures)')
+    parser.add_argument(
+        '--seed',
+        type=int,
+        default=0,
+        metavar='S',
+        help='of noise and random weights (default: %(default)s)')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        default=[],
+        metavar='KEY=VALUE',
+        help='options of CONFIG, not of those compared with it, e.g. '
+        'test_dataloader.dataset.bbox_file=None')
+    parser.add_argument(
+        '-o',
+        '--out',
+        default='erf.png',
+        help='the picture to write (default: %(default)s)')
+    parser.add_argument(
+        '--format', choices=('markdown', 'json'), default='markdown')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Draw the picture and print the figures.
+
+    Args:
+        args (argparse.Namespace): The parsed arguments.
+
+    Returns:
+        int: 0.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        ValueError: If an argument does not fit the networks.
+    """
+    for network in args.compare:
+        if len(network) > 2:
+            raise ValueError('--compare takes a config and a checkpoint, got '
+                             f'{" ".join(network)}; repeat it for more')
+    for option in args.cfg_options:
+        if '=' not in option:
+            raise ValueError(f'--cfg-options takes KEY=VALUE, got {option}')
+    set_up_mmpose()
+    # Of mmdet's modules in RTMPose, for torch.cuda.amp.
+    warnings.filterwarnings('ignore', category=FutureWarning)
+    # MMPose tells that it finds COCO's key points among its own configs.
+    warnings.filterwarnings('ignore', 'The metainfo config file')
+    from mmengine.config import DictAction
+
+    from ..erf import check_picture_path, draw, measure
+    options = argparse.Namespace()
+    DictAction([], 'cfg')(None, options, args.cfg_options)
+    check_picture_path(args.out)
+    samples = 8 if args.images or args.dataset else 32
+    panels = measure(
+        [(args.config, args.checkpoint)] + [(network + [None])[:2]
+                                            for network in args.compare],
+        without=args.without,
+        keypoint=args.keypoint,
+        at=args.at,
+        images=args.images,
+        dataset=args.dataset,
+        samples=samples if args.samples is None else args.samples,
+        seed=args.seed,
+        cfg_options=options.cfg)
+    draw(panels, args.out)
+    settings = dict(
+        keypoint=args.keypoint,
+        at=args.at,
+        inputs='images'
+        if args.images else 'dataset' if args.dataset else 'noise',
+        seed=args.seed,
+        picture=args.out)
+    if args.format == 'json':
+        rows = [panel._asdict() for panel in panels]
+        for row in rows:
+            del row['erf']
+        print(json.dumps(dict(settings, panels=rows), indent=2))
+        return 0
+    print('| config | without | checkpoint | input | samples | unit (x, y) '
+          '| 50 % in (%) | 95 % in (%) | rms distance (px) |')
+    print('| --- | --- | --- | --- | ---: | --- | ---: | ---: | ---: |')
+    for row in panels:
+        print(f'| {row.config} | {row.without or ""} '
+              f'| {row.checkpoint or "random weights"} '
+              '| {}x{} '.format(*row.input_size) + f'| {row.samples} '
+              '| {:g}, {:g} '.format(*row.location) +
+              f'| {row.area_50:.2f} | {row.area_95:.2f} '
+              f'| {row.rms_distance:.1f} |')
+    print()
+    for key, value in settings.items():
+        print(f'- {key}: {value}')
+    return 0
