@@ -1,4 +1,4 @@
-"""LGM-Pose for MMPose: importing this package registers every module of it.
+"""LGM-Pose and LAPX for MMPose: importing this registers all their modules.
 
 Put ``custom_imports = dict(imports=['lgm_pose_plugin'],
 allow_failed_imports=False)`` in a config, or ``import lgm_pose_plugin`` before
