@@ -173,6 +173,18 @@ def test_ablations_change_one_thing(load_config, variant, neck):
                                                             != 'mobilevit')
 
 
+def test_no_larm_lacks_larm_alone(load_config, build):
+    names = [
+        f'td-hm_lgm-pose{variant}_1xb4-2e_rendered-128x96'
+        for variant in ('', '-no-larm')
+    ]
+    cfg, other = map(load_config, names)
+    assert {key for key in cfg if cfg[key] != other[key]} == {'model'}
+    weights = [set(build(name).state_dict()) for name in names]
+    assert weights[1] < weights[0]
+    assert all('.larm.' in key for key in weights[0] - weights[1])
+
+
 def test_lapx_ablation_changes_one_thing_a_row(load_config):
     """Row 5 is LAPX; each row before lacks one of its parts."""
     rows = [

@@ -116,3 +116,10 @@ class CheckedBackbone(BaseBackbone):
                 f'{type(self).__name__}: {key} has shape '
                 f'{tuple(given.shape)}, the config makes {wanted}. Check that '
                 'config and checkpoint belong together.')
+        for key in own:
+            if key not in state_dict and not key.endswith(
+                    'num_batches_tracked'):
+                raise ValueError(
+                    f'These weights are of another design of '
+                    f'{type(self).__name__}: they lack {key}. Check that '
+                    'config and checkpoint belong together.')

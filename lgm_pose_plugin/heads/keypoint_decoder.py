@@ -128,8 +128,9 @@ class KeypointDecoder(nn.Module):
         """Gaussian blur that keeps each map's maximum."""
         batch, keypoints, height, width = heatmaps.shape
         maps = heatmaps.reshape(batch * keypoints, 1, height, width)
-        kernel = self.blur_kernel.float()
-        half = len(kernel) // 2
+        # A head without parameters does not know its device before.
+        kernel = self.blur_kernel.to(heatmaps)
+        half = kernel.shape[0] // 2
         blurred = F.conv2d(
             F.conv2d(maps, kernel.view(1, 1, 1, -1), padding=(0, half)),
             kernel.view(1, 1, -1, 1),

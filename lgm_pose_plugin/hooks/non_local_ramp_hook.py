@@ -20,11 +20,12 @@ class NonLocalRampHook(Hook):
     a gradient) to its target; then it stays there or is learnt. The paper
     does not print begin and end (inferred).
 
-    Gamma is a function of the iteration, which MMEngine restores on resume,
-    and a learnt gamma is a parameter in the checkpoint; so a resumed training
-    continues where it stopped. Fine-tuning (``load_from``) starts at
-    iteration 0 and hence with the layers off; leave the hook out if the
-    loaded gamma shall stay.
+    Gamma is a function of the epoch and the step in it (or the iteration),
+    which MMEngine restores on resume, and a learnt gamma is a parameter in
+    the checkpoint; so a resumed training continues where it stopped, also on
+    another number of GPUs. Fine-tuning (``load_from``) starts at epoch 0 and
+    hence with the layers off; leave the hook out if the loaded gamma shall
+    stay.
 
     The gammas are logged as ``gamma_1``, ``gamma_2``, ... in the model's
     order. Training in several processes needs ``find_unused_parameters=True``
@@ -96,11 +97,15 @@ class NonLocalRampHook(Hook):
 
         Args:
             runner (Runner): The runner of the training.
-            batch_idx (int): Unused; the runner counts iterations.
+            batch_idx (int): Number of the step in the epoch, from 0.
             data_batch (dict or tuple or list, optional): Unused.
         """
-        unit = len(runner.train_dataloader) if self.by_epoch else 1
-        step = runner.iter + 1 - self.begin * unit
+        if self.by_epoch:
+            unit = len(runner.train_dataloader)
+            now = runner.epoch * unit + batch_idx
+        else:
+            unit, now = 1, runner.iter
+        step = now + 1 - self.begin * unit
         length = (self.end - self.begin) * unit
         for i, layer in enumerate(self.layers, start=1):
             layer.enabled = step > 0

@@ -39,8 +39,8 @@ class CBAM(BaseModule):
 
     Args:
         in_channels (int): Channels of the map, C.
-        reduction (int): The MLP has ``C // reduction`` hidden units. Defaults
-            to 16.
+        reduction (int): The MLP has ``C // reduction`` hidden units, at least
+            one. Defaults to 16.
         init_cfg (dict or list[dict], optional): Initialization config.
             Defaults to ``None``.
     """
@@ -50,7 +50,7 @@ class CBAM(BaseModule):
                  reduction: int = 16,
                  init_cfg: OptMultiConfig = None):
         super().__init__(init_cfg)
-        hidden = in_channels // reduction
+        hidden = max(in_channels // reduction, 1)
         self.channel_mlp = nn.Sequential(
             nn.Conv2d(in_channels, hidden, 1, bias=False), nn.ReLU(),
             nn.Conv2d(hidden, in_channels, 1, bias=False))

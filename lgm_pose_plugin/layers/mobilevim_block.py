@@ -1,7 +1,8 @@
 """The MobileViM block of LGM-Pose (arXiv 2506.04561)."""
-from typing import Tuple
+from typing import Optional, Tuple
 
 import torch
+import torch.nn as nn
 from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
 from torch import Tensor
@@ -22,7 +23,8 @@ class MobileViMBlock(BaseModule):
         in_channels (int): Channels of input and output, C.
         feature_size (tuple[int, int]): Height and width of the input map.
         embed_dims (int): Channels inside LARM, d.
-        patch_size (int): Height and width of LARM's patches.
+        patch_size (int, optional): Height and width of LARM's patches;
+            ``None`` leaves LARM out, to see what it does.
         mlp_ratios (tuple[int, int]): Expansion of LARM's MLP over the patches
             and of its MLP over the pixels. Defaults to ``(2, 2)``.
         residual (bool): Whether LARM's MLPs have residual connections.
@@ -40,7 +42,7 @@ class MobileViMBlock(BaseModule):
                  feature_size: Tuple[int, int],
                  *,
                  embed_dims: int,
-                 patch_size: int,
+                 patch_size: Optional[int],
                  mlp_ratios: Tuple[int, int] = (2, 2),
                  residual: bool = False,
                  norm_cfg: ConfigType = dict(type='BN'),
@@ -51,7 +53,7 @@ class MobileViMBlock(BaseModule):
         self.local_conv = ConvModule(
             in_channels, in_channels, 3, padding=1, **cfg)
         self.expand_conv = ConvModule(in_channels, embed_dims, 1, **cfg)
-        self.larm = LARM(
+        self.larm = nn.Identity() if patch_size is None else LARM(
             feature_size, (patch_size, patch_size),
             mlp_ratios=mlp_ratios,
             residual=residual)

@@ -40,11 +40,15 @@ def test_order_of_layers(randomize):
     torch.testing.assert_close(block(x), out)
 
 
-def test_sees_the_whole_map(randomize):
-    block = randomize(MobileViMBlock(feature_size=(16, 12), **CFG)).eval()
+@pytest.mark.parametrize('patch_size', [4, None])
+def test_sees_the_whole_map_through_larm(randomize, patch_size):
+    cfg = dict(CFG, patch_size=patch_size)
+    block = randomize(MobileViMBlock(feature_size=(16, 12), **cfg)).eval()
     x = torch.randn(1, 8, 16, 12, requires_grad=True)
     block(x)[0, :, 0, 0].sum().backward()
-    assert x.grad[0, :, -1, -1].abs().max() > 0
+    seen = (x.grad[0] != 0).any(0)
+    assert seen[-1, -1] == (patch_size is not None)
+    assert seen[:2, :2].all() and (patch_size or seen.sum() == 4)
 
 
 @pytest.mark.parametrize('residual', [False, True])
