@@ -31,4 +31,4 @@ lint: env
 	.venv/bin/codespell
 
 test: lint  ## Lint, then run the test suite
-	.venv/bin/pytest
+	.venv/bin/pytest -n 2 --dist loadgroup
