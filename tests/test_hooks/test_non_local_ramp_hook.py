@@ -462,3 +462,18 @@ def main(folder):
 
 if __name__ == '__main__':
     main(sys.argv[1])
+
+
+@pytest.mark.parametrize('by_epoch', [True, False])
+def test_epochs_may_change_their_length(by_epoch):
+    """As by a resume on another number of GPUs."""
+    hook = NonLocalRampHook(begin=1, end=3, by_epoch=by_epoch)
+    hook.layers = [NonLocal(8)]
+    runner = SimpleNamespace(
+        epoch=2,
+        iter=1,
+        train_dataloader=range(5),
+        message_hub=MessageHub.get_instance('ramp'))
+    hook.before_train_iter(runner, batch_idx=3)
+    expected = 0.2 * 9 / 10 if by_epoch else 0.2 / 2
+    assert hook.layers[0].gamma.item() == pytest.approx(expected)
