@@ -4,10 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from lgm_pose_plugin import complexity
 from lgm_pose_plugin.cli import main
 from lgm_pose_plugin.complexity import (PAPER, Complexity, Published,
                                         count_all, count_complexity, matches,
                                         package_configs)
+
+# In one process, which counts each config once.
+pytestmark = pytest.mark.xdist_group('complexity')
 
 MPII = dict(
     codec__input_size=(256, 256),
@@ -44,6 +48,20 @@ PRINTED = dict(
     mobilevit='2.5 1.4')
 ROWS = [(design, variant, values[i]) for variant, values in TABLE.items()
         for i, design in enumerate(DESIGNS)]
+
+
+@pytest.fixture(scope='module')
+def count():
+    """Count a config, of the checkout or installed, once."""
+    rows = {}
+
+    def count(path):
+        name = Path(path).stem
+        if name not in rows:
+            rows[name] = count_complexity(path)
+        return rows[name]
+
+    return count
 
 
 def mobilevit_layers(design, layers):
@@ -110,8 +128,8 @@ LAPX = {
 
 
 @pytest.mark.parametrize('name', LAPX)
-def test_lapx_table(load_config, name):
-    row = count_complexity(load_config(f'td-hm_{name}').filename)
+def test_lapx_table(load_config, count, name):
+    row = count(load_config(f'td-hm_{name}').filename)
     counts, params, macs = LAPX[name]
     assert counts == (f'{row.leaf_params / 1e6:.4f} {row.params / 1e6:.4f} '
                       f'{row.thop_macs / 1e9:.4f} {row.conv_macs / 1e9:.4f}')
@@ -119,11 +137,11 @@ def test_lapx_table(load_config, name):
     assert not row.differs
 
 
-def test_counters(load_config):
+def test_counters(load_config, count):
     """The counters tell apart what the design page says they do."""
     names = ('soft-gate', 'eca-cbam', 'cbam')
     gated, plain, cbam = (
-        count_complexity(
+        count(
             load_config(f'td-hm_lapx-{name}_8xb64-210e_mpii-256x256').filename)
         for name in names)
     assert gated.params - gated.leaf_params == 39 * 208
@@ -253,7 +271,8 @@ def test_command_line_reports_a_missing_config(capsys):
     assert 'no/such/config.py' in capsys.readouterr().err
 
 
-def test_readme_shows_the_table(capsys):
+def test_readme_shows_the_table(capsys, count, monkeypatch):
+    monkeypatch.setattr(complexity, 'count_complexity', count)
     assert main(['complexity']) == 0
     readme = Path(__file__).resolve().parents[1] / 'README.md'
     assert capsys.readouterr().out in readme.read_text()
