@@ -13,6 +13,7 @@ import tempfile
 import time
 import warnings
 from contextlib import redirect_stdout
+from importlib import import_module
 from typing import (Any, Dict, List, NamedTuple, Optional, Sequence, Tuple,
                     Union)
 
@@ -31,7 +32,8 @@ from .erf import build_model, dataset_samples, image_samples, pipeline_batch
 from .heads.keypoint_decoder import KeypointDecoder
 from .heads.simcc_decoder import SimCCDecoder
 from .rendered_people import render_image
-from .runtime import FORMAT_VERSION, METADATA_KEY, Session, open_session
+from .runtime import (BACKENDS, FORMAT_VERSION, METADATA_KEY, Session,
+                      open_session)
 from .version import __version__
 
 SUFFIXES = dict(onnx='.onnx', openvino='.xml')
@@ -546,14 +548,19 @@ def check_out(out: str, format: str) -> None:
         raise ValueError(f'cannot write {out}; choose another place')
 
 
-def environment() -> Dict[str, str]:
-    """What the file was made and checked with."""
-    import onnxruntime
-    import openvino
+def environment(format: str) -> Dict[str, str]:
+    """What the file was made and checked with.
+
+    Args:
+        format (str): ``'onnx'`` or ``'openvino'``.
+
+    Returns:
+        dict[str, str]: Date, CPU and versions.
+    """
+    runtime = import_module(BACKENDS[SUFFIXES[format]][0])
     versions = {
         module.__name__: module.__version__
-        for module in (torch, mmpose, mmengine, np, onnx, onnxruntime,
-                       openvino)
+        for module in (torch, mmpose, mmengine, np, onnx, runtime)
     }
     return {
         'date': time.strftime('%Y-%m-%d %H:%M'),
@@ -624,8 +631,9 @@ def export(config: str,
         raw = dataset_samples(cfg, samples)
     else:
         raw = rendered_samples(samples)
-    size = 1 if batch == 'dynamic' else batch
-    raw += raw[:1] * (-len(raw) % size)
+    dynamic = batch == 'dynamic'
+    # Whole batches, or two sizes of a batch.
+    raw += raw[:1] * (2 - len(raw) if dynamic else -len(raw) % batch)
     expected = reference(model, cfg, raw)
     inputs = expected.crops if normalize else expected.inputs
     network = ExportedNetwork(model, normalize, decode).eval()
@@ -634,8 +642,8 @@ def export(config: str,
         # The same graph with and without the maps as outputs.
         full, final = (
             osp.join(folder, name) for name in ('full.onnx', 'final.onnx'))
-        example = torch.from_numpy(inputs[:max(size, 2 - (size == batch))])
-        decoded, maps = to_onnx(network, example, full, batch == 'dynamic')
+        example = torch.from_numpy(inputs[:2 if dynamic else batch])
+        decoded, maps = to_onnx(network, example, full, dynamic)
         finish_onnx(full, final, decoded or maps, metadata)
         if format == 'openvino':
             for file in (full, final):
@@ -664,7 +672,7 @@ def export(config: str,
             checkpoint=checkpoint and osp.basename(checkpoint),
             metadata=metadata,
             check=check,
-            environment=environment())
+            environment=environment(format))
         report_file = osp.join(folder, 'report.json')
         with open(report_file, 'w') as file:
             json.dump(report, file, indent=2)

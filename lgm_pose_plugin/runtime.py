@@ -213,10 +213,6 @@ class PoseRuntime:
                 found = f'{image.dtype} of shape {image.shape}'
             raise ValueError('the image must be a BGR array, uint8 of shape '
                              f'(H, W, 3), got {found}')
-        if flip_test and self.metadata['decode']:
-            raise ValueError(
-                f'{self.file} returns key points, the flip test averages heat '
-                'maps; export it with --no-decode for the flip test')
         centers, scales = self._centers_and_scales(image, boxes)
         crops = np.stack([
             self._crop(image, center, scale)
@@ -244,7 +240,19 @@ class PoseRuntime:
         Returns:
             tuple[np.ndarray, np.ndarray]: Key points (x, y) in crop pixels,
             of shape ``(M, K, 2)``, and scores of shape ``(M, K)``, float32.
+
+        Raises:
+            ValueError: If the crops are not as described, or the flip test
+                needs another file.
         """
+        wanted = (*self.metadata['input_size'][::-1], 3)
+        if crops.dtype != np.uint8 or crops.shape[1:] != wanted:
+            raise ValueError(f'the crops must be uint8 of shape (M, *{wanted})'
+                             f', got {crops.dtype} of shape {crops.shape}')
+        if flip_test and self.metadata['decode']:
+            raise ValueError(
+                f'{self.file} returns key points, the flip test averages heat '
+                'maps; export it with --no-decode for the flip test')
         num_keypoints = len(self.metadata['keypoint_names'])
         if not len(crops):
             return (np.empty((0, num_keypoints, 2), np.float32),

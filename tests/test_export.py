@@ -2,11 +2,13 @@
 import json
 import os
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
 from lgm_pose_plugin.cli import main
+from lgm_pose_plugin.rendered_people import render_image
 from mmpose.codecs import MSRAHeatmap, SimCCLabel
 
 onnx = pytest.importorskip('onnx')
@@ -273,6 +275,15 @@ def test_wrong_arguments(export, tmp_path, kwargs, match):
     with pytest.raises((FileNotFoundError, ValueError), match=match):
         export('lgm', **kwargs)
     assert not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize('batch, crops', [('dynamic', 2), (3, 3)])
+def test_one_picture_fills_a_batch(export, tmp_path, batch, crops):
+    picture = str(tmp_path / 'picture.png')
+    cv2.imwrite(picture, render_image(np.random.default_rng(0))[0])
+    report = export('lgm', images=[picture], batch=batch)
+    assert report['check']['number_of_crops'] == crops
+    assert report['check']['crops'] == 'images'
 
 
 def test_codecs_without_decoder_need_no_decode(export, small_network,

@@ -220,6 +220,16 @@ def test_wrong_boxes(exported, picture, boxes, match):
         PoseRuntime(exported('lgm'))(picture, boxes)
 
 
+@pytest.mark.parametrize('crops', [
+    np.zeros((2, 96, 128, 3), np.uint8),
+    np.zeros((2, 128, 96, 3), np.float32),
+    np.zeros((128, 96, 3), np.uint8)
+])
+def test_wrong_crops(exported, crops):
+    with pytest.raises(ValueError, match=r'shape \(M, \*\(128, 96, 3\)\)'):
+        PoseRuntime(exported('lgm')).predict_crops(crops)
+
+
 def test_flip_test_needs_heat_maps(exported, picture):
     with pytest.raises(ValueError, match='--no-decode'):
         PoseRuntime(exported('lgm'))(picture, flip_test=True)
