@@ -187,9 +187,6 @@ _MSRA = {
 # Configs and options of small networks, one for each way of decoding.
 _SMALL = {
     'lgm': (_RENDERED, _MSRA),
-    'dark': (_RENDERED, {
-        **_MSRA, 'model.head.decoder.unbiased': True
-    }),
     'udp': (_RENDERED, {}),
     'lapx': ('lapx',
              _sized(
@@ -197,7 +194,7 @@ _SMALL = {
                  96,
                  model__head__decoder__heatmap_size=(16, 24),
                  model__backbone__channels=32,
-                 model__backbone__depth=2)),
+                 model__backbone__depth=1)),
     'rtmpose': ('rtmpose-t',
                 _sized(
                     96,

@@ -25,7 +25,7 @@ from lgm_pose_plugin.runtime import PoseRuntime  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 BACKENDS = ('onnxruntime', 'openvino')
-CASES = ('lgm', 'dark', 'udp', 'lapx', 'rtmpose')
+CASES = ('lgm', 'udp', 'lapx', 'rtmpose')
 # Beyond the picture, narrow and flat; the last is the whole of it.
 BOXES = [[-20, 30, 70, 250.5], [100, 20, 210, 90], [150.3, 60.7, 190, 239]]
 
