@@ -4,7 +4,6 @@ The graph takes crops of people and returns their key points; everything else
 a user of the file needs is in its metadata, see docs/export.md.
 """
 import inspect
-import io
 import json
 import os
 import os.path as osp
@@ -12,7 +11,6 @@ import platform
 import tempfile
 import time
 import warnings
-from contextlib import redirect_stdout
 from importlib import import_module
 from typing import (Any, Dict, List, NamedTuple, Optional, Sequence, Tuple,
                     Union)
@@ -217,8 +215,7 @@ def to_onnx(network: ExportedNetwork, example: Tensor, file: str,
     # The other exporter of torch >= 2.5 needs one more package.
     parameters = inspect.signature(torch.onnx.export).parameters
     options = dict(dynamo=False) if 'dynamo' in parameters else {}
-    # The exporter prints the whole graph if it fails.
-    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+    with warnings.catch_warnings():
         # Of the tracer, for constants in networks; of the exporter's age.
         warnings.simplefilter('ignore')
         try:
@@ -424,7 +421,7 @@ def decode_maps(codec: Any,
 
 
 def check_maps(expected: Sequence[np.ndarray],
-               found: Sequence[np.ndarray]) -> float:
+               found: Sequence[np.ndarray]) -> Dict[str, float]:
     """Check a file's heat maps or vectors against MMPose's.
 
     Args:
@@ -432,20 +429,21 @@ def check_maps(expected: Sequence[np.ndarray],
         found (Sequence[np.ndarray]): The file's.
 
     Returns:
-        float: The largest difference.
+        dict[str, float]: The largest difference and the tolerance,
+        ``MAPS_TOLERANCE`` of 1 or of the largest value if that is more.
 
     Raises:
-        ExportError: If it is above ``MAPS_TOLERANCE``, of 1 or of the
-            largest value if that is more.
+        ExportError: If the difference is above the tolerance.
     """
     difference = max(
         float(np.abs(a - b).max()) for a, b in zip(expected, found))
     largest = max(float(np.abs(maps).max()) for maps in expected)
-    if not difference <= MAPS_TOLERANCE * max(1, largest):
+    tolerance = MAPS_TOLERANCE * max(1, largest)
+    if not difference <= tolerance:
         raise ExportError(
             f"the file's maps differ by {difference:.2g} from MMPose's, whose "
             f'largest value is {largest:.2g}')
-    return difference
+    return dict(maps_max_difference=difference, maps_tolerance=tolerance)
 
 
 def check_keypoints(codec: Any, expected: Sequence[np.ndarray],
@@ -656,8 +654,7 @@ def export(config: str,
             crops='images' if images else 'dataset' if dataset else 'rendered',
             number_of_crops=len(raw),
             maps=maps,
-            maps_max_difference=check_maps(expected.maps, found),
-            maps_tolerance=MAPS_TOLERANCE)
+            **check_maps(expected.maps, found))
         if decode:
             keypoints = run_session(open_session(final), inputs)['keypoints']
             check.update(
