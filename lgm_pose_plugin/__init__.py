@@ -3,9 +3,12 @@
 Put ``custom_imports = dict(imports=['lgm_pose_plugin'],
 allow_failed_imports=False)`` in a config, or ``import lgm_pose_plugin`` before
 building a model, and MMPose's registries know the backbones, necks and heads.
+Without MMPose, the import registers nothing; ``lgm_pose_plugin.runtime`` runs
+exported files there.
 """
 import os
 import sys
+from importlib.util import find_spec
 
 from .version import __version__
 
@@ -35,6 +38,7 @@ def register_all_modules() -> None:
 
 # The command line registers on its own, so that `lgm-pose doctor` runs in an
 # environment in which MMPose cannot be imported ('-m': `python -m` at work).
-if os.path.basename(sys.argv[0] if sys.argv else '') not in ('-m', 'lgm-pose',
-                                                             'lgm-pose.exe'):
+# Where there is no MMPose, there is `lgm_pose_plugin.runtime` to import.
+_program = os.path.basename(sys.argv[0] if sys.argv else '')
+if _program not in ('-m', 'lgm-pose', 'lgm-pose.exe') and find_spec('mmpose'):
     register_all_modules()

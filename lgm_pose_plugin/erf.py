@@ -415,9 +415,22 @@ def pipeline_inputs(model: nn.Module, cfg: Config, raw: List[dict]) -> Tensor:
     Returns:
         Tensor: Inputs of shape ``(N, 3, H, W)``.
     """
+    return model.data_preprocessor(pipeline_batch(cfg, raw), False)['inputs']
+
+
+def pipeline_batch(cfg: Config, raw: List[dict]) -> dict:
+    """Run samples through a config's test pipeline.
+
+    Args:
+        cfg (Config): A top-down config.
+        raw (list[dict]): The N samples.
+
+    Returns:
+        dict: ``inputs``, N BGR crops, each uint8 of shape ``(3, H, W)``, and
+        ``data_samples``.
+    """
     pipeline = Compose(cfg.test_dataloader.dataset.pipeline)
-    batch = pseudo_collate([pipeline(copy.deepcopy(one)) for one in raw])
-    return model.data_preprocessor(batch, False)['inputs']
+    return pseudo_collate([pipeline(copy.deepcopy(one)) for one in raw])
 
 
 def measure(networks: Sequence[Tuple[str, Optional[str]]],

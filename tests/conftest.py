@@ -12,6 +12,7 @@ from mmengine.registry import DefaultScope
 from torch import Tensor
 
 import lgm_pose_plugin
+from lgm_pose_plugin import benchmark, erf
 from mmpose.models import build_pose_estimator
 from mmpose.utils import register_all_modules
 
@@ -164,6 +165,61 @@ def check_exports(randomize):
                         output, wanted, atol=atol, rtol=1e-4)
 
     return check
+
+
+def _sized(width, height, **options):
+    """Options that make a config one for another input size."""
+    options = {key.replace('__', '.'): value for key, value in options.items()}
+    return {
+        'model.head.decoder.input_size': (width, height),
+        'test_dataloader.dataset.pipeline.2.input_size': (width, height),
+        **options
+    }
+
+
+_COCO = 'lgm_pose_plugin::body_2d_keypoint/topdown_heatmap/'
+_RENDERED = _COCO + 'rendered/td-hm_lgm-pose_1xb4-2e_rendered-128x96.py'
+_MSRA = {
+    'model.head.decoder.type': 'MSRAHeatmap',
+    'model.test_cfg.shift_heatmap': True,
+    'test_dataloader.dataset.pipeline.2.use_udp': False
+}
+# Configs and options of small networks, one for each way of decoding.
+_SMALL = {
+    'lgm': (_RENDERED, _MSRA),
+    'udp': (_RENDERED, {}),
+    'lapx': ('lapx',
+             _sized(
+                 64,
+                 96,
+                 model__head__decoder__heatmap_size=(16, 24),
+                 model__backbone__channels=32,
+                 model__backbone__depth=1)),
+    'rtmpose': ('rtmpose-t',
+                _sized(
+                    96,
+                    128,
+                    model__head__input_size=(96, 128),
+                    model__head__in_featuremap_size=(3, 4))),
+}
+
+
+@pytest.fixture(scope='session')
+def small_network(tmp_path_factory, randomize):
+    """Config, options and random weights of a small network by name."""
+
+    @functools.lru_cache(maxsize=None)
+    def make(name):
+        path, options = _SMALL[name]
+        cfg = benchmark.load_config(path)
+        cfg.merge_from_dict(options)
+        torch.manual_seed(0)
+        model = randomize(erf.build_model(cfg))
+        file = tmp_path_factory.mktemp('weights') / f'{name}.pth'
+        torch.save(dict(state_dict=model.state_dict()), file)
+        return path, options, str(file)
+
+    return make
 
 
 @pytest.fixture

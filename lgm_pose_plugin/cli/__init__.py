@@ -8,8 +8,8 @@ from typing import Optional, Sequence
 
 from ..version import __version__
 
-COMMANDS = ('benchmark', 'complexity', 'demo', 'doctor', 'erf', 'publish',
-            'render')
+COMMANDS = ('benchmark', 'complexity', 'demo', 'doctor', 'erf', 'export',
+            'publish', 'render')
 
 
 def set_up_mmpose() -> None:

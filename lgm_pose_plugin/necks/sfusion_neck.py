@@ -11,6 +11,29 @@ from mmpose.registry import MODELS
 from mmpose.utils.typing import ConfigType, OptMultiConfig
 
 
+class PairShuffle(nn.Module):
+    """Put channel i of the first half before channel i of the second.
+
+    Args:
+        channels (int): Number C of channels.
+    """
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.order = [
+            half + i for i in range(channels // 2)
+            for half in (0, channels // 2)
+        ]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Shuffle channels; the shape stays ``(B, C, H, W)``."""
+        # ONNX has no shuffle, but a gather.
+        if torch.jit.is_tracing():
+            return x[:, self.order]
+        # It keeps channels_last; MMPose's view-based one breaks the format.
+        return nn.functional.channel_shuffle(x, 2)
+
+
 class SFusion(BaseModule):
     """Fuse concatenated maps by a channel shuffle and a grouped convolution.
 
@@ -34,10 +57,8 @@ class SFusion(BaseModule):
         groups = dict(
             sfusion=channels // 2, dw2=channels // 2, dw1=channels, conv=1)
         cfg = dict(norm_cfg=norm_cfg, act_cfg=act_cfg)
-        # torch's shuffle keeps channels_last, MMPose's view-based one breaks
-        # the format.
         self.shuffle = (
-            nn.ChannelShuffle(2) if fusion == 'sfusion' else nn.Identity())
+            PairShuffle(channels) if fusion == 'sfusion' else nn.Identity())
         self.conv = ConvModule(
             channels, channels, 3, padding=1, groups=groups[fusion], **cfg)
         self.pointwise_conv = (

@@ -1,0 +1,679 @@
+"""Export top-down networks to ONNX and OpenVINO, and check what was written.
+
+The graph takes crops of people and returns their key points; everything else
+a user of the file needs is in its metadata, see docs/export.md.
+"""
+import inspect
+import json
+import os
+import os.path as osp
+import platform
+import tempfile
+import time
+import warnings
+from importlib import import_module
+from typing import (Any, Dict, List, NamedTuple, Optional, Sequence, Tuple,
+                    Union)
+
+import mmengine
+import numpy as np
+import onnx
+import torch
+from mmengine.config import Config
+from onnx import numpy_helper
+from torch import Tensor, nn
+
+import mmpose
+from mmpose.apis.inference import dataset_meta_from_config
+from .benchmark import _cpu_model, load_config
+from .erf import build_model, dataset_samples, image_samples, pipeline_batch
+from .heads.keypoint_decoder import KeypointDecoder
+from .heads.simcc_decoder import SimCCDecoder
+from .rendered_people import render_image
+from .runtime import (BACKENDS, FORMAT_VERSION, METADATA_KEY, Session,
+                      open_session)
+from .version import __version__
+
+SUFFIXES = dict(onnx='.onnx', openvino='.xml')
+OPSET = 17  # the first with LayerNormalization
+MAPS_TOLERANCE = 1e-4  # of 1, or of the largest value if that is more
+KEYPOINTS_TOLERANCE = 0.05  # pixels of the crop
+
+
+class ExportError(ValueError):
+    """The exported file does not compute what MMPose computes."""
+
+
+def last_maps(outputs: Any) -> Tuple[Tensor, ...]:
+    """Take what a codec decodes out of a network's outputs.
+
+    Args:
+        outputs (Any): What ``model(inputs, None, mode='tensor')`` returns.
+
+    Returns:
+        tuple[Tensor]: The heat maps of the last stage, of shape
+        ``(B, K, H, W)``, or the pair of SimCC's vectors, of shapes
+        ``(B, K, Wx)`` and ``(B, K, Wy)``.
+
+    Raises:
+        ValueError: If the outputs are neither.
+    """
+    if isinstance(outputs, Tensor):
+        outputs = [outputs]
+    if isinstance(outputs, (list, tuple)) and outputs and all(
+            isinstance(output, Tensor) for output in outputs):
+        dims = [output.dim() for output in outputs]
+        if dims[-1] == 4:
+            return (outputs[-1], )
+        if dims == [3, 3]:
+            return tuple(outputs)
+    raise ValueError('the network returns neither heat maps nor SimCC '
+                     'vectors; only those can be exported')
+
+
+class ExportedNetwork(nn.Module):
+    """A top-down network as its exported graph computes it.
+
+    Args:
+        model (:obj:`TopdownPoseEstimator`): The network, in eval mode.
+        normalize (bool): Whether ``forward`` takes crops as OpenCV reads them
+            and does what the data preprocessor does.
+        decode (bool): Whether it returns key points and scores.
+
+    Raises:
+        ValueError: If the codec cannot be written in tensor operations.
+    """
+
+    def __init__(self, model: nn.Module, normalize: bool, decode: bool):
+        super().__init__()
+        self.model = model
+        self.normalize = normalize
+        self.decoder = None
+        if decode:
+            codec = model.head.decoder
+            is_simcc = type(codec).__name__ == 'SimCCLabel'
+            self.decoder = (SimCCDecoder if is_simcc else KeypointDecoder)(
+                codec)
+
+    def forward(self, images: Tensor) -> Tuple[Tensor, ...]:
+        """Run the network.
+
+        Args:
+            images (Tensor): BGR crops, uint8 of shape ``(N, H, W, 3)``, or
+                without ``normalize`` float32 of shape ``(N, 3, H, W)``.
+
+        Returns:
+            tuple[Tensor]: With ``decode`` first the key points in pixels of
+            the crop, of shape ``(N, K, 2)``, and scores ``(N, K)``; then what
+            :func:`last_maps` returns.
+        """
+        if self.normalize:
+            processor = self.model.data_preprocessor
+            images = images.permute(0, 3, 1, 2).float()  # (N, 3, H, W)
+            if processor._channel_conversion:
+                images = images[:, [2, 1, 0]]
+            if processor._enable_normalize:
+                images = (images - processor.mean) / processor.std
+        maps = last_maps(self.model(images, None, mode='tensor'))
+        return maps if self.decoder is None else (*self.decoder(*maps), *maps)
+
+
+def describe(cfg: Config, model: nn.Module, normalize: bool,
+             decode: bool) -> Dict[str, Any]:
+    """Collect what a user of the file must know.
+
+    Args:
+        cfg (Config): A top-down config.
+        model (nn.Module): Its network.
+        normalize (bool): See :class:`ExportedNetwork`.
+        decode (bool): As ``normalize``.
+
+    Returns:
+        dict: The metadata, see docs/export.md, of JSON's types.
+
+    Raises:
+        ValueError: If the config's codec, test pipeline or data set is not
+            one of a top-down network.
+    """
+    transforms = {
+        step['type']: step
+        for step in cfg.get('test_dataloader', {}).get('dataset', {}).get(
+            'pipeline', [])
+    }
+    codec = getattr(model.head, 'decoder', None)
+    meta = dataset_meta_from_config(cfg, 'test')
+    for what, found in (('no transform TopdownAffine in the pipeline of its '
+                         'test data set', 'TopdownAffine' in transforms),
+                        ('no codec with an input size as model.head.decoder',
+                         hasattr(codec, 'input_size')),
+                        ('no data set with key points', meta)):
+        if not found:
+            raise ValueError(f'{cfg.filename} cannot be exported: {what}')
+    test_cfg = model.test_cfg or {}
+    if test_cfg.get('output_keypoint_indices') is not None:
+        raise ValueError(
+            f'{cfg.filename} cannot be exported: it selects key points with '
+            'model.test_cfg.output_keypoint_indices; set it to None')
+    affine = transforms['TopdownAffine']
+    processor = cfg.model.get('data_preprocessor', {})
+    arguments = inspect.signature(type(codec).__init__).parameters
+    metadata = dict(
+        format_version=FORMAT_VERSION,
+        plugin_version=__version__,
+        config=osp.splitext(osp.basename(cfg.filename))[0],
+        input_size=affine['input_size'],
+        normalize=normalize,
+        decode=decode,
+        mean=processor.get('mean') or [0.] * 3,
+        std=processor.get('std') or [1.] * 3,
+        bgr_to_rgb=model.data_preprocessor._channel_conversion,
+        padding=transforms.get('GetBBoxCenterScale', {}).get('padding', 1.25),
+        use_udp=affine.get('use_udp', False),
+        shift_heatmap=test_cfg.get('shift_heatmap', False),
+        codec=dict(
+            type=type(codec).__name__,
+            **{
+                name: getattr(codec, name)
+                for name in arguments if hasattr(codec, name)
+            }),
+        keypoint_names=[
+            meta['keypoint_id2name'][i] for i in range(meta['num_keypoints'])
+        ],
+        skeleton=meta['skeleton_links'],
+        flip_indices=meta['flip_indices'],
+        flip_pairs=sorted({
+            tuple(sorted(pair))
+            for pair in enumerate(meta['flip_indices']) if pair[0] != pair[1]
+        }),
+        sigmas=meta['sigmas'])
+    return json.loads(json.dumps(metadata, default=lambda x: x.tolist()))
+
+
+def to_onnx(network: ExportedNetwork, example: Tensor, file: str,
+            dynamic: bool) -> Tuple[List[str], List[str]]:
+    """Write a network to an ONNX file, with BatchNorm folded.
+
+    Args:
+        network (ExportedNetwork): The network.
+        example (Tensor): An input.
+        file (str): The file to write.
+        dynamic (bool): Whether the batch size is left open.
+
+    Returns:
+        tuple[list[str], list[str]]: Names of the file's outputs: those of the
+        decoded key points, and those of the maps, which come last.
+
+    Raises:
+        ValueError: If torch cannot export the network.
+    """
+    with torch.no_grad():
+        outputs = network(example)
+    maps = ['heatmaps'] if outputs[-1].dim() == 4 else ['simcc_x', 'simcc_y']
+    decoded = [] if network.decoder is None else ['keypoints', 'scores']
+    names = decoded + maps
+    axes = {name: {0: 'batch'} for name in ['images'] + names}
+    # The other exporter of torch >= 2.5 needs one more package.
+    parameters = inspect.signature(torch.onnx.export).parameters
+    options = dict(dynamo=False) if 'dynamo' in parameters else {}
+    with warnings.catch_warnings():
+        # Of the tracer, for constants in networks; of the exporter's age.
+        warnings.simplefilter('ignore')
+        try:
+            torch.onnx.export(
+                network, (example, ),
+                file,
+                input_names=['images'],
+                output_names=names,
+                dynamic_axes=axes if dynamic else None,
+                opset_version=OPSET,
+                **options)
+        except RuntimeError as error:
+            hint = '; a fixed --batch may help' if dynamic else ''
+            raise ValueError('torch cannot export this network to ONNX' +
+                             hint + ': ' + str(error)[:300]) from error
+    exported = onnx.load(file)
+    fold_batch_norms(exported.graph)
+    # The exporter leaves sizes open that are computed in the graph.
+    for value, output in zip(exported.graph.output, outputs):
+        sizes = ['batch' if dynamic else len(example), *output.shape[1:]]
+        value.CopyFrom(
+            onnx.helper.make_tensor_value_info(value.name,
+                                               onnx.TensorProto.FLOAT, sizes))
+    onnx.save(exported, file)
+    return decoded, maps
+
+
+def fold_batch_norms(graph: onnx.GraphProto) -> int:
+    """Fold each BatchNormalization into the convolution that feeds only it.
+
+    Those that follow something else, as LAPX's before a convolution, stay.
+
+    Args:
+        graph (onnx.GraphProto): The graph, changed in place.
+
+    Returns:
+        int: The number of folded nodes.
+    """
+    weights = {one.name: one for one in graph.initializer}
+    makers = {name: node for node in graph.node for name in node.output}
+    uses: Dict[str, int] = {}
+    for node in graph.node:
+        for name in node.input:
+            uses[name] = uses.get(name, 0) + 1
+    kept_outputs = {output.name for output in graph.output}
+    folded = 0
+    for norm in list(graph.node):
+        conv = makers.get(norm.input[0]) if norm.input else None
+        if (norm.op_type != 'BatchNormalization' or conv is None
+                or conv.op_type not in ('Conv', 'ConvTranspose')
+                or uses[norm.input[0]] > 1 or norm.input[0] in kept_outputs
+                or any(name not in weights
+                       for name in [*conv.input[1:], *norm.input[1:]])):
+            continue
+        gamma, beta, mean, var = (
+            numpy_helper.to_array(weights[name]).astype(np.float64)
+            for name in norm.input[1:])
+        attributes = {a.name: a for a in norm.attribute}
+        epsilon = attributes['epsilon'].f if 'epsilon' in attributes else 1e-5
+        factor = gamma / np.sqrt(var + epsilon)
+        weight = numpy_helper.to_array(weights[conv.input[1]])
+        if conv.op_type == 'Conv':  # (C_out, C_in / groups, h, w)
+            scaled = weight * factor.reshape(-1, *[1] * (weight.ndim - 1))
+        else:  # (C_in, C_out / groups, h, w)
+            groups, = [a.i for a in conv.attribute if a.name == 'group'] or [1]
+            grouped = weight.reshape(groups, -1, *weight.shape[1:])
+            shape = [groups, 1, weight.shape[1]] + [1] * (weight.ndim - 2)
+            scaled = (grouped * factor.reshape(shape)).reshape(weight.shape)
+        bias = 0.
+        if len(conv.input) > 2:
+            bias = numpy_helper.to_array(weights[conv.input[2]])
+        bias = (bias - mean) * factor + beta
+        # New names: a weight may be shared.
+        inputs = [conv.input[0]]
+        for suffix, array in (('weight', scaled), ('bias', bias)):
+            inputs.append(f'{norm.output[0]}_folded_{suffix}')
+            graph.initializer.append(
+                numpy_helper.from_array(array.astype(np.float32), inputs[-1]))
+        del conv.input[:]
+        conv.input.extend(inputs)
+        conv.output[0] = norm.output[0]
+        graph.node.remove(norm)
+        folded += 1
+    used = {name for node in graph.node for name in node.input}
+    for name, one in weights.items():
+        if name not in used:
+            graph.initializer.remove(one)
+    return folded
+
+
+def finish_onnx(source: str, target: str, outputs: Sequence[str],
+                metadata: Dict[str, Any]) -> None:
+    """Write an ONNX file with fewer outputs and with metadata.
+
+    Args:
+        source (str): The file with all outputs.
+        target (str): The file to write.
+        outputs (Sequence[str]): Names of the outputs to keep.
+        metadata (dict): The metadata.
+    """
+    model = onnx.load(source)
+    for output in list(model.graph.output):
+        if output.name not in outputs:
+            model.graph.output.remove(output)
+    model.producer_name = METADATA_KEY
+    model.producer_version = __version__
+    onnx.helper.set_model_props(model, {METADATA_KEY: json.dumps(metadata)})
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, target)
+
+
+def to_openvino(source: str, target: str) -> None:
+    """Convert a finished ONNX file to OpenVINO's pair of .xml and .bin.
+
+    Args:
+        source (str): The ONNX file.
+        target (str): The .xml file to write; the .bin goes beside it.
+    """
+    import openvino
+
+    # Not convert_model: once saved, LGM-Pose converted by OpenVINO 2026.4.1
+    # computed heat maps that were wrong by a tenth of their maximum.
+    model = openvino.Core().read_model(source)
+    props = {p.key: p.value for p in onnx.load(source).metadata_props}
+    if METADATA_KEY in props:
+        model.set_rt_info(props[METADATA_KEY], [METADATA_KEY])
+    openvino.save_model(model, target, compress_to_fp16=False)
+
+
+def rendered_samples(samples: int) -> List[dict]:
+    """Render people, for crops where there are no pictures.
+
+    Args:
+        samples (int): How many people.
+
+    Returns:
+        list[dict]: What the pipeline of a top-down config starts from.
+    """
+    raw: List[dict] = []
+    while len(raw) < samples:
+        image, people = render_image(np.random.default_rng([len(raw)]))
+        for person in people:
+            x, y, w, h = person['bbox']
+            raw.append(
+                dict(
+                    img=image,
+                    bbox=np.array([[x, y, x + w, y + h]], np.float32),
+                    bbox_score=np.ones(1, np.float32)))
+    return raw[:samples]
+
+
+class Reference(NamedTuple):
+    """What MMPose makes of crops.
+
+    Attributes:
+        crops (np.ndarray): BGR crops, uint8 of shape ``(N, H, W, 3)``.
+        inputs (np.ndarray): The network's inputs, float32 of shape
+            ``(N, 3, H, W)``.
+        maps (list[np.ndarray]): What :func:`last_maps` returns.
+    """
+    crops: np.ndarray
+    inputs: np.ndarray
+    maps: List[np.ndarray]
+
+
+def reference(model: nn.Module, cfg: Config, raw: List[dict]) -> Reference:
+    """Run MMPose's pipeline, preprocessor and network.
+
+    Args:
+        model (nn.Module): The network.
+        cfg (Config): Its config.
+        raw (list[dict]): The N samples the test pipeline starts from.
+
+    Returns:
+        Reference: The results.
+    """
+    batch = pipeline_batch(cfg, raw)
+    crops = torch.stack(batch['inputs']).permute(0, 2, 3, 1).numpy()
+    inputs = model.data_preprocessor(batch, False)['inputs']
+    with torch.no_grad():
+        maps = last_maps(model(inputs, None, mode='tensor'))
+    return Reference(
+        np.ascontiguousarray(crops), inputs.numpy(), [m.numpy() for m in maps])
+
+
+def decode_maps(codec: Any,
+                maps: Sequence[np.ndarray]) -> Tuple[np.ndarray, np.ndarray]:
+    """Decode with MMPose's codec.
+
+    Args:
+        codec (:obj:`BaseKeypointCodec`): The codec.
+        maps (Sequence[np.ndarray]): Heat maps of shape ``(N, K, H, W)``, or
+            SimCC's two vectors.
+
+    Returns:
+        tuple[np.ndarray, np.ndarray]: Key points in crop pixels, of shape
+        ``(N, K, 2)``, and scores of shape ``(N, K)``.
+    """
+    if len(maps) == 2:
+        return codec.decode(*maps)
+    keypoints, scores = zip(*(codec.decode(one) for one in maps[0]))
+    return np.concatenate(keypoints), np.concatenate(scores)
+
+
+def check_maps(expected: Sequence[np.ndarray],
+               found: Sequence[np.ndarray]) -> Dict[str, float]:
+    """Check a file's heat maps or vectors against MMPose's.
+
+    Args:
+        expected (Sequence[np.ndarray]): MMPose's.
+        found (Sequence[np.ndarray]): The file's.
+
+    Returns:
+        dict[str, float]: The largest difference and the tolerance,
+        ``MAPS_TOLERANCE`` of 1 or of the largest value if that is more.
+
+    Raises:
+        ExportError: If the difference is above the tolerance.
+    """
+    difference = max(
+        float(np.abs(a - b).max()) for a, b in zip(expected, found))
+    largest = max(float(np.abs(maps).max()) for maps in expected)
+    tolerance = MAPS_TOLERANCE * max(1, largest)
+    if not difference <= tolerance:
+        raise ExportError(
+            f"the file's maps differ by {difference:.2g} from MMPose's, whose "
+            f'largest value is {largest:.2g}')
+    return dict(maps_max_difference=difference, maps_tolerance=tolerance)
+
+
+def check_keypoints(codec: Any, expected: Sequence[np.ndarray],
+                    found: Sequence[np.ndarray],
+                    keypoints: np.ndarray) -> Dict[str, Any]:
+    """Check a file's key points against what MMPose decodes from its maps.
+
+    Where two places of a map are equally high, or a quarter pixel may go
+    either way, rounding decides; such key points are tied and not compared.
+    They are found by decoding, with the codec, MMPose's maps, the file's, and
+    MMPose's with a millionth of their maximum added as noise: a key point is
+    tied if these differ by more than half the tolerance. Neither is it
+    compared where no value is above zero, since then MMPose's UDP refines -1.
+
+    Args:
+        codec (:obj:`BaseKeypointCodec`): The codec.
+        expected (Sequence[np.ndarray]): MMPose's maps.
+        found (Sequence[np.ndarray]): The file's.
+        keypoints (np.ndarray): The file's key points, ``(N, K, 2)``.
+
+    Returns:
+        dict: The numbers of compared and of all other key points, and the
+        largest difference in pixels of the crop.
+
+    Raises:
+        ExportError: If the difference is above ``KEYPOINTS_TOLERANCE``, or
+            all key points are tied.
+    """
+    rng = np.random.default_rng(0)
+    noisy = [
+        maps + np.float32(1e-6) * np.abs(maps).max() *
+        rng.uniform(-1, 1, maps.shape).astype(np.float32) for maps in expected
+    ]
+    wanted, scores = decode_maps(codec, expected)
+    decoded = np.stack(
+        [wanted, *(decode_maps(codec, maps)[0] for maps in (found, noisy))])
+    tied = np.ptp(decoded, axis=0).max(2) > KEYPOINTS_TOLERANCE / 2
+    tied |= scores <= 0
+    if tied.all():
+        raise ExportError(
+            'no key point could be compared: rounding decides where each one '
+            'is, as in a network that was not trained')
+    difference = float(np.abs(keypoints - wanted)[~tied].max())
+    if not difference <= KEYPOINTS_TOLERANCE:
+        raise ExportError(
+            f"the file's key points differ by {difference:.3g} px from "
+            f"MMPose's, more than {KEYPOINTS_TOLERANCE:g} px")
+    return dict(
+        compared_keypoints=int((~tied).sum()),
+        other_keypoints=int(tied.sum()),
+        keypoints_max_difference_px=difference,
+        keypoints_tolerance_px=KEYPOINTS_TOLERANCE)
+
+
+def run_session(session: Session, inputs: np.ndarray) -> Dict[str, np.ndarray]:
+    """Run inputs in batches of a session's size, or as one and all others.
+
+    Args:
+        session (Session): The session.
+        inputs (np.ndarray): Inputs of shape ``(N, ...)``; with a fixed batch,
+            N is a multiple of it.
+
+    Returns:
+        dict[str, np.ndarray]: The outputs by name.
+    """
+    if session.batch is None:
+        parts = [inputs[:1], inputs[1:]] if len(inputs) > 1 else [inputs]
+    else:
+        parts = np.split(inputs, len(inputs) // session.batch)
+    outputs = [session.run(part) for part in parts]
+    return {
+        name: np.concatenate([output[name] for output in outputs])
+        for name in outputs[0]
+    }
+
+
+def check_out(out: str, format: str) -> None:
+    """Check that a file can be written, before the work is done.
+
+    Args:
+        out (str): Its path.
+        format (str): ``'onnx'`` or ``'openvino'``.
+
+    Raises:
+        FileNotFoundError: If its folder does not exist.
+        ValueError: If the format is unknown, the suffix is not its suffix, or
+            the folder cannot be written to.
+    """
+    if format not in SUFFIXES:
+        raise ValueError(f'unknown format {format!r}, choose one of '
+                         f'{", ".join(SUFFIXES)}')
+    folder = osp.dirname(out) or os.curdir
+    if not osp.isdir(folder):
+        raise FileNotFoundError(
+            f'there is no folder {folder}; make it or choose another place')
+    if osp.splitext(out)[1] != SUFFIXES[format]:
+        raise ValueError(f'the name of a file in the format {format} ends in '
+                         f'{SUFFIXES[format]}, got {out}')
+    if osp.isdir(out) or not os.access(folder, os.W_OK):
+        raise ValueError(f'cannot write {out}; choose another place')
+
+
+def environment(format: str) -> Dict[str, str]:
+    """What the file was made and checked with.
+
+    Args:
+        format (str): ``'onnx'`` or ``'openvino'``.
+
+    Returns:
+        dict[str, str]: Date, CPU and versions.
+    """
+    runtime = import_module(BACKENDS[SUFFIXES[format]][0])
+    versions = {
+        module.__name__: module.__version__
+        for module in (torch, mmpose, mmengine, np, onnx, runtime)
+    }
+    return {
+        'date': time.strftime('%Y-%m-%d %H:%M'),
+        'CPU': _cpu_model(),
+        'python': platform.python_version(),
+        'lgm_pose_plugin': __version__,
+        **versions
+    }
+
+
+def export(config: str,
+           checkpoint: Optional[str],
+           out: str,
+           *,
+           format: str = 'onnx',
+           batch: Union[int, str] = 'dynamic',
+           decode: bool = True,
+           normalize: bool = True,
+           images: Sequence[str] = (),
+           dataset: bool = False,
+           samples: int = 16,
+           cfg_options: Optional[Dict[str, Any]] = None) -> Dict[str, Any]:
+    """Export a network to a file and check the file against MMPose.
+
+    Writes ``out`` (and for OpenVINO the .bin beside it) and the report
+    ``out + '.report.json'`` if the check succeeds, else nothing.
+
+    Args:
+        config (str): See :func:`~lgm_pose_plugin.benchmark.load_config`.
+        checkpoint (str, optional): Path or URL of the weights, ``None`` for
+            random ones.
+        out (str): The file to write, ending in .onnx or .xml.
+        format (str): ``'onnx'`` or ``'openvino'``. Defaults to ``'onnx'``.
+        batch (int | str): The batch size, or ``'dynamic'`` for any. Defaults
+            to ``'dynamic'``.
+        decode (bool): Whether the graph returns key points and scores, else
+            heat maps or SimCC's vectors. Defaults to ``True``.
+        normalize (bool): Whether the graph takes uint8 BGR crops, else
+            normalized float32 ones. Defaults to ``True``.
+        images (Sequence[str]): Pictures or folders for the check, a whole
+            picture being a person. Without them and the data set they are
+            rendered.
+        dataset (bool): Whether the check takes the first people of the
+            config's test data set. Defaults to ``False``.
+        samples (int): People the check takes at most. Defaults to 16.
+        cfg_options (dict, optional): Options of the config.
+
+    Returns:
+        dict: The report.
+
+    Raises:
+        ExportError: If the file does not compute what MMPose computes.
+        FileNotFoundError: If a file or folder does not exist.
+        ValueError: If anything else is not as described.
+    """
+    if batch != 'dynamic' and (not isinstance(batch, int) or batch < 1):
+        raise ValueError(f"batch must be at least 1 or 'dynamic', got {batch}")
+    if samples < 1:
+        raise ValueError(f'samples must be at least 1, got {samples}')
+    check_out(out, format)
+    cfg = load_config(config)
+    cfg.merge_from_dict(cfg_options or {})
+    model = build_model(cfg, checkpoint)
+    metadata = describe(cfg, model, normalize, decode)
+    if images:
+        raw = image_samples(cfg, images, samples)
+    elif dataset:
+        raw = dataset_samples(cfg, samples)
+    else:
+        raw = rendered_samples(samples)
+    dynamic = batch == 'dynamic'
+    # Whole batches, or two sizes of a batch.
+    raw += raw[:1] * (2 - len(raw) if dynamic else -len(raw) % batch)
+    expected = reference(model, cfg, raw)
+    inputs = expected.crops if normalize else expected.inputs
+    network = ExportedNetwork(model, normalize, decode).eval()
+    with tempfile.TemporaryDirectory(
+            dir=osp.dirname(out) or os.curdir, prefix='.export-') as folder:
+        # The same graph with and without the maps as outputs.
+        full, final = (
+            osp.join(folder, name) for name in ('full.onnx', 'final.onnx'))
+        example = torch.from_numpy(inputs[:2 if dynamic else batch])
+        decoded, maps = to_onnx(network, example, full, dynamic)
+        finish_onnx(full, final, decoded or maps, metadata)
+        if format == 'openvino':
+            for file in (full, final):
+                to_openvino(file, file[:-len('.onnx')] + '.xml')
+            full, final = (
+                file[:-len('.onnx')] + '.xml' for file in (full, final))
+        outputs = run_session(open_session(full), inputs)
+        found = [outputs[name] for name in maps]
+        check = dict(
+            crops='images' if images else 'dataset' if dataset else 'rendered',
+            number_of_crops=len(raw),
+            maps=maps,
+            **check_maps(expected.maps, found))
+        if decode:
+            keypoints = run_session(open_session(final), inputs)['keypoints']
+            check.update(
+                check_keypoints(model.head.decoder, expected.maps, found,
+                                keypoints))
+        files = [final] if format == 'onnx' else [final[:-4] + '.bin', final]
+        report = dict(
+            file=osp.basename(out),
+            format=format,
+            batch=batch,
+            bytes=sum(map(osp.getsize, files)),
+            checkpoint=checkpoint and osp.basename(checkpoint),
+            metadata=metadata,
+            check=check,
+            environment=environment(format))
+        report_file = osp.join(folder, 'report.json')
+        with open(report_file, 'w') as file:
+            json.dump(report, file, indent=2)
+        for file in files:
+            os.replace(file, osp.splitext(out)[0] + osp.splitext(file)[1])
+        os.replace(report_file, out + '.report.json')
+    return report

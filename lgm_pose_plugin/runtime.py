@@ -1,0 +1,500 @@
+"""Run files of ``lgm-pose export`` without torch and MMPose.
+
+Needs NumPy, OpenCV and ONNX Runtime or OpenVINO. Geometry and, for files that
+hold raw heat maps, decoding are MMPose's (``GetBBoxCenterScale``,
+``TopdownAffine``, the codecs), written for a whole batch.
+"""
+import json
+import os.path as osp
+from typing import Callable, Dict, NamedTuple, Optional, Sequence, Tuple, Union
+
+import cv2
+import numpy as np
+
+__all__ = ['PoseRuntime']
+
+METADATA_KEY = 'lgm_pose_plugin'
+# Raised when a reader of older files would misread newer ones.
+FORMAT_VERSION = 1
+# Backends by suffix, the first is the default; OpenVINO reads both.
+BACKENDS = {'.onnx': ('onnxruntime', 'openvino'), '.xml': ('openvino', )}
+
+
+class Session(NamedTuple):
+    """An opened network.
+
+    Attributes:
+        metadata (str, optional): What the file holds under ``METADATA_KEY``.
+        batch (int, optional): The batch size, ``None`` for any.
+        run (callable): Takes the input, returns the outputs by name.
+    """
+    metadata: Optional[str]
+    batch: Optional[int]
+    run: Callable[[np.ndarray], Dict[str, np.ndarray]]
+
+
+def open_session(file: str,
+                 backend: Optional[str] = None,
+                 threads: int = 1) -> Session:
+    """Open an .onnx or .xml file in its runtime, in float32 on the CPU.
+
+    Args:
+        file (str): The file.
+        backend (str, optional): ``'onnxruntime'`` or ``'openvino'``. Defaults
+            to ONNX Runtime for .onnx and OpenVINO for .xml files; OpenVINO
+            runs both.
+        threads (int): Threads the runtime may use. Defaults to 1.
+
+    Returns:
+        Session: The network.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ImportError: If the runtime is not installed.
+        ValueError: If the runtime cannot read the file.
+    """
+    suffix = osp.splitext(file)[1].lower()
+    if suffix not in BACKENDS:
+        raise ValueError(f'{file} is no file of `lgm-pose export`: its name '
+                         f'does not end in {" or ".join(BACKENDS)}')
+    backend = backend or BACKENDS[suffix][0]
+    if backend not in BACKENDS[suffix]:
+        raise ValueError(f'{file} is run by {" or ".join(BACKENDS[suffix])}, '
+                         f'not by {backend!r}')
+    if threads < 1:
+        raise ValueError(f'threads must be at least 1, got {threads}')
+    parts = [file] if suffix == '.onnx' else [file, file[:-4] + '.bin']
+    for part in parts:
+        if not osp.isfile(part):
+            raise FileNotFoundError(f'there is no file {part}')
+    opener = dict(onnxruntime=_open_onnxruntime, openvino=_open_openvino)
+    try:
+        return opener[backend](file, threads)
+    except ImportError as error:
+        raise ImportError(f'{file} needs {backend}: pip install {backend} '
+                          f'({error})') from error
+    # Runtimes raise whatever a broken file leads them to.
+    except Exception as error:
+        raise ValueError(
+            f'{backend} cannot read {file}: {str(error)[:400]}') from error
+
+
+def _open_onnxruntime(file: str, threads: int) -> Session:
+    import onnxruntime
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Threads that spin while they wait slow down whatever else is at work.
+    options.add_session_config_entry('session.intra_op.allow_spinning', '0')
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(
+        file, options, providers=['CPUExecutionProvider'])
+    entry = session.get_inputs()[0]
+    names = [output.name for output in session.get_outputs()]
+    metadata = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    batch = entry.shape[0] if isinstance(entry.shape[0], int) else None
+    return Session(
+        metadata, batch, lambda inputs: dict(
+            zip(names, session.run(names, {entry.name: inputs}))))
+
+
+def _open_openvino(file: str, threads: int) -> Session:
+    import openvino
+    core = openvino.Core()
+    model = core.read_model(file)
+    metadata = None
+    # The latter is where OpenVINO puts an ONNX file's.
+    for path in ([METADATA_KEY], ['framework', METADATA_KEY]):
+        if model.has_rt_info(path):
+            metadata = model.get_rt_info(path).astype(str)
+    network = core.compile_model(
+        model, 'CPU', {
+            'INFERENCE_NUM_THREADS': threads,
+            'INFERENCE_PRECISION_HINT': 'f32',
+            'NUM_STREAMS': 1
+        })
+    # An output may have further names, of operators that were optimized away.
+    names = [output.names for output in network.outputs]
+    batch = network.input(0).get_partial_shape()[0]
+    request = network.create_infer_request()
+
+    def run(inputs: np.ndarray) -> Dict[str, np.ndarray]:
+        request.infer({0: inputs})
+        outputs = {}
+        for i, aliases in enumerate(names):
+            data = request.get_output_tensor(i).data.copy()
+            outputs.update(dict.fromkeys(aliases, data))
+        return outputs
+
+    return Session(metadata,
+                   batch.get_length() if batch.is_static else None, run)
+
+
+class PoseRuntime:
+    """Key points of people in images, by an exported network.
+
+    Args:
+        file (str): An .onnx or .xml file of ``lgm-pose export``.
+        backend (str, optional): ``'onnxruntime'`` or ``'openvino'``. Defaults
+            to ONNX Runtime for .onnx and OpenVINO for .xml files; OpenVINO
+            runs both.
+        threads (int): Threads the runtime may use. More than one beside other
+            work can be far slower. Defaults to 1.
+
+    Attributes:
+        metadata (dict): What the file says of itself, see docs/export.md:
+            ``keypoint_names``, ``skeleton``, ``input_size`` and so on.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ImportError: If the runtime is not installed.
+        ValueError: If the file cannot be read or is not of ``lgm-pose
+            export``.
+
+    Example:
+        >>> import cv2
+        >>> from lgm_pose_plugin.runtime import PoseRuntime
+        >>> runtime = PoseRuntime('lgm-pose.onnx')  # doctest: +SKIP
+        >>> keypoints, scores = runtime(
+        ...     cv2.imread('people.jpg'),
+        ...     [[10, 20, 200, 400]])  # doctest: +SKIP
+        >>> keypoints.shape, scores.shape  # doctest: +SKIP
+        ((1, 17, 2), (1, 17))
+    """
+
+    def __init__(self,
+                 file: str,
+                 backend: Optional[str] = None,
+                 threads: int = 1):
+        self.file = str(file)
+        self.session = open_session(self.file, backend, threads)
+        if self.session.metadata is None:
+            raise ValueError(
+                f'{file} holds no metadata of lgm_pose_plugin; make it with '
+                '`lgm-pose export`')
+        self.metadata = json.loads(self.session.metadata)
+        version = self.metadata['format_version']
+        if version > FORMAT_VERSION:
+            raise ValueError(
+                f'{file} has format version {version}, this lgm_pose_plugin '
+                f'reads up to {FORMAT_VERSION}; update it')
+
+    def __call__(
+        self,
+        image: np.ndarray,
+        boxes: Union[np.ndarray, Sequence[Sequence[float]], None] = None,
+        flip_test: bool = False,
+    ) -> Tuple[np.ndarray, np.ndarray]:
+        """Find the key points of the people in an image.
+
+        Args:
+            image (np.ndarray): BGR image of dtype uint8 and shape
+                ``(H, W, 3)``, as ``cv2.imread`` returns it.
+            boxes (np.ndarray, optional): Boxes of the M people, (left, top,
+                right, bottom) in pixels, of shape ``(M, 4)``. ``None`` takes
+                the whole image as one person; an empty one nobody.
+            flip_test (bool): Whether to average with the mirrored image, as
+                MMPose does. Needs a file that was exported with
+                ``--no-decode``, since heat maps are averaged. Defaults to
+                ``False``.
+
+        Returns:
+            tuple[np.ndarray, np.ndarray]: Key points (x, y) in image pixels,
+            of shape ``(M, K, 2)``, and their scores, of shape ``(M, K)``,
+            both float32.
+
+        Raises:
+            ValueError: If an argument is not as described.
+        """
+        if not (isinstance(image, np.ndarray) and image.dtype == np.uint8
+                and image.ndim == 3 and image.shape[2] == 3 and image.size):
+            found = type(image).__name__
+            if isinstance(image, np.ndarray):
+                found = f'{image.dtype} of shape {image.shape}'
+            raise ValueError('the image must be a BGR array, uint8 of shape '
+                             f'(H, W, 3), got {found}')
+        centers, scales = self._centers_and_scales(image, boxes)
+        crops = np.stack([
+            self._crop(image, center, scale)
+            for center, scale in zip(centers, scales)
+        ]) if len(centers) else np.empty(
+            (0, *self.metadata['input_size'][::-1], 3), np.uint8)
+        keypoints, scores = self.predict_crops(crops, flip_test)
+        # As TopdownPoseEstimator.add_pred_to_datasample.
+        keypoints = (
+            keypoints / self.metadata['input_size'] * scales[:, None] +
+            centers[:, None] - 0.5 * scales[:, None])
+        return keypoints.astype(np.float32), scores
+
+    def predict_crops(
+            self,
+            crops: np.ndarray,
+            flip_test: bool = False) -> Tuple[np.ndarray, np.ndarray]:
+        """Find the key points of one person in each crop.
+
+        Args:
+            crops (np.ndarray): BGR crops of the network's input size, of
+                dtype uint8 and shape ``(M, H, W, 3)``.
+            flip_test (bool): See :meth:`__call__`. Defaults to ``False``.
+
+        Returns:
+            tuple[np.ndarray, np.ndarray]: Key points (x, y) in crop pixels,
+            of shape ``(M, K, 2)``, and scores of shape ``(M, K)``, float32.
+
+        Raises:
+            ValueError: If the crops are not as described, or the flip test
+                needs another file.
+        """
+        wanted = (*self.metadata['input_size'][::-1], 3)
+        if crops.dtype != np.uint8 or crops.shape[1:] != wanted:
+            raise ValueError(f'the crops must be uint8 of shape (M, *{wanted})'
+                             f', got {crops.dtype} of shape {crops.shape}')
+        if flip_test and self.metadata['decode']:
+            raise ValueError(
+                f'{self.file} returns key points, the flip test averages heat '
+                'maps; export it with --no-decode for the flip test')
+        num_keypoints = len(self.metadata['keypoint_names'])
+        if not len(crops):
+            return (np.empty((0, num_keypoints, 2), np.float32),
+                    np.empty((0, num_keypoints), np.float32))
+        outputs = self._run(crops)
+        if self.metadata['decode']:
+            return outputs['keypoints'], outputs['scores']
+        if flip_test:
+            flipped = self._run(np.ascontiguousarray(crops[:, :, ::-1]))
+            for name, maps in self._flip_back(flipped).items():
+                outputs[name] = (outputs[name] + maps) * np.float32(0.5)
+        return decode(outputs, self.metadata['codec'])
+
+    def _centers_and_scales(self, image: np.ndarray,
+                            boxes) -> Tuple[np.ndarray, np.ndarray]:
+        """Centres and padded sizes (w, h) of the boxes, each (M, 2)."""
+        height, width = image.shape[:2]
+        if boxes is None:
+            boxes = np.array([[0, 0, width, height]], np.float32)
+        boxes = np.asarray(boxes)
+        # As MMPose, which computes in the precision of the boxes.
+        if boxes.dtype != np.float32:
+            boxes = boxes.astype(np.float64)
+        if boxes.size == 0:
+            boxes = boxes.reshape(0, 4)
+        if boxes.ndim != 2 or boxes.shape[1] != 4:
+            raise ValueError('boxes must have the shape (M, 4), got '
+                             f'{boxes.shape}')
+        for i, box in enumerate(boxes):
+            if not (np.isfinite(box).all() and (box[2:] > box[:2]).all()):
+                raise ValueError(
+                    f'box {i} is {box.tolist()}; boxes are (left, top, right, '
+                    'bottom) with a right above left and a bottom above top')
+        sizes = (boxes[:, 2:] - boxes[:, :2]) * self.metadata['padding']
+        centers = (boxes[:, 2:] + boxes[:, :2]) * 0.5
+        # TopdownAffine._fix_aspect_ratio
+        input_width, input_height = self.metadata['input_size']
+        ratio = input_width / input_height
+        w, h = sizes[:, :1], sizes[:, 1:]
+        return centers, np.where(w > h * ratio, np.hstack([w, w / ratio]),
+                                 np.hstack([h * ratio, h]))
+
+    def _crop(self, image: np.ndarray, center: np.ndarray,
+              scale: np.ndarray) -> np.ndarray:
+        """The crop of a person, of shape (H, W, 3), as TopdownAffine."""
+        width, height = self.metadata['input_size']
+        if self.metadata['use_udp']:
+            # get_udp_warp_matrix without rotation
+            matrix = np.zeros((2, 3), np.float32)
+            for axis, size in enumerate((width, height)):
+                factor = (size - 1) / scale[axis]
+                matrix[axis, axis] = factor
+                matrix[axis, 2] = factor * (0.5 * scale[axis] - center[axis])
+        else:
+            # get_warp_matrix without rotation: the centre, the middle of the
+            # left side, and the point a quarter turn from the former around
+            # the latter
+            source = np.zeros((3, 2), np.float32)
+            source[0] = center
+            source[1] = center + (-0.5 * scale[0], 0)
+            source[2] = source[1] + (0, source[0, 0] - source[1, 0])
+            target = np.float32([[0.5 * width, 0.5 * height],
+                                 [0, 0.5 * height],
+                                 [0, 0.5 * height + 0.5 * width]])
+            matrix = cv2.getAffineTransform(source, target)
+        return cv2.warpAffine(
+            image, matrix, (width, height), flags=cv2.INTER_LINEAR)
+
+    def _run(self, crops: np.ndarray) -> Dict[str, np.ndarray]:
+        """Run crops of shape (M, H, W, 3) through the network."""
+        inputs = crops
+        if not self.metadata['normalize']:
+            inputs = normalize(crops, self.metadata)
+        size = self.session.batch
+        if size is None:
+            return self.session.run(inputs)
+        chunks = []
+        for start in range(0, len(inputs), size):
+            chunk = inputs[start:start + size]
+            # A fixed batch is filled up with crops that nobody looks at.
+            missing = size - len(chunk)
+            if missing:
+                chunk = np.concatenate(
+                    [chunk, np.repeat(chunk[:1], missing, 0)])
+            outputs = self.session.run(chunk)
+            chunks.append({
+                name: value[:size - missing]
+                for name, value in outputs.items()
+            })
+        return {
+            name: np.concatenate([chunk[name] for chunk in chunks])
+            for name in chunks[0]
+        }
+
+    def _flip_back(self, outputs: Dict[str,
+                                       np.ndarray]) -> Dict[str, np.ndarray]:
+        """Undo the mirroring, as MMPose's flip_heatmaps and flip_vectors."""
+        swapped = {
+            name: value[:, self.metadata['flip_indices']]
+            for name, value in outputs.items()
+        }
+        for name in ('heatmaps', 'simcc_x'):
+            if name in swapped:
+                swapped[name] = swapped[name][..., ::-1].copy()
+        if 'heatmaps' in swapped and self.metadata['shift_heatmap']:
+            maps = swapped['heatmaps']
+            maps[..., 1:] = maps[..., :-1].copy()
+        return swapped
+
+
+def normalize(crops: np.ndarray, metadata: dict) -> np.ndarray:
+    """What MMPose's data preprocessor makes of crops.
+
+    Args:
+        crops (np.ndarray): BGR crops, uint8 of shape ``(M, H, W, 3)``.
+        metadata (dict): ``mean``, ``std`` and ``bgr_to_rgb``.
+
+    Returns:
+        np.ndarray: float32 of shape ``(M, 3, H, W)``.
+    """
+    if metadata['bgr_to_rgb']:
+        crops = crops[..., ::-1]
+    crops = (crops - np.float32(metadata['mean'])) / np.float32(
+        metadata['std'])
+    return np.ascontiguousarray(crops.transpose(0, 3, 1, 2))
+
+
+def decode(outputs: Dict[str, np.ndarray],
+           codec: dict) -> Tuple[np.ndarray, np.ndarray]:
+    """What MMPose's codec decodes from the outputs of a network.
+
+    Args:
+        outputs (dict[str, np.ndarray]): ``heatmaps`` of shape
+            ``(M, K, H, W)``, or ``simcc_x`` of shape ``(M, K, Wx)`` and
+            ``simcc_y`` of shape ``(M, K, Wy)``.
+        codec (dict): The codec's type and arguments.
+
+    Returns:
+        tuple[np.ndarray, np.ndarray]: Key points (x, y) in crop pixels, of
+        shape ``(M, K, 2)``, and scores of shape ``(M, K)``. Where no value is
+        above zero, the location is -1 bin.
+
+    Raises:
+        ValueError: If the codec is not SimCCLabel (without ``use_dark`` and
+            ``decode_visibility``), MSRAHeatmap or UDPHeatmap (gaussian).
+    """
+    kind = codec['type']
+    if kind == 'SimCCLabel' and not (codec.get('use_dark')
+                                     or codec.get('decode_visibility')):
+        vectors = outputs['simcc_x'], outputs['simcc_y']
+        scores = np.minimum(*(vector.max(2) for vector in vectors))
+        keypoints = np.stack([vector.argmax(2) for vector in vectors], 2)
+        keypoints = np.where(scores[..., None] > 0, keypoints, -1)
+        return np.float32(keypoints / codec['simcc_split_ratio']), scores
+    gaussian = kind == 'UDPHeatmap' and codec['heatmap_type'] == 'gaussian'
+    if kind != 'MSRAHeatmap' and not gaussian:
+        raise ValueError(
+            f'the outputs of a network with the codec {kind} {codec} cannot '
+            'be decoded here; use MMPose')
+    heatmaps = outputs['heatmaps']
+    height, width = heatmaps.shape[2:]
+    flat = heatmaps.reshape(*heatmaps.shape[:2], -1)
+    index, scores = flat.argmax(2), flat.max(2)
+    x, y = index % width, index // width
+    # Of maps that are zero everywhere.
+    with np.errstate(divide='ignore', invalid='ignore'):
+        if gaussian:
+            offset = _udp_offset(heatmaps, x, y, codec['blur_kernel_size'])
+        elif codec['unbiased']:
+            offset = _dark_offset(heatmaps, x, y, codec['blur_kernel_size'])
+        else:
+            offset = _quarter_offset(heatmaps, x, y)
+    keypoints = np.where(scores[..., None] > 0,
+                         np.stack([x, y], 2) + offset, -1)
+    size = np.array([width, height]) - gaussian
+    return np.float32(keypoints / size * codec['input_size']), scores
+
+
+def _sampler(maps: np.ndarray, x: np.ndarray, y: np.ndarray) -> Callable:
+    """A function of (dx, dy) that reads maps beside (M, K) locations."""
+    people, keypoints = np.ogrid[:maps.shape[0], :maps.shape[1]]
+    padded = np.pad(maps, ((0, 0), (0, 0), (2, 2), (2, 2)), mode='edge')
+    return lambda dx, dy: padded[people, keypoints, y + 2 + dy, x + 2 + dx]
+
+
+def _quarter_offset(heatmaps: np.ndarray, x: np.ndarray,
+                    y: np.ndarray) -> np.ndarray:
+    """A quarter pixel towards the larger neighbour: refine_keypoints."""
+    height, width = heatmaps.shape[2:]
+    at = _sampler(heatmaps, x, y)
+    dx = np.sign(at(1, 0) - at(-1, 0))
+    dy = np.sign(at(0, 1) - at(0, -1))
+    dx = dx * ((x > 1) & (x < width - 1) & (y > 0))
+    dy = dy * ((y > 1) & (y < height - 1) & (x > 0))
+    return 0.25 * np.stack([dx, dy], 2)
+
+
+def _dark_offset(heatmaps: np.ndarray, x: np.ndarray, y: np.ndarray,
+                 kernel: int) -> np.ndarray:
+    """The maximum of a second-order expansion: refine_keypoints_dark."""
+    height, width = heatmaps.shape[2:]
+    at = _sampler(np.log(_blur(heatmaps, kernel).clip(1e-10)), x, y)
+    dxx = 0.25 * (at(2, 0) - 2 * at(0, 0) + at(-2, 0))
+    dyy = 0.25 * (at(0, 2) - 2 * at(0, 0) + at(0, -2))
+    dxy = 0.25 * (at(1, 1) - at(1, -1) - at(-1, 1) + at(-1, -1))
+    inside = (x > 1) & (x < width - 2) & (y > 1) & (y < height - 2)
+    return _newton_step(at, dxx, dyy, dxy, inside)
+
+
+def _udp_offset(heatmaps: np.ndarray, x: np.ndarray, y: np.ndarray,
+                kernel: int) -> np.ndarray:
+    """The same as UDP computes it: refine_keypoints_dark_udp."""
+    at = _sampler(np.log(_blur(heatmaps, kernel).clip(1e-3, 50)), x, y)
+    eps = np.finfo(np.float32).eps
+    dxx = at(1, 0) - 2 * at(0, 0) + at(-1, 0) + eps
+    dyy = at(0, 1) - 2 * at(0, 0) + at(0, -1) + eps
+    dxy = 0.5 * (
+        at(1, 1) - at(1, 0) - at(0, 1) + 2 * at(0, 0) - at(-1, 0) - at(0, -1) +
+        at(-1, -1))
+    return _newton_step(at, dxx, dyy, dxy, np.ones_like(x, bool))
+
+
+def _newton_step(at: Callable, dxx: np.ndarray, dyy: np.ndarray,
+                 dxy: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """-inverse(Hessian) @ gradient of shape (M, K, 2); 0 where not valid."""
+    dx = 0.5 * (at(1, 0) - at(-1, 0))
+    dy = 0.5 * (at(0, 1) - at(0, -1))
+    determinant = dxx * dyy - dxy * dxy
+    valid = valid & (determinant != 0)
+    step = -np.stack([dyy * dx - dxy * dy, dxx * dy - dxy * dx], 2)
+    step = step / np.where(valid, determinant, 1)[..., None]
+    return step * valid[..., None]
+
+
+def _blur(heatmaps: np.ndarray, kernel: int) -> np.ndarray:
+    """Gaussian blur that keeps each map's maximum: gaussian_blur."""
+    blurred = np.empty_like(heatmaps)
+    border = (kernel - 1) // 2
+    height, width = heatmaps.shape[2:]
+    for index in np.ndindex(*heatmaps.shape[:2]):
+        padded = np.pad(heatmaps[index], border)
+        padded = cv2.GaussianBlur(padded, (kernel, kernel), 0)
+        one = padded[border:border + height, border:border + width]
+        blurred[index] = one * (heatmaps[index].max() / one.max())
+    return blurred

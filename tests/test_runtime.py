@@ -1,0 +1,328 @@
+"""Running exported files without torch and MMPose."""
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.dataset import Compose
+
+from lgm_pose_plugin import benchmark
+from lgm_pose_plugin.rendered_people import render_image
+from mmpose.apis import inference_topdown, init_model
+from mmpose.codecs import MSRAHeatmap, SimCCLabel, UDPHeatmap
+
+onnx = pytest.importorskip('onnx')
+pytest.importorskip('onnxruntime')
+pytest.importorskip('openvino')
+from lgm_pose_plugin import export as exporter  # noqa: E402
+from lgm_pose_plugin import runtime  # noqa: E402
+from lgm_pose_plugin.runtime import PoseRuntime  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[1]
+BACKENDS = ('onnxruntime', 'openvino')
+CASES = ('lgm', 'udp', 'lapx', 'rtmpose')
+# Beyond the picture, narrow and flat; the last is the whole of it.
+BOXES = [[-20, 30, 70, 250.5], [100, 20, 210, 90], [150.3, 60.7, 190, 239]]
+
+
+@pytest.fixture(scope='module')
+def exported(tmp_path_factory, small_network):
+    """Path of an exported file; each is made once."""
+    files = {}
+
+    def export(name, suffix='.onnx', **options):
+        key = name, suffix, tuple(options.items())
+        if key not in files:
+            config, cfg_options, checkpoint = small_network(name)
+            files[key] = str(
+                tmp_path_factory.mktemp('exported') / f'{name}{suffix}')
+            exporter.export(
+                config,
+                checkpoint,
+                files[key],
+                format='onnx' if suffix == '.onnx' else 'openvino',
+                samples=2,
+                cfg_options=cfg_options,
+                **options)
+        return files[key]
+
+    return export
+
+
+@pytest.fixture(scope='module')
+def picture():
+    return render_image(np.random.default_rng(0), (320, 240))[0]
+
+
+@pytest.fixture
+def mmpose_model(small_network):
+
+    def build(name):
+        config, options, checkpoint = small_network(name)
+        cfg = benchmark.load_config(config)
+        cfg.merge_from_dict(options)
+        return init_model(cfg, checkpoint, device='cpu')
+
+    return build
+
+
+def predict(model, image, boxes, flip_test):
+    model.test_cfg['flip_test'] = flip_test
+    results = [
+        one.pred_instances for one in inference_topdown(model, image, boxes)
+    ]
+    return (np.concatenate([one.keypoints for one in results]),
+            np.concatenate([one.keypoint_scores for one in results]))
+
+
+def assert_same(found, expected):
+    """Up to one key point per person may have a tie for its maximum."""
+    for one, other in zip(found, expected):
+        assert one.shape == other.shape and one.dtype == np.float32
+    # MMPose's UDP refines -1 where nothing is above zero.
+    compared = expected[1] > 0
+    assert compared.sum(1).min() > 5
+    differs = np.abs(found[0] - expected[0]).max(2) > 0.05
+    assert (differs & compared).sum(1).max() <= 1
+    np.testing.assert_allclose(found[1], expected[1], atol=1e-4)
+
+
+@pytest.mark.parametrize('backend', BACKENDS)
+@pytest.mark.parametrize('name', CASES)
+def test_equals_inference_topdown(exported, mmpose_model, picture, name,
+                                  backend):
+    model = mmpose_model(name)
+    decoded = PoseRuntime(exported(name), backend)
+    # Heat maps, in a fixed batch that one and three people do not fill.
+    raw = PoseRuntime(exported(name, batch=2, decode=False), backend)
+    for boxes in (BOXES[:1], BOXES, np.float32(BOXES), None):
+        expected = predict(model, picture, boxes, False)
+        assert_same(decoded(picture, boxes), expected)
+        assert_same(raw(picture, boxes), expected)
+        flipped = predict(model, picture, boxes, True)
+        assert np.abs(flipped[0] - expected[0]).max() > 1
+        assert_same(raw(picture, boxes, flip_test=True), flipped)
+
+
+@pytest.mark.parametrize('name', ['lgm', 'rtmpose'])
+def test_openvino_files(exported, mmpose_model, picture, name):
+    network = PoseRuntime(exported(name, '.xml', normalize=False))
+    assert not network.metadata['normalize']
+    expected = predict(mmpose_model(name), picture, BOXES, False)
+    assert_same(network(picture, BOXES), expected)
+
+
+@pytest.mark.parametrize('use_udp', [False, True])
+def test_crops_are_those_of_mmpose(exported, picture, use_udp):
+    network = PoseRuntime(exported('lgm'))
+    network.metadata['use_udp'] = use_udp
+    pipeline = Compose([
+        dict(type='GetBBoxCenterScale'),
+        dict(type='TopdownAffine', input_size=(96, 128), use_udp=use_udp)
+    ])
+    for dtype in (np.float64, np.float32):
+        boxes = np.array(BOXES, dtype)
+        centers, scales = network._centers_and_scales(picture, boxes)
+        for box, center, scale in zip(boxes, centers, scales):
+            expected = pipeline(
+                dict(img=picture, bbox=box[None], bbox_score=np.ones(1)))
+            np.testing.assert_array_equal(
+                network._crop(picture, center, scale), expected['img'])
+
+
+def gaussians(size, sigma=2):
+    """Maps with a peak anywhere, also at the border, of shape (3, 17, H, W)"""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:size[1], :size[0]]
+    centers = rng.random((51, 2)) * (np.array(size) - 1)
+    centers[::9] = np.round(centers[::9] / size) * (np.array(size) - 1)
+    maps = [
+        np.exp(-((x - a)**2 + (y - b)**2) / (2 * sigma**2)) for a, b in centers
+    ]
+    return np.float32(maps).reshape(3, 17, *size[::-1])
+
+
+@pytest.mark.parametrize('codec', [
+    MSRAHeatmap((192, 256), (48, 64), 2),
+    MSRAHeatmap((192, 256), (48, 64), 2, unbiased=True),
+    UDPHeatmap((192, 256), (48, 64), sigma=2),
+])
+def test_decodes_heat_maps_as_codecs(codec):
+    arguments = dict(
+        vars(codec),
+        type=type(codec).__name__,
+        heatmap_type=getattr(codec, 'heatmap_type', None))
+    maps = gaussians((48, 64))
+    keypoints, scores = runtime.decode(dict(heatmaps=maps), arguments)
+    expected = [codec.decode(one) for one in maps]
+    np.testing.assert_allclose(
+        keypoints, np.concatenate([e[0] for e in expected]), atol=1e-3)
+    np.testing.assert_array_equal(scores,
+                                  np.concatenate([e[1] for e in expected]))
+    nothing, scores = runtime.decode(
+        dict(heatmaps=np.zeros_like(maps)), arguments)
+    assert (nothing < 0).all() and not scores.any()
+
+
+def test_decodes_simcc_as_codec():
+    codec = SimCCLabel((192, 256), simcc_split_ratio=2.0)
+    x, y = (torch.randn(3, 17, size).numpy() for size in (384, 512))
+    x[0] -= 10
+    keypoints, scores = runtime.decode(
+        dict(simcc_x=x, simcc_y=y),
+        dict(vars(codec), type=type(codec).__name__))
+    expected = codec.decode(x, y)
+    np.testing.assert_array_equal(keypoints, expected[0])
+    np.testing.assert_array_equal(scores, expected[1])
+
+
+@pytest.mark.parametrize('codec', [
+    dict(type='SimCCLabel', use_dark=True),
+    dict(type='UDPHeatmap', heatmap_type='combined'),
+    dict(type='MegviiHeatmap'),
+])
+def test_other_codecs(codec):
+    with pytest.raises(ValueError, match=f'{codec["type"]}.*use MMPose'):
+        runtime.decode({}, codec)
+
+
+def test_nobody(exported, picture):
+    for boxes in ([], np.empty((0, 4))):
+        keypoints, scores = PoseRuntime(exported('lgm'))(picture, boxes)
+        assert keypoints.shape == (0, 17, 2) and scores.shape == (0, 17)
+
+
+@pytest.mark.parametrize('image', [
+    np.zeros((8, 8, 3)),
+    np.zeros((8, 8), np.uint8),
+    np.zeros((8, 8, 4), np.uint8),
+    np.zeros((0, 8, 3), np.uint8), None, 'people.jpg'
+])
+def test_wrong_images(exported, image):
+    with pytest.raises(ValueError, match=r'uint8 of shape \(H, W, 3\), got'):
+        PoseRuntime(exported('lgm'))(image)
+
+
+@pytest.mark.parametrize('boxes, match', [
+    ([[0, 0, 8, np.nan]], 'box 0 is .*nan'),
+    ([[0, 0, 8, 8], [4, 4, 4, 8]], 'box 1 is .*right above left'),
+    ([[8, 8, 2, 2]], 'box 0'),
+    ([0, 0, 8, 8], r'shape \(M, 4\), got \(4,\)'),
+    (np.zeros((2, 5)), r'got \(2, 5\)'),
+])
+def test_wrong_boxes(exported, picture, boxes, match):
+    with pytest.raises(ValueError, match=match):
+        PoseRuntime(exported('lgm'))(picture, boxes)
+
+
+@pytest.mark.parametrize('crops', [
+    np.zeros((2, 96, 128, 3), np.uint8),
+    np.zeros((2, 128, 96, 3), np.float32),
+    np.zeros((128, 96, 3), np.uint8)
+])
+def test_wrong_crops(exported, crops):
+    with pytest.raises(ValueError, match=r'shape \(M, \*\(128, 96, 3\)\)'):
+        PoseRuntime(exported('lgm')).predict_crops(crops)
+
+
+def test_flip_test_needs_heat_maps(exported, picture):
+    with pytest.raises(ValueError, match='--no-decode'):
+        PoseRuntime(exported('lgm'))(picture, flip_test=True)
+
+
+def test_wrong_files(exported, tmp_path):
+    with pytest.raises(FileNotFoundError, match='missing.onnx'):
+        PoseRuntime(tmp_path / 'missing.onnx')
+    (tmp_path / 'lonely.xml').write_text('<net/>')
+    with pytest.raises(FileNotFoundError, match='lonely.bin'):
+        PoseRuntime(tmp_path / 'lonely.xml')
+    (tmp_path / 'model.pth').write_bytes(b'x')
+    with pytest.raises(ValueError, match='does not end in .onnx or .xml'):
+        PoseRuntime(tmp_path / 'model.pth')
+    broken = tmp_path / 'broken.onnx'
+    broken.write_bytes(Path(exported('lgm')).read_bytes()[:5000])
+    for backend in BACKENDS:
+        with pytest.raises(ValueError, match=f'{backend} cannot read'):
+            PoseRuntime(broken, backend)
+    with pytest.raises(ValueError, match="not by 'tensorrt'"):
+        PoseRuntime(exported('lgm'), 'tensorrt')
+    with pytest.raises(ValueError, match='threads'):
+        PoseRuntime(exported('lgm'), threads=0)
+
+
+@pytest.mark.parametrize('backend', BACKENDS)
+def test_files_of_others(exported, tmp_path, backend):
+    model = onnx.load(exported('lgm'))
+    file = str(tmp_path / 'model.onnx')
+    onnx.helper.set_model_props(
+        model, {runtime.METADATA_KEY: json.dumps(dict(format_version=2))})
+    onnx.save(model, file)
+    with pytest.raises(ValueError, match='format version 2'):
+        PoseRuntime(file, backend)
+    del model.metadata_props[:]
+    onnx.save(model, file)
+    with pytest.raises(ValueError, match='no metadata.*lgm-pose export'):
+        PoseRuntime(file, backend)
+
+
+def run_python(script, *args, **environ):
+    environ = {'PYTHONPATH': str(ROOT), **environ}
+    return subprocess.run(
+        [sys.executable, '-c',
+         textwrap.dedent(script), *args],
+        env=dict(os.environ, **environ),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        universal_newlines=True)
+
+
+@pytest.mark.parametrize('backend', BACKENDS)
+def test_needs_no_torch(exported, picture, tmp_path, backend):
+    np.save(tmp_path / 'picture.npy', picture)
+    result = run_python(
+        '''
+        import sys
+        blocked = ('torch', 'torchvision', 'mmpose', 'mmengine', 'mmcv',
+                   'mmdet', 'onnx', 'scipy', 'matplotlib')
+        sys.modules.update(dict.fromkeys(blocked))
+        from lgm_pose_plugin.runtime import PoseRuntime
+        import numpy as np
+        network = PoseRuntime(sys.argv[1], sys.argv[2])
+        keypoints, scores = network(np.load(sys.argv[3]), [[9, 9, 99, 99]])
+        found = [name for name in sys.modules
+                 if name.split('.')[0] in blocked and sys.modules[name]]
+        assert not found, found
+        print(keypoints.tolist())
+        ''', exported('udp', decode=False, batch=2), backend,
+        str(tmp_path / 'picture.npy'))
+    assert result.returncode == 0, result.stderr
+    network = PoseRuntime(exported('udp', decode=False, batch=2), backend)
+    expected, _ = network(picture, [[9, 9, 99, 99]])
+    np.testing.assert_allclose(json.loads(result.stdout), expected, atol=1e-3)
+
+
+def test_doctor_runs_without_mmpose():
+    result = run_python('''
+        import sys
+        sys.modules['mmpose'] = None
+        sys.argv[0] = 'x'
+        from lgm_pose_plugin.cli import main
+        main(['doctor', '--help'])
+        ''')
+    assert result.returncode == 0 and 'remedies' in result.stdout
+
+
+def test_mmpose_that_cannot_be_imported_is_still_reported():
+    result = run_python('''
+        import sys
+        sys.modules['torch'] = None
+        import lgm_pose_plugin
+        ''')
+    assert result.returncode == 1
+    assert 'cannot register its modules' in result.stderr
+    assert 'lgm-pose doctor' in result.stderr
