@@ -4,7 +4,7 @@ import logging
 import sys
 import warnings
 from importlib import import_module
-from typing import Optional, Sequence
+from typing import Any, Dict, Optional, Sequence
 
 from ..version import __version__
 
@@ -14,6 +14,10 @@ COMMANDS = ('benchmark', 'complexity', 'demo', 'doctor', 'erf', 'export',
 
 def set_up_mmpose() -> None:
     """Register MMPose's and the plugin's modules, and log errors only."""
+    # Of mmdet's modules in RTMPose, for torch.cuda.amp.
+    warnings.filterwarnings('ignore', category=FutureWarning)
+    # MMPose tells that it finds COCO's key points among its own configs.
+    warnings.filterwarnings('ignore', 'The metainfo config file')
     from mmengine.logging import MMLogger
     from mmengine.registry import init_default_scope
 
@@ -21,6 +25,38 @@ def set_up_mmpose() -> None:
     register_all_modules()
     init_default_scope('mmpose')
     MMLogger.get_current_instance().setLevel(logging.ERROR)
+
+
+def add_cfg_options(parser: argparse.ArgumentParser, help: str) -> None:
+    """Add ``--cfg-options`` as MMPose's tools have it.
+
+    Args:
+        parser (argparse.ArgumentParser): The sub-command's parser.
+        help (str): What to say of it.
+    """
+    parser.add_argument(
+        '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help=help)
+
+
+def parse_cfg_options(options: Sequence[str]) -> Dict[str, Any]:
+    """Read the values of ``--cfg-options``.
+
+    Args:
+        options (Sequence[str]): As ``['a.b=1']``.
+
+    Returns:
+        dict: As ``{'a.b': 1}``, for ``Config.merge_from_dict``.
+
+    Raises:
+        ValueError: If an option is not KEY=VALUE.
+    """
+    from mmengine.config import DictAction
+    for option in options:
+        if '=' not in option:
+            raise ValueError(f'--cfg-options takes KEY=VALUE, got {option}')
+    namespace = argparse.Namespace()
+    DictAction([], 'cfg')(None, namespace, options)
+    return namespace.cfg
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:

@@ -9,7 +9,6 @@ and its load. On a shared machine use one thread.
 """
 import argparse
 import json
-import warnings
 from typing import Tuple
 
 from . import set_up_mmpose
@@ -74,8 +73,6 @@ def run(args: argparse.Namespace) -> int:
         int: 0.
     """
     set_up_mmpose()
-    # Of mmdet's modules in RTMPose, for torch.cuda.amp.
-    warnings.filterwarnings('ignore', category=FutureWarning)
     from ..benchmark import NETWORKS, run_benchmark
     report = run_benchmark(
         args.configs or list(NETWORKS),

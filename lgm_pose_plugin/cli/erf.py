@@ -10,9 +10,8 @@ example: lgm-pose erf CONFIG epoch_210.pth --without LARM --keypoint nose
 """
 import argparse
 import json
-import warnings
 
-from . import set_up_mmpose
+from . import add_cfg_options, parse_cfg_options, set_up_mmpose
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -75,12 +74,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=0,
         metavar='S',
         help='of noise and random weights (default: %(default)s)')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        default=[],
-        metavar='KEY=VALUE',
-        help='options of CONFIG, not of those compared with it, e.g. '
+    add_cfg_options(
+        parser, 'options of CONFIG, not of those compared with it, e.g. '
         'test_dataloader.dataset.bbox_file=None')
     parser.add_argument(
         '-o',
@@ -108,19 +103,10 @@ def run(args: argparse.Namespace) -> int:
         if len(network) > 2:
             raise ValueError('--compare takes a config and a checkpoint, got '
                              f'{" ".join(network)}; repeat it for more')
-    for option in args.cfg_options:
-        if '=' not in option:
-            raise ValueError(f'--cfg-options takes KEY=VALUE, got {option}')
+    cfg_options = parse_cfg_options(args.cfg_options)
     set_up_mmpose()
-    # Of mmdet's modules in RTMPose, for torch.cuda.amp.
-    warnings.filterwarnings('ignore', category=FutureWarning)
-    # MMPose tells that it finds COCO's key points among its own configs.
-    warnings.filterwarnings('ignore', 'The metainfo config file')
-    from mmengine.config import DictAction
 
     from ..erf import check_picture_path, draw, measure
-    options = argparse.Namespace()
-    DictAction([], 'cfg')(None, options, args.cfg_options)
     check_picture_path(args.out)
     samples = 8 if args.images or args.dataset else 32
     panels = measure(
@@ -133,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
         dataset=args.dataset,
         samples=samples if args.samples is None else args.samples,
         seed=args.seed,
-        cfg_options=options.cfg)
+        cfg_options=cfg_options)
     draw(panels, args.out)
     settings = dict(
         keypoint=args.keypoint,

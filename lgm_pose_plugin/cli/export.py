@@ -9,10 +9,9 @@ pair of files, FILE.xml and FILE.bin.
 example: lgm-pose export CONFIG epoch_210.pth --format onnx -o lgm-pose.onnx
 """
 import argparse
-import warnings
 from typing import Union
 
-from . import set_up_mmpose
+from . import add_cfg_options, parse_cfg_options, set_up_mmpose
 
 
 def batch_size(text: str) -> Union[int, str]:
@@ -71,12 +70,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=16,
         metavar='N',
         help='people the check takes at most (default: %(default)s)')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        default=[],
-        metavar='KEY=VALUE',
-        help='options of CONFIG, e.g. test_dataloader.dataset.bbox_file=None')
+    add_cfg_options(
+        parser,
+        'options of CONFIG, e.g. test_dataloader.dataset.bbox_file=None')
     parser.add_argument(
         '-o',
         '--out',
@@ -100,22 +96,13 @@ def run(args: argparse.Namespace) -> int:
         ValueError: If an argument does not fit the network, or the file does
             not compute what MMPose computes.
     """
-    for option in args.cfg_options:
-        if '=' not in option:
-            raise ValueError(f'--cfg-options takes KEY=VALUE, got {option}')
+    cfg_options = parse_cfg_options(args.cfg_options)
     set_up_mmpose()
-    # Of mmdet's modules in RTMPose, for torch.cuda.amp.
-    warnings.filterwarnings('ignore', category=FutureWarning)
-    # MMPose tells that it finds COCO's key points among its own configs.
-    warnings.filterwarnings('ignore', 'The metainfo config file')
-    from mmengine.config import DictAction
     try:
         from ..export import export
     except ModuleNotFoundError as error:
         raise ImportError(f'{error}; pip install onnx onnxruntime '
                           'openvino') from error
-    options = argparse.Namespace()
-    DictAction([], 'cfg')(None, options, args.cfg_options)
     report = export(
         args.config,
         args.checkpoint,
@@ -127,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
         images=args.images,
         dataset=args.dataset,
         samples=args.samples,
-        cfg_options=options.cfg)
+        cfg_options=cfg_options)
     check = report['check']
     print(f'{args.out}: {report["bytes"] / 1e6:.2f} MB')
     print('checked against MMPose on {number_of_crops} crops ({crops}): '
