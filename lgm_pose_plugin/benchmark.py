@@ -231,7 +231,7 @@ def run_benchmark(names: Sequence[str] = tuple(NETWORKS),
     cores = available_cpus()
     environment = {
         'date': time.strftime('%Y-%m-%d %H:%M'),
-        'CPU': _cpu_model(),
+        'CPU': cpu_model(),
         'cores': cores,
         'threads': threads,
         'OMP_NUM_THREADS': os.environ.get('OMP_NUM_THREADS'),
@@ -260,7 +260,7 @@ def _load_average() -> float:
     return round(os.getloadavg()[0], 2) if hasattr(os, 'getloadavg') else 0.
 
 
-def _cpu_model() -> str:
+def cpu_model() -> str:
     """The CPU's name, which ``platform`` does not tell on Linux."""
     if osp.exists('/proc/cpuinfo'):
         with open('/proc/cpuinfo') as file:

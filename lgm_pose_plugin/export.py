@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 import mmpose
 from mmpose.apis.inference import dataset_meta_from_config
-from .benchmark import _cpu_model, load_config
+from .benchmark import cpu_model, load_config
 from .erf import build_model, dataset_samples, image_samples, pipeline_batch
 from .heads.keypoint_decoder import KeypointDecoder
 from .heads.simcc_decoder import SimCCDecoder
@@ -562,7 +562,7 @@ def environment(format: str) -> Dict[str, str]:
     }
     return {
         'date': time.strftime('%Y-%m-%d %H:%M'),
-        'CPU': _cpu_model(),
+        'CPU': cpu_model(),
         'python': platform.python_version(),
         'lgm_pose_plugin': __version__,
         **versions

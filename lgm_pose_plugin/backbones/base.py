@@ -14,7 +14,8 @@ def channels_last(x: Tensor) -> Tensor:
     """Bring images to the memory format that is fast on CPUs.
 
     All later layers keep it. Results are the same; on our CPU LGM-Pose's
-    inference takes 0.88 of the time, its training half.
+    inference takes 0.88 of the time, its training half; LAPX's inference
+    0.77, its training 0.88 (medians of one interleaved run).
 
     Args:
         x (Tensor): Images of shape ``(B, C, H, W)``.
