@@ -11,10 +11,10 @@ from mmengine.config import Config
 from lgm_pose_plugin.layers import NonLocal
 
 CONFIG_DIR = Path(__file__).resolve().parents[1] / 'configs'
-PATHS = sorted(CONFIG_DIR.rglob('td-hm_*.py'))
+PATHS = sorted((CONFIG_DIR / 'body_2d_keypoint').rglob('*.py'))
 NAMES = [path.stem for path in PATHS]
 PATTERN = re.compile(
-    r'td-hm_(?P<net>lgm-pose|lapx|lap)(?:-(?P<variant>[a-z0-9-]+))?'
+    r'(?P<algorithm>td-hm|simcc)_(?P<net>lgm-pose|lapx|lap)(?:-(?P<variant>[a-z0-9-]+))?'
     r'_(?P<gpus>\d+)xb(?P<batch>\d+)-(?P<epochs>\d+)e'
     r'_(?P<data>coco|mpii|rendered)-(?P<height>\d+)x(?P<width>\d+)'
     r'(?P<note>-[a-z]+(?:-[a-z]+)?)?')
@@ -71,7 +71,8 @@ def test_inferencer_finds_what_it_needs(load_config, name):
 def _codecs(value):
     """All codecs in a config."""
     if isinstance(value, dict):
-        if 'heatmap_size' in value:
+        if {'heatmap_size', 'simcc_split_ratio'} & set(
+                value) and 'sigma' in value:
             yield value
         value = value.values()
     elif not isinstance(value, (list, tuple)):
@@ -96,6 +97,15 @@ def test_sizes_agree(load_config, build, name):
     width, height = codec.input_size
     outputs = build(name).eval()(
         torch.zeros(1, 3, height, width), None, mode='tensor')
+    if PATTERN.fullmatch(name)['algorithm'] == 'simcc':
+        head = cfg.model.head
+        assert head.input_size == codec.input_size
+        assert head.simcc_split_ratio == codec.simcc_split_ratio
+        assert [tuple(out.shape) for out in outputs] == [
+            (1, head.out_channels, codec.simcc_split_ratio * size)
+            for size in codec.input_size
+        ]
+        return
     stages = cfg.model.head.get('num_stages')
     assert stages is None or len(outputs) == stages
     for heatmaps in [outputs] if stages is None else outputs:
@@ -106,6 +116,10 @@ def test_sizes_agree(load_config, build, name):
 def test_flip_test_fits_the_codec(load_config, name):
     """MSRA's heat maps are shifted by the flip, UDP's are not."""
     cfg = load_config(name)
+    if PATTERN.fullmatch(name)['algorithm'] == 'simcc':
+        assert cfg.codec.type == 'SimCCLabel'
+        assert cfg.model.test_cfg == dict(flip_test=True)
+        return
     assert cfg.codec.type in ('MSRAHeatmap', 'UDPHeatmap')
     assert cfg.model.test_cfg == dict(
         flip_test='no-flip' not in name,
@@ -125,8 +139,12 @@ def test_recipe(load_config, name):
                    for part in (cfg.model, cfg.get('load_from')))
     optimizer, schedule = cfg.optim_wrapper.optimizer, cfg.param_scheduler[-1]
     assert optimizer.type == 'Adam'
-    assert cfg.codec.type == 'MSRAHeatmap'
-    assert cfg.codec.sigma == (3 if parts['width'] == '288' else 2)
+    if parts['algorithm'] == 'simcc':
+        assert cfg.codec.type == 'SimCCLabel'
+        assert cfg.codec.sigma == (4.9, 5.66)  # RTMPose's at 256x192
+    else:
+        assert cfg.codec.type == 'MSRAHeatmap'
+        assert cfg.codec.sigma == (3 if parts['width'] == '288' else 2)
     assert cfg.auto_scale_lr.base_batch_size == int(parts['batch']) * int(
         parts['gpus'])
     assert schedule.type == 'MultiStepLR' and schedule.by_epoch

@@ -7,6 +7,7 @@ from mmcv.cnn import ConvModule
 from torch import Tensor
 
 from mmpose.models.backbones.mobilenet_v2 import InvertedResidual
+from mmpose.models.backbones.resnet import BasicBlock
 from mmpose.registry import MODELS
 from mmpose.utils.typing import ConfigType, OptMultiConfig
 from .. import layers as _  # noqa: F401, registers the blocks
@@ -46,7 +47,8 @@ class MobileViM(CheckedBackbone):
         layers (Sequence[dict]): One dict per layer after the stem, see
             :attr:`design_a`. ``type='MV2'`` takes ``out_channels``, and
             optionally ``stride`` and ``num_blocks``; ``type='ConvModule'``
-            takes that class's arguments; any other type is a registered
+            takes that class's arguments; ``type='BasicBlock'`` is ResNet's,
+            ``num_blocks`` of them; any other type is a registered
             block that keeps channels and size, and gets ``in_channels``,
             ``feature_size``, ``norm_cfg`` and ``act_cfg`` from here.
         expand_ratio (int): Expansion of the MV2 layers. Defaults to 4.
@@ -96,7 +98,8 @@ class MobileViM(CheckedBackbone):
 
     default_init_cfg = [
         dict(type='Kaiming', layer='Conv2d'),
-        dict(type='Xavier', layer='Linear', distribution='uniform'),
+        dict(type='Xavier', layer=['Linear', 'Conv1d'],
+             distribution='uniform'),
         dict(type='Constant', layer=['_BatchNorm', 'LayerNorm'], val=1)
     ]
 
@@ -142,6 +145,8 @@ class MobileViM(CheckedBackbone):
             return self._make_mv2(in_channels, **kwargs)
         if type == 'ConvModule':
             return ConvModule(in_channels, **kwargs, **self.module_cfg)
+        if type == 'BasicBlock':
+            return self._make_basic_blocks(in_channels, **kwargs)
         return MODELS.build(
             dict(
                 type=type,
@@ -162,6 +167,13 @@ class MobileViM(CheckedBackbone):
             stride=stride if i == 0 else 1,
             expand_ratio=self.expand_ratio,
             **self.module_cfg) for i in range(num_blocks)))
+
+    def _make_basic_blocks(self, channels: int,
+                           num_blocks: int) -> nn.Sequential:
+        """Stack ResNet's basic blocks, whose activation is ReLU."""
+        return nn.Sequential(*(BasicBlock(
+            channels, channels, norm_cfg=self.module_cfg['norm_cfg'])
+                               for _ in range(num_blocks)))
 
     def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
         """Extract features.
@@ -198,6 +210,6 @@ class MobileViM(CheckedBackbone):
         """Whether a weight can be loaded, maybe resized, in place of one."""
         if '.larm.patch_mlp.' in key and given.dim() == own.dim():
             # LARM resizes it to its input size if the MLP's ratio is the same.
-            return (given.shape[0] * own.shape[-1] == own.shape[0] *
-                    given.shape[-1])
+            return (given.shape[0] * own.shape[:2][-1] == own.shape[0] *
+                    given.shape[:2][-1])
         return super().fits(key, given, own)

@@ -78,6 +78,7 @@ class LARM(BaseModule):
         (2, 96, 32, 24)
     """
 
+    mlp_type = MLP
     # BaseModule's property cannot be compiled by torch.jit.script.
     __jit_unused_properties__ = ['is_init']
 
@@ -92,9 +93,10 @@ class LARM(BaseModule):
         self.patch_size = (patch_h, patch_w)
         self.grid_size = (-(-height // patch_h), -(-width // patch_w))
         self.padding = [0, -width % patch_w, 0, -height % patch_h]
-        self.patch_mlp = MLP(self.grid_size[0] * self.grid_size[1],
-                             mlp_ratios[0], residual)
-        self.pixel_mlp = MLP(patch_h * patch_w, mlp_ratios[1], residual)
+        self.patch_mlp = self.mlp_type(self.grid_size[0] * self.grid_size[1],
+                                       mlp_ratios[0], residual)
+        self.pixel_mlp = self.mlp_type(patch_h * patch_w, mlp_ratios[1],
+                                       residual)
         self.register_buffer('patch_grid', torch.tensor(self.grid_size))
         self._register_load_state_dict_pre_hook(self._resize_state_dict)
 
@@ -134,7 +136,8 @@ class LARM(BaseModule):
                 {
                     name: state_dict[mlp_prefix + name]
                     for name in names
-                }, tuple(grid.tolist()), self.grid_size).items()
+                }, tuple(grid.tolist()), self.grid_size,
+                self.patch_mlp.act).items()
         })
         state_dict[prefix + 'patch_grid'] = self.patch_grid.clone()
         print_log(

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mmpose.registry import MODELS
 from mmpose.utils.typing import ConfigType, OptMultiConfig
+from .fast_larm import FastLARM
 from .larm import LARM
 
 
@@ -29,6 +30,7 @@ class MobileViMBlock(BaseModule):
             and of its MLP over the pixels. Defaults to ``(2, 2)``.
         residual (bool): Whether LARM's MLPs have residual connections.
             Defaults to ``False``.
+        fast (bool): Whether LARM is :class:`FastLARM`. Defaults to ``False``.
         norm_cfg (dict): Config of the normalization layers. Defaults to
             ``dict(type='BN')``.
         act_cfg (dict): Config of the activation layers. Defaults to
@@ -45,6 +47,7 @@ class MobileViMBlock(BaseModule):
                  patch_size: Optional[int],
                  mlp_ratios: Tuple[int, int] = (2, 2),
                  residual: bool = False,
+                 fast: bool = False,
                  norm_cfg: ConfigType = dict(type='BN'),
                  act_cfg: ConfigType = dict(type='SiLU'),
                  init_cfg: OptMultiConfig = None):
@@ -53,10 +56,12 @@ class MobileViMBlock(BaseModule):
         self.local_conv = ConvModule(
             in_channels, in_channels, 3, padding=1, **cfg)
         self.expand_conv = ConvModule(in_channels, embed_dims, 1, **cfg)
-        self.larm = nn.Identity() if patch_size is None else LARM(
-            feature_size, (patch_size, patch_size),
-            mlp_ratios=mlp_ratios,
-            residual=residual)
+        self.larm = nn.Identity()
+        if patch_size is not None:
+            self.larm = (FastLARM if fast else LARM)(
+                feature_size, (patch_size, patch_size),
+                mlp_ratios=mlp_ratios,
+                residual=residual)
         self.project_conv = ConvModule(embed_dims, in_channels, 1, **cfg)
         self.fusion_conv = ConvModule(2 * in_channels, in_channels, 1, **cfg)
 

@@ -1,5 +1,5 @@
 """Carry LARM's weights from one map size over to another."""
-from typing import Dict, Tuple
+from typing import Callable, Dict, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -24,7 +24,8 @@ def resize_matrix(source: Tuple[int, int], target: Tuple[int, int]) -> Tensor:
 
 
 def resize_mlp(state: Dict[str, Tensor], source: Tuple[int, int],
-               target: Tuple[int, int]) -> Dict[str, Tensor]:
+               target: Tuple[int, int],
+               activation: Callable = F.gelu) -> Dict[str, Tensor]:
     """Resize the weights of an MLP over a map's patches to another map.
 
     The MLP of the new size shrinks its input to the old map, applies the old
@@ -39,24 +40,32 @@ def resize_mlp(state: Dict[str, Tensor], source: Tuple[int, int],
       random input. This is an approximation; fine-tune afterwards.
 
     Args:
-        state (dict[str, Tensor]): ``norm``, ``fc1`` and ``fc2`` ``.weight``
-            and ``.bias`` of the MLP, with ``n`` inputs and ``r * n`` hidden
-            units, where ``n`` is the number of elements of ``source``.
+        state (dict[str, Tensor]): ``fc1`` and ``fc2`` ``.weight`` and
+            ``.bias`` of the MLP, maybe ``norm``'s, with ``n`` inputs and
+            ``r * n`` hidden units, where ``n`` is the number of elements of
+            ``source``; the weights are of linear layers or of convolutions
+            with a kernel of 1.
         source (tuple[int, int]): Height and width of the map of ``state``.
         target (tuple[int, int]): Height and width of the wanted map.
+        activation (callable): The MLP's activation. Defaults to GELU.
 
     Returns:
         dict[str, Tensor]: The same keys for the target map.
     """
-    dtype = state['fc1.weight'].dtype
-    state = {key: value.float() for key, value in state.items()}
+    given = state
+    state = {
+        key: value.float().flatten(1) if value.dim() > 1 else value.float()
+        for key, value in given.items()
+    }
     to_target = resize_matrix(source, target)
     num_hidden, num_source = state['fc1.weight'].shape
     num_target = target[0] * target[1]
     num_kept = num_hidden // num_source * num_target
 
-    norm_weight = to_target @ state['norm.weight']
-    norm_bias = to_target @ state['norm.bias']
+    resized = {
+        key: to_target @ value
+        for key, value in state.items() if key.startswith('norm.')
+    }
     weight1 = state['fc1.weight'] @ resize_matrix(target, source)
     weight2 = to_target @ state['fc2.weight']
     bias2 = to_target @ state['fc2.bias']
@@ -73,17 +82,20 @@ def resize_mlp(state: Dict[str, Tensor], source: Tuple[int, int],
         units = importance.topk(num_kept).indices.sort().values
         new_weight1 = weight1[units]
         inputs = torch.randn(8 * num_hidden, num_target, generator=generator)
-        hidden = F.gelu((inputs * norm_weight + norm_bias) @ weight1.t() +
-                        state['fc1.bias'])
+        if resized:
+            inputs = inputs * resized['norm.weight'] + resized['norm.bias']
+        hidden = activation(inputs @ weight1.t() + state['fc1.bias'])
         kept = torch.cat((hidden[:, units], torch.ones(len(inputs), 1)), dim=1)
         fitted = torch.linalg.lstsq(kept, hidden @ weight2.t() + bias2)
         new_weight2, bias2 = fitted.solution[:-1].t(), fitted.solution[-1]
-    resized = {
-        'norm.weight': norm_weight,
-        'norm.bias': norm_bias,
+    resized.update({
         'fc1.weight': new_weight1,
         'fc1.bias': state['fc1.bias'][units],
         'fc2.weight': new_weight2,
         'fc2.bias': bias2
+    })
+    return {
+        key: value.reshape(value.shape + given[key].shape[value.dim():]).to(
+            given[key].dtype)
+        for key, value in resized.items()
     }
-    return {key: value.to(dtype) for key, value in resized.items()}

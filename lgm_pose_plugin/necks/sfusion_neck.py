@@ -105,7 +105,8 @@ class SFusionNeck(BaseModule):
         deconv_channels (Sequence[int]): Output channels of each
             deconvolution. Defaults to ``(96, 112, 112)``.
         deconv_kernel_size (int): Kernel of the deconvolutions, 2 or 3; the
-            stride is 2. Defaults to 3.
+            stride is 2. 1 puts a 1x1 convolution and nearest-neighbour
+            upsampling in their place. Defaults to 3.
         skips (Sequence[Sequence[int]]): For each of the first deconvolutions,
             the indices of the backbone maps fused after it. Defaults to
             ``((3, 2), (1, 0))``.
@@ -153,33 +154,44 @@ class SFusionNeck(BaseModule):
         if fusion not in ('sfusion', 'conv', 'dw1', 'dw2', 'none'):
             raise ValueError("fusion must be 'sfusion', 'conv', 'dw1', 'dw2' "
                              f"or 'none', got {fusion!r}")
-        if deconv_kernel_size not in (2, 3):
-            raise ValueError('deconv_kernel_size must be 2 or 3, got '
+        if deconv_kernel_size not in (1, 2, 3):
+            raise ValueError('deconv_kernel_size must be 1, 2 or 3, got '
                              f'{deconv_kernel_size}')
         self.in_channels = tuple(in_channels)
         self.skips = () if fusion == 'none' else tuple(map(tuple, skips))
         cfg = dict(norm_cfg=norm_cfg, act_cfg=act_cfg)
 
-        # Exact doubling: padding and output padding are 1 for a kernel of 3.
-        padding = deconv_kernel_size - 2
         self.deconvs = nn.ModuleList()
         self.fusions = nn.ModuleList()
         channels = in_channels[-1]
         for i, out_channels in enumerate(deconv_channels):
             self.deconvs.append(
-                ConvModule(
-                    channels,
-                    out_channels,
-                    deconv_kernel_size,
-                    stride=2,
-                    padding=padding,
-                    conv_cfg=dict(type='deconv', output_padding=padding),
-                    **cfg))
+                self._make_deconv(channels, out_channels, deconv_kernel_size,
+                                  **cfg))
             channels = out_channels
             if i < len(self.skips):
                 channels += sum(in_channels[skip] for skip in self.skips[i])
                 self.fusions.append(
                     SFusion(channels, fusion, pointwise, **cfg))
+
+    @staticmethod
+    def _make_deconv(in_channels: int, out_channels: int, kernel_size: int,
+                     **cfg) -> nn.Module:
+        """Build what doubles the size of a map, exactly."""
+        if kernel_size == 1:
+            return nn.Sequential(
+                ConvModule(in_channels, out_channels, 1, **cfg),
+                nn.Upsample(scale_factor=2))
+        # Padding and output padding are 1 for a kernel of 3.
+        padding = kernel_size - 2
+        return ConvModule(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride=2,
+            padding=padding,
+            conv_cfg=dict(type='deconv', output_padding=padding),
+            **cfg)
 
     def forward(self, feats: Sequence[Tensor]) -> Tuple[Tensor]:
         """Enlarge the last map, fusing the others into it.

@@ -6,16 +6,18 @@ from mmengine.runner import load_checkpoint
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lgm_pose_plugin.backbones import MobileViM
-from lgm_pose_plugin.layers import MobileViMBlock, MobileViTBlock
+from lgm_pose_plugin.layers import FastLARM, MobileViMBlock, MobileViTBlock
 from mmpose.models import build_pose_estimator
 from mmpose.models.backbones import MobileNetV2
+from mmpose.models.backbones.resnet import BasicBlock
 
 SMALL = (96, 128)
 DESIGNS = dict(
     a='td-hm_lgm-pose_1xb32-260e_coco-256x192',
     l='td-hm_lgm-pose-l_1xb32-260e_coco-256x192',
     b='td-hm_lgm-pose-b_1xb32-260e_coco-256x192',
-    mobilevit='td-hm_lgm-pose-mobilevit_1xb32-260e_mpii-256x256')
+    mobilevit='td-hm_lgm-pose-mobilevit_1xb32-260e_mpii-256x256',
+    fast='simcc_lgm-pose-fast_8xb64-210e_coco-256x192')
 
 
 @pytest.fixture
@@ -23,6 +25,13 @@ def network(build):
     """Backbone, neck and head of a design at a small input size."""
 
     def network(design='a', input_size=SMALL, **options):
+        if design == 'fast':  # RTMCCHead's layers depend on the size
+            options = dict(
+                options,
+                model__head__input_size=input_size,
+                model__head__in_featuremap_size=[
+                    length // 8 for length in input_size
+                ])
         model = build(
             DESIGNS[design], model__backbone__input_size=input_size, **options)
         model.forward = model._forward
@@ -68,6 +77,7 @@ def test_design_a():
     ] == [((4, 4), (8, 6), 96, 32, 96), ((2, 2), (8, 6), 96, 8, 120),
           ((2, 2), (4, 3), 24, 8, 144)]
     assert not blocks[0].larm.patch_mlp.residual
+    assert not isinstance(blocks[0].larm, FastLARM)
 
 
 @pytest.mark.parametrize('design, shapes, block_type', [
@@ -75,12 +85,33 @@ def test_design_a():
     ('b', [(64, 16, 12), (80, 8, 6), (128, 4, 3)], MobileViMBlock),
     ('mobilevit', [(64, 16, 12), (64, 16, 12), (80, 8, 6), (80, 8, 6),
                    (96, 4, 3)], MobileViTBlock),
+    ('fast', [(64, 16, 12), (64, 16, 12), (112, 8, 6), (112, 8, 6),
+              (128, 4, 3)], MobileViMBlock),
 ])
 def test_other_designs(network, design, shapes, block_type):
     model = network(design).eval()
     outs = model.backbone(torch.randn(1, 3, 128, 96))
     assert [tuple(out.shape[1:]) for out in outs] == shapes
     assert isinstance(model.backbone.layers[5], block_type)
+
+
+def test_fast_design(network):
+    backbone = network('fast', (192, 256)).backbone
+    types = {type(module).__name__ for module in backbone.modules()}
+    assert not types & {'SiLU', 'GELU', 'LayerNorm'}
+    blocks = [
+        block for block in backbone.modules()
+        if isinstance(block, MobileViMBlock)
+    ]
+    assert [(block.larm.patch_size, block.larm.grid_size)
+            for block in blocks] == [((4, 4), (8, 6)), ((2, 2), (8, 6)),
+                                     ((2, 2), (4, 3))]
+    for block in blocks:
+        assert isinstance(block.larm, FastLARM)
+        assert block.larm.patch_mlp.residual
+    assert [len(backbone.layers[i]) for i in (2, 4)] == [2, 1]
+    assert all(
+        isinstance(block, BasicBlock) for block in backbone.layers[2])
 
 
 @pytest.mark.parametrize('out_indices', [(0, ), (9, ), (2, 5, 8), range(10)])
@@ -103,7 +134,8 @@ def test_gradients(network, check_gradients, design):
     check_gradients(
         network(design),
         torch.randn(2, 3, 128, 96),
-        unreached=[] if design == 'mobilevit' else ['patch_mlp.fc2.bias'])
+        unreached=[]
+        if design in ('mobilevit', 'fast') else ['patch_mlp.fc2.bias'])
 
 
 def test_gradients_with_residual(network, check_gradients):
@@ -244,7 +276,8 @@ def test_refuses_foreign_weights(network, load):
 
 @pytest.mark.parametrize('design, other', [('a', 'l'), ('a', 'b'), ('l', 'a'),
                                            ('b', 'a'), ('a', 'mobilevit'),
-                                           ('mobilevit', 'a')])
+                                           ('mobilevit', 'a'),
+                                           ('fast', 'a'), ('a', 'fast')])
 def test_refuses_another_design(network, load, design, other):
     with pytest.raises(ValueError, match='another design.*backbone.layers'):
         load(network(design), network(other).state_dict())
@@ -283,6 +316,14 @@ def test_loads_another_size(network, load, logged, source, target):
     assert out.isfinite().all()
 
 
+def test_fast_design_loads_another_size(network, load, logged):
+    model, other = network('fast'), network('fast', (192, 256)).eval()
+    load(other.backbone, model.backbone.state_dict())
+    assert len([text for text in logged if 'resized' in text]) == 3
+    assert all(
+        out.isfinite().all() for out in other(torch.randn(1, 3, 256, 192)))
+
+
 def test_loads_another_number_of_key_points(network, tmp_path, capsys):
     model, other = network(), network(model__head__out_channels=16)
     _load('mmengine', other, model.state_dict(), tmp_path)
@@ -319,7 +360,7 @@ def test_channels_last(network, randomize, design):
 def test_trace_and_export(network, check_exports, design):
     # Exporting is slow, and l and b have no layers that a has not.
     check_exports(
-        network(design), (3, 128, 96), export=design in ('a', 'mobilevit'))
+        network(design), (3, 128, 96), export=design in ('a', 'mobilevit', 'fast'))
 
 
 @torch.no_grad()

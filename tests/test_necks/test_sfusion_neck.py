@@ -20,7 +20,9 @@ DESIGNS = dict(
            deconv_channels=(176, 176, 176),
            deconv_kernel_size=2,
            skips=((1, ), (0, )),
-           pointwise=True), 176, (256, 240)))
+           pointwise=True), 176, (256, 240)),
+    fast=(((64, 8), (64, 8), (112, 16), (112, 16), (128, 32)),
+          dict(deconv_channels=(128, 128, 32)), 32, (352, 256)))
 
 
 def make(design, input_size=(64, 96), batch=2, **kwargs):
@@ -35,7 +37,7 @@ def make(design, input_size=(64, 96), batch=2, **kwargs):
 
 
 @pytest.mark.parametrize('fusion', ['sfusion', 'conv', 'dw1', 'dw2', 'none'])
-@pytest.mark.parametrize('kernel_size', [2, 3])
+@pytest.mark.parametrize('kernel_size', [1, 2, 3])
 @pytest.mark.parametrize('design', DESIGNS)
 def test_forward(design, kernel_size, fusion):
     neck, feats = make(design, deconv_kernel_size=kernel_size, fusion=fusion)
@@ -108,9 +110,23 @@ def test_order_of_steps(randomize):
     assert torch.equal(neck(feats)[0], neck.deconvs[2](x))
 
 
+@torch.no_grad()
+def test_upsampling(randomize):
+    neck, feats = make('fast', deconv_kernel_size=1)
+    randomize(neck).eval()
+    conv, upsample = neck.deconvs[0]
+    assert conv.conv.kernel_size == (1, 1)
+    out = neck.deconvs[0](feats[-1])
+    assert out.shape == (2, 128, 4, 6)
+    for i, j in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        assert torch.equal(out[..., i::2, j::2], conv(feats[-1]))
+
+
+@pytest.mark.parametrize('kernel_size', [1, 2])
 @pytest.mark.parametrize('fusion', ['sfusion', 'conv', 'dw1', 'dw2', 'none'])
-def test_gradients(check_gradients, fusion):
-    neck, feats = make('b', (32, 32), fusion=fusion)
+def test_gradients(check_gradients, fusion, kernel_size):
+    neck, feats = make(
+        'b', (32, 32), fusion=fusion, deconv_kernel_size=kernel_size)
     neck.forward = lambda *feats: SFusionNeck.forward(neck, feats)
     check_gradients(neck, *feats)
 
@@ -151,7 +167,7 @@ def test_init_weights():
 
 @pytest.mark.parametrize('kwargs, match', [
     (dict(fusion='add'), "'none', got 'add'"),
-    (dict(deconv_kernel_size=4), '2 or 3, got 4'),
+    (dict(deconv_kernel_size=4), '1, 2 or 3, got 4'),
 ])
 def test_wrong_arguments(kwargs, match):
     with pytest.raises(ValueError, match=match):

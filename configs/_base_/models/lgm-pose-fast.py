@@ -1,0 +1,71 @@
+# LGM-Pose-Fast: LGM-Pose's ideas for CPUs and int8, see
+# docs/architecture.md. Whoever inherits this sets backbone.input_size and the
+# head's out_channels, input_size, in_featuremap_size (input_size / 8),
+# simcc_split_ratio and decoder.
+_base_ = 'topdown.py'
+
+model = dict(
+    backbone=dict(
+        type='MobileViM',
+        act_cfg=dict(type='ReLU'),
+        layers=[
+            dict(
+                type='ConvModule',
+                out_channels=32,
+                kernel_size=3,
+                stride=2,
+                padding=1),
+            dict(type='BasicBlock', num_blocks=2),
+            dict(
+                type='ConvModule',
+                out_channels=64,
+                kernel_size=3,
+                stride=2,
+                padding=1),
+            dict(type='BasicBlock', num_blocks=1),
+            dict(
+                type='MobileViMBlock',
+                embed_dims=96,
+                patch_size=4,
+                residual=True,
+                fast=True),
+            dict(type='MV2', out_channels=112, stride=2),
+            dict(
+                type='MobileViMBlock',
+                embed_dims=144,
+                patch_size=2,
+                residual=True,
+                fast=True),
+            dict(type='MV2', out_channels=128, stride=2),
+            dict(
+                type='MobileViMBlock',
+                embed_dims=192,
+                patch_size=2,
+                residual=True,
+                fast=True),
+        ],
+        out_indices=(4, 5, 6, 7, 9)),
+    neck=dict(
+        type='SFusionNeck',
+        in_channels=(64, 64, 112, 112, 128),
+        deconv_channels=(128, 128),
+        deconv_kernel_size=1,
+        fusion='dw1'),
+    head=dict(
+        type='RTMCCHead',
+        in_channels=256,
+        gau_cfg=dict(
+            hidden_dims=128,
+            s=64,
+            expansion_factor=2,
+            dropout_rate=0.,
+            drop_path=0.,
+            act_fn='ReLU',
+            use_rel_bias=False,
+            pos_enc=False),
+        loss=dict(
+            type='KLDiscretLoss',
+            use_target_weight=True,
+            beta=10.,
+            label_softmax=True)),
+    test_cfg=dict(_delete_=True, flip_test=True))
