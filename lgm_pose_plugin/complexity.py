@@ -118,7 +118,9 @@ def package_configs() -> List[str]:
     """Paths of the plugin's configs by name, over-fits and ablations last."""
     root = BaseInferencer._get_repo_or_mim_dir(__package__)
     return sorted(
-        glob(osp.join(root, 'configs', '**', 'td-hm_*.py'), recursive=True),
+        glob(
+            osp.join(root, 'configs', 'body_2d_keypoint', '**', '*.py'),
+            recursive=True),
         key=lambda path:
         ('ablation' in path, 'overfit' in path, osp.splitext(path)[0]))
 
