@@ -210,7 +210,8 @@ def test_differs():
 def test_package_configs(root):
     paths = package_configs()
     assert sorted(paths) == sorted(
-        str(path) for path in (root / 'configs' / 'body_2d_keypoint').rglob('*.py'))
+        str(path)
+        for path in (root / 'configs' / 'body_2d_keypoint').rglob('*.py'))
     ablations = ['ablation' in path for path in paths]
     assert ablations == sorted(ablations) and any(ablations)
 

@@ -98,8 +98,8 @@ class MobileViM(CheckedBackbone):
 
     default_init_cfg = [
         dict(type='Kaiming', layer='Conv2d'),
-        dict(type='Xavier', layer=['Linear', 'Conv1d'],
-             distribution='uniform'),
+        dict(
+            type='Xavier', layer=['Linear', 'Conv1d'], distribution='uniform'),
         dict(type='Constant', layer=['_BatchNorm', 'LayerNorm'], val=1)
     ]
 
@@ -171,9 +171,10 @@ class MobileViM(CheckedBackbone):
     def _make_basic_blocks(self, channels: int,
                            num_blocks: int) -> nn.Sequential:
         """Stack ResNet's basic blocks, whose activation is ReLU."""
-        return nn.Sequential(*(BasicBlock(
-            channels, channels, norm_cfg=self.module_cfg['norm_cfg'])
-                               for _ in range(num_blocks)))
+        norm_cfg = self.module_cfg['norm_cfg']
+        return nn.Sequential(
+            *(BasicBlock(channels, channels, norm_cfg=norm_cfg)
+              for i in range(num_blocks)))
 
     def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
         """Extract features.

@@ -23,7 +23,8 @@ def resize_matrix(source: Tuple[int, int], target: Tuple[int, int]) -> Tensor:
     return resized.view(num_source, -1).t()
 
 
-def resize_mlp(state: Dict[str, Tensor], source: Tuple[int, int],
+def resize_mlp(state: Dict[str, Tensor],
+               source: Tuple[int, int],
                target: Tuple[int, int],
                activation: Callable = F.gelu) -> Dict[str, Tensor]:
     """Resize the weights of an MLP over a map's patches to another map.
@@ -95,7 +96,8 @@ def resize_mlp(state: Dict[str, Tensor], source: Tuple[int, int],
         'fc2.bias': bias2
     })
     return {
-        key: value.reshape(value.shape + given[key].shape[value.dim():]).to(
+        key:
+        value.reshape(value.shape + given[key].shape[value.dim():]).to(
             given[key].dtype)
         for key, value in resized.items()
     }

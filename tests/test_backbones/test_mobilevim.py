@@ -110,8 +110,7 @@ def test_fast_design(network):
         assert isinstance(block.larm, FastLARM)
         assert block.larm.patch_mlp.residual
     assert [len(backbone.layers[i]) for i in (2, 4)] == [2, 1]
-    assert all(
-        isinstance(block, BasicBlock) for block in backbone.layers[2])
+    assert all(isinstance(block, BasicBlock) for block in backbone.layers[2])
 
 
 @pytest.mark.parametrize('out_indices', [(0, ), (9, ), (2, 5, 8), range(10)])
@@ -134,8 +133,8 @@ def test_gradients(network, check_gradients, design):
     check_gradients(
         network(design),
         torch.randn(2, 3, 128, 96),
-        unreached=[]
-        if design in ('mobilevit', 'fast') else ['patch_mlp.fc2.bias'])
+        unreached=[] if design in ('mobilevit',
+                                   'fast') else ['patch_mlp.fc2.bias'])
 
 
 def test_gradients_with_residual(network, check_gradients):
@@ -276,8 +275,8 @@ def test_refuses_foreign_weights(network, load):
 
 @pytest.mark.parametrize('design, other', [('a', 'l'), ('a', 'b'), ('l', 'a'),
                                            ('b', 'a'), ('a', 'mobilevit'),
-                                           ('mobilevit', 'a'),
-                                           ('fast', 'a'), ('a', 'fast')])
+                                           ('mobilevit', 'a'), ('fast', 'a'),
+                                           ('a', 'fast')])
 def test_refuses_another_design(network, load, design, other):
     with pytest.raises(ValueError, match='another design.*backbone.layers'):
         load(network(design), network(other).state_dict())
@@ -320,8 +319,8 @@ def test_fast_design_loads_another_size(network, load, logged):
     model, other = network('fast'), network('fast', (192, 256)).eval()
     load(other.backbone, model.backbone.state_dict())
     assert len([text for text in logged if 'resized' in text]) == 3
-    assert all(
-        out.isfinite().all() for out in other(torch.randn(1, 3, 256, 192)))
+    assert all(out.isfinite().all()
+               for out in other(torch.randn(1, 3, 256, 192)))
 
 
 def test_loads_another_number_of_key_points(network, tmp_path, capsys):
@@ -360,7 +359,8 @@ def test_channels_last(network, randomize, design):
 def test_trace_and_export(network, check_exports, design):
     # Exporting is slow, and l and b have no layers that a has not.
     check_exports(
-        network(design), (3, 128, 96), export=design in ('a', 'mobilevit', 'fast'))
+        network(design), (3, 128, 96),
+        export=design in ('a', 'mobilevit', 'fast'))
 
 
 @torch.no_grad()

@@ -21,8 +21,7 @@ def literal_fast_larm(larm, x):
     """One vector at a time."""
     (height, width), (h, w) = x.shape[2:], larm.patch_size
     rows, cols = math.ceil(height / h), math.ceil(width / w)
-    x = F.pad(
-        x, [0, cols * w - width, 0, rows * h - height], mode='replicate')
+    x = F.pad(x, [0, cols * w - width, 0, rows * h - height], mode='replicate')
     for b, c in product(range(x.shape[0]), range(x.shape[1])):
         for i, j in product(range(h), range(w)):
             maps = x[b, c, i::h, j::w]
@@ -51,8 +50,7 @@ def test_channels_last(randomize, size):
     larm = randomize(FastLARM(size, (4, 4)))
     x = torch.randn(2, 3, *size).to(memory_format=torch.channels_last)
     out = larm(x)
-    torch.testing.assert_close(
-        out, larm(x.contiguous()), atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(out, larm(x.contiguous()), atol=1e-6, rtol=1e-6)
     assert out.permute(0, 2, 3, 1).stride()[-1] == 1
 
 
@@ -71,8 +69,7 @@ def test_script(randomize):
 @pytest.mark.parametrize('residual', [False, True])
 def test_gradients(check_gradients, residual):
     check_gradients(
-        FastLARM((9, 10), (4, 4), residual=residual),
-        torch.randn(2, 3, 9, 10))
+        FastLARM((9, 10), (4, 4), residual=residual), torch.randn(2, 3, 9, 10))
 
 
 @pytest.mark.parametrize('source, target, bound', [((32, 24), (48, 36), 0.95),
@@ -102,5 +99,5 @@ def test_loads_weights_of_another_size(logged, source, target, bound):
 
 def test_refuses_weights_of_larm():
     with pytest.raises(RuntimeError, match='norm'):
-        FastLARM((8, 8), (4, 4)).load_state_dict(
-            LARM((8, 8), (4, 4)).state_dict())
+        FastLARM((8, 8),
+                 (4, 4)).load_state_dict(LARM((8, 8), (4, 4)).state_dict())
