@@ -28,8 +28,9 @@ from mmpose.apis.inference import dataset_meta_from_config
 from mmpose.models import TopdownPoseEstimator, build_pose_estimator
 from mmpose.registry import DATASETS
 from .benchmark import load_config
+from .outputs import check_out_file
+from .sources import IMAGE_SUFFIXES
 
-IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.webp')
 DECADES = 5  # of the colour scale
 
 
@@ -507,13 +508,8 @@ def check_picture_path(path: str) -> None:
         ValueError: If the folder cannot be written to, or the path is a
             folder or has an unknown suffix.
     """
-    folder = osp.dirname(path) or os.curdir
+    check_out_file(path)
     suffixes = sorted(FigureCanvasAgg.get_supported_filetypes())
-    if not osp.isdir(folder):
-        raise FileNotFoundError(
-            f'there is no folder {folder}; make it or choose another place')
-    if osp.isdir(path) or not os.access(folder, os.W_OK):
-        raise ValueError(f'cannot write {path}; choose another place')
     if osp.splitext(path)[1][1:].lower() not in suffixes:
         raise ValueError(f'unknown kind of picture {path}; let its name end '
                          f'in one of .{", .".join(suffixes)}')

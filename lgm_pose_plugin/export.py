@@ -29,6 +29,7 @@ from .benchmark import cpu_model, load_config
 from .erf import build_model, dataset_samples, image_samples, pipeline_batch
 from .heads.keypoint_decoder import KeypointDecoder
 from .heads.simcc_decoder import SimCCDecoder
+from .outputs import check_out_file
 from .rendered_people import render_image
 from .runtime import (BACKENDS, FORMAT_VERSION, METADATA_KEY, Session,
                       open_session)
@@ -535,15 +536,10 @@ def check_out(out: str, format: str) -> None:
     if format not in SUFFIXES:
         raise ValueError(f'unknown format {format!r}, choose one of '
                          f'{", ".join(SUFFIXES)}')
-    folder = osp.dirname(out) or os.curdir
-    if not osp.isdir(folder):
-        raise FileNotFoundError(
-            f'there is no folder {folder}; make it or choose another place')
+    check_out_file(out)
     if osp.splitext(out)[1] != SUFFIXES[format]:
         raise ValueError(f'the name of a file in the format {format} ends in '
                          f'{SUFFIXES[format]}, got {out}')
-    if osp.isdir(out) or not os.access(folder, os.W_OK):
-        raise ValueError(f'cannot write {out}; choose another place')
 
 
 def environment(format: str) -> Dict[str, str]:

@@ -641,8 +641,12 @@ def _paint_ids(scene: Scene, image_size: Tuple[int, int]) -> np.ndarray:
     return ids
 
 
-def _coco_category() -> Dict[str, Any]:
-    """The person category of COCO, from MMPose's own meta information."""
+def coco_category() -> Dict[str, Any]:
+    """Make the person category of COCO, from MMPose's meta information.
+
+    Returns:
+        dict: As in ``categories`` of an annotation file.
+    """
     with warnings.catch_warnings():
         # Out of MMPose's source tree its config is found with a warning.
         warnings.simplefilter('ignore')
@@ -740,7 +744,7 @@ def write_dataset(root: str,
                 licenses=[],
                 images=images,
                 annotations=annotations,
-                categories=[_coco_category()]), file)
+                categories=[coco_category()]), file)
     os.replace(f'{ann_file}.partial', ann_file)
     return True
 

@@ -1,6 +1,7 @@
 """Fixtures shared by the tests."""
 import copy
 import functools
+import warnings
 from pathlib import Path
 
 import pytest
@@ -220,6 +221,59 @@ def small_network(tmp_path_factory, randomize):
         return path, options, str(file)
 
     return make
+
+
+@pytest.fixture(scope='session')
+def network_files(tmp_path_factory, small_network):
+    """Config, weights and exported file of the small network ``udp``."""
+    export = pytest.importorskip('lgm_pose_plugin.export')
+    folder = tmp_path_factory.mktemp('network')
+    path, options, checkpoint = small_network('udp')
+    cfg = benchmark.load_config(path)
+    cfg.merge_from_dict(options)
+    # The exported file has none.
+    cfg.model.test_cfg.flip_test = False
+    cfg.dump(folder / 'config.py')
+    export.export(path, checkpoint, str(folder / 'net.onnx'), samples=2)
+    return str(folder / 'config.py'), checkpoint, str(folder / 'net.onnx')
+
+
+DETECTOR = """
+_base_ = 'mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py'
+model = dict(
+    backbone=dict(widen_factor=0.125),
+    neck=dict(in_channels=[32, 64, 128], out_channels=32),
+    bbox_head=dict(num_classes=2, in_channels=32, feat_channels=32),
+    test_cfg=dict(nms_pre=100, max_per_img=40))
+pipeline = _base_.test_pipeline
+pipeline[1].scale = (160, 160)
+pipeline[2].size = (160, 160)
+test_dataloader = dict(dataset=dict(
+    pipeline=pipeline, metainfo=dict(classes=('car', 'person'))))
+"""
+
+
+@pytest.fixture(scope='session')
+def detector_files(tmp_path_factory):
+    """Config and random weights of a small detector of cars and people."""
+    from mmdet.apis import init_detector
+    folder = tmp_path_factory.mktemp('detector')
+    (folder / 'detector.py').write_text(DETECTOR)
+    cfg = Config.fromfile(str(folder / 'detector.py'))
+    torch.manual_seed(0)
+    with DefaultScope.overwrite_default_scope('mmdet'), \
+            warnings.catch_warnings(record=True):
+        model = init_detector(cfg, None, 'random', 'cpu')
+    # Large boxes of many scores.
+    for name, value in model.state_dict().items():
+        if 'rtm_cls' in name and name.endswith('weight'):
+            value.normal_(0, 1.5)
+        elif 'rtm_reg' in name and name.endswith('bias'):
+            value.fill_(2)
+        elif 'bbox_head' in name and value.dim() > 1:
+            value.normal_(0, 3 * value[0].numel()**-0.5)
+    torch.save(dict(meta={}, state_dict=model.state_dict()), folder / 'd.pth')
+    return str(folder / 'detector.py'), str(folder / 'd.pth')
 
 
 @pytest.fixture

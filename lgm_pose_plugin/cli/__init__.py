@@ -8,14 +8,16 @@ from typing import Any, Dict, Optional, Sequence
 
 from ..version import __version__
 
-COMMANDS = ('benchmark', 'complexity', 'demo', 'doctor', 'erf', 'export',
-            'publish', 'render')
+COMMANDS = ('benchmark', 'complexity', 'demo', 'detect', 'doctor', 'erf',
+            'export', 'predict', 'publish', 'render')
 
 
 def set_up_mmpose() -> None:
     """Register MMPose's and the plugin's modules, and log errors only."""
     # Of mmdet's modules in RTMPose, for torch.cuda.amp.
     warnings.filterwarnings('ignore', category=FutureWarning)
+    # Of YOLOX and other detectors.
+    warnings.filterwarnings('ignore', 'torch.meshgrid')
     # MMPose tells that it finds COCO's key points among its own configs.
     warnings.filterwarnings('ignore', 'The metainfo config file')
     from mmengine.logging import MMLogger

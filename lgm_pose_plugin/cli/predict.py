@@ -1,0 +1,300 @@
+"""find key points of people in pictures, videos and cameras
+
+SOURCE is a picture, a folder, a pattern as "*/*.jpg", a video or webcam:0. The
+network is a file of `lgm-pose export` (--model; needs no torch or MMPose) or a
+checkpoint. Results go to OUT_DIR: predictions/*.json as MMPose's inferencers
+write them, visualizations/* with skeletons. A source that fails is reported
+and left out, and the exit status is 1; Ctrl-C keeps what is done (130).
+
+example: lgm-pose predict people/ clip.mp4 --model lgm-pose.onnx
+example: lgm-pose predict clip.mp4 --config CONFIG --checkpoint net.pth \\
+    --det-config DET_CONFIG --det-checkpoint det.pth --track --smooth
+"""
+import argparse
+import sys
+from functools import partial
+from typing import Any, Callable, Optional, Sequence, Tuple
+
+from . import add_cfg_options, parse_cfg_options, set_up_mmpose
+from .detect import add_detector_arguments, open_detector
+
+# A file of `lgm-pose export` for those who name no network: none yet.
+DEFAULT_MODEL: Optional[str] = None
+OUT_DIR = 'predict_out'
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``lgm-pose predict``.
+
+    Args:
+        parser (argparse.ArgumentParser): The sub-command's parser.
+    """
+    parser.add_argument(
+        'sources',
+        nargs='+',
+        metavar='SOURCE',
+        help='picture, folder, pattern, video, or webcam:N')
+    network = parser.add_argument_group('network')
+    network.add_argument(
+        '--model',
+        metavar='FILE',
+        help='a file of `lgm-pose export`, .onnx or .xml')
+    network.add_argument(
+        '--backend',
+        choices=('onnxruntime', 'openvino'),
+        help='what runs FILE (default: ONNX Runtime for .onnx)')
+    network.add_argument(
+        '--threads',
+        type=int,
+        default=1,
+        metavar='N',
+        help='threads that run FILE (default: %(default)s)')
+    network.add_argument(
+        '--config',
+        metavar='CONFIG',
+        help='instead of FILE, a top-down config: a path, '
+        'mmpose::body_2d_keypoint/... or a short name of `lgm-pose benchmark`')
+    network.add_argument(
+        '--checkpoint', metavar='FILE', help="the config's weights")
+    network.add_argument(
+        '--flip-test',
+        action='store_true',
+        help='average with the mirrored image; FILE then has to be exported '
+        'with --no-decode. A config may say so itself')
+    add_cfg_options(network, 'options of CONFIG')
+
+    people = parser.add_argument_group('people')
+    people.add_argument(
+        '--boxes',
+        default='whole',
+        metavar='whole|FILE',
+        help='"whole": each image is a person (default); or a COCO-format '
+        'JSON of pictures: annotations, or results with --ann-file')
+    people.add_argument(
+        '--ann-file',
+        metavar='FILE',
+        help='COCO annotation file that gives the ids of the pictures')
+    people.add_argument(
+        '--box',
+        type=float,
+        nargs=4,
+        action='append',
+        default=[],
+        metavar=('LEFT', 'TOP', 'WIDTH', 'HEIGHT'),
+        help='a box in pixels, for every image (can be repeated)')
+    add_detector_arguments(people)
+
+    video = parser.add_argument_group('videos and cameras')
+    video.add_argument(
+        '--track', action='store_true', help='give people track ids')
+    video.add_argument(
+        '--smooth',
+        action='store_true',
+        help='smooth the key points of each track (includes --track)')
+    video.add_argument(
+        '--det-every',
+        type=int,
+        default=1,
+        metavar='N',
+        help='run the detector on every Nth frame and when nobody is there; '
+        'else take the key points of the frame before (default: %(default)s)')
+
+    output = parser.add_argument_group('output')
+    output.add_argument(
+        '-o',
+        '--out-dir',
+        metavar='OUT_DIR',
+        help=f'folder for all results (default: {OUT_DIR}, or none with '
+        '--show or --coco-results)')
+    output.add_argument(
+        '--coco-results',
+        metavar='FILE',
+        help="write the pictures' key points in COCO's result format; ids are "
+        'those of --ann-file or --boxes, else the numbers the names are, else '
+        '1, 2, 3...')
+    output.add_argument(
+        '--no-draw', action='store_true', help='draw no pictures or videos')
+    output.add_argument(
+        '--draw-boxes', action='store_true', help='draw the boxes, too')
+    output.add_argument(
+        '--kpt-thr',
+        type=float,
+        default=0.3,
+        metavar='SCORE',
+        help='key points that are drawn have a higher score '
+        '(default: %(default)s)')
+    output.add_argument(
+        '--show',
+        action='store_true',
+        help='show the images in a window; q ends, in pictures any other key '
+        'goes on')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Predict the sources.
+
+    Args:
+        args (argparse.Namespace): The parsed arguments.
+
+    Returns:
+        int: 0, 1 if a source failed, 130 if interrupted.
+
+    Raises:
+        FileNotFoundError: If a file other than a source is missing.
+        ImportError: If a package that an option needs is missing.
+        ValueError: If an argument is wrong.
+    """
+    check_arguments(args)
+    from ..drawing import Drawer
+    from ..outputs import check_inputs_kept, check_out_file, write_json
+    from ..predict import Predictor, Settings, check_display, result_paths
+    from ..progress import Progress
+    from ..sources import count_images, find_sources
+
+    out_dir = args.out_dir
+    if out_dir is None and not (args.show or args.coco_results):
+        out_dir = OUT_DIR
+    sources, problems = find_sources(args.sources)
+    results = [args.coco_results] if args.coco_results else []
+    if args.coco_results:
+        check_out_file(args.coco_results)
+    if out_dir is not None:
+        results += [
+            path for source in sources
+            for path in result_paths(out_dir, source)
+        ]
+    check_inputs_kept(results, [source.path for source in sources] + [
+        path for path in (args.boxes, args.ann_file, args.model,
+                          args.checkpoint, args.det_checkpoint) if path
+    ])
+    if args.show:
+        check_display()
+    try:
+        find_people = open_boxes(args)
+        network, metadata = open_network(args)
+        predictor = Predictor(
+            network,
+            find_people,
+            out_dir=out_dir,
+            drawer=None if args.no_draw else Drawer(
+                metadata['skeleton'], args.kpt_thr, args.draw_boxes),
+            settings=Settings(
+                track=args.track or args.smooth,
+                smooth=args.smooth,
+                find_every=args.det_every,
+                show=args.show),
+            image_ids=open_image_ids(
+                args,
+                [source.path for source in sources
+                 if source.kind == 'image']) if args.coco_results else None)
+        with Progress(count_images(sources)) as progress:
+            for problem in problems:
+                progress.fail(problem)
+            try:
+                predictor.run(sources, progress)
+            finally:
+                if args.coco_results:
+                    write_json(args.coco_results, predictor.results)
+    except KeyboardInterrupt:
+        print('lgm-pose predict: interrupted', file=sys.stderr)
+        return 130
+    if out_dir is not None and progress.done:
+        print(f'results: {out_dir}')
+    return progress.exit_status()
+
+
+def check_arguments(args: argparse.Namespace) -> None:
+    """Check what argparse cannot.
+
+    Args:
+        args (argparse.Namespace): The parsed arguments.
+
+    Raises:
+        ValueError: If arguments do not go together.
+    """
+    if bool(args.config) != bool(args.checkpoint):
+        raise ValueError('--config and --checkpoint go together')
+    if args.model and args.config:
+        raise ValueError('give either --model or --config with --checkpoint')
+    if not (args.model or args.config or DEFAULT_MODEL):
+        raise ValueError(
+            'no network is given, and there are no published weights yet; '
+            'give --model FILE of `lgm-pose export`, or --config CONFIG and '
+            '--checkpoint FILE')
+    if bool(args.det_config) != bool(args.det_checkpoint):
+        raise ValueError('--det-config and --det-checkpoint go together')
+    if sum((args.boxes != 'whole', bool(args.box), bool(args.det_config))) > 1:
+        raise ValueError('give only one of --boxes, --box and --det-config')
+    if args.det_every < 1:
+        raise ValueError(f'--det-every is at least 1, not {args.det_every}')
+    if args.show and args.no_draw:
+        raise ValueError('--show shows what --no-draw leaves out')
+
+
+def open_network(args: argparse.Namespace) -> Tuple[Callable, dict]:
+    """Open the network that finds key points.
+
+    Args:
+        args (argparse.Namespace): The parsed arguments.
+
+    Returns:
+        tuple[callable, dict]: See ``predict.Network``, and its metadata.
+    """
+    if args.config:
+        set_up_mmpose()
+        from mmengine.device import get_device
+
+        from ..pose_model import PoseModel
+        model: Any = PoseModel(args.config, args.checkpoint, args.device
+                               or get_device(),
+                               parse_cfg_options(args.cfg_options))
+    else:
+        from ..runtime import PoseRuntime
+        model = PoseRuntime(args.model or DEFAULT_MODEL, args.backend,
+                            args.threads)
+        if args.flip_test and model.metadata['decode']:
+            raise ValueError(
+                f'{model.file} returns key points, the flip test averages '
+                'heat maps; export it with --no-decode')
+    return partial(model, flip_test=args.flip_test), model.metadata
+
+
+def open_boxes(args: argparse.Namespace) -> Callable:
+    """Open what tells where people are.
+
+    Args:
+        args (argparse.Namespace): The parsed arguments.
+
+    Returns:
+        callable: See ``predict.FindPeople``.
+    """
+    from ..coco_files import BoxFile, from_xywh
+    from ..predict import whole_image
+    if args.box:
+        boxes = from_xywh(args.box)
+        return lambda image, path: boxes
+    if args.det_config:
+        detector = open_detector(args)
+        return lambda image, path: detector(image)
+    if args.boxes != 'whole':
+        box_file = BoxFile(args.boxes, args.ann_file, args.bbox_thr)
+        return lambda image, path: box_file.find(path)
+    return whole_image
+
+
+def open_image_ids(args: argparse.Namespace, images: Sequence[str]) -> Any:
+    """Open the ids that ``--coco-results`` needs.
+
+    Args:
+        args (argparse.Namespace): The parsed arguments.
+        images (Sequence[str]): The pictures.
+
+    Returns:
+        ImageIds: The ids.
+    """
+    from ..coco_files import ImageIds
+    if not images:
+        raise ValueError('--coco-results is for pictures, and there are none')
+    if args.ann_file or args.boxes != 'whole':
+        return ImageIds.from_file(args.ann_file or args.boxes)
+    return ImageIds.from_names(images)

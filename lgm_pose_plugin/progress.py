@@ -1,0 +1,86 @@
+"""A run over many files: bar, failures by name, and an orderly stop."""
+import signal
+import sys
+import threading
+import time
+from typing import Optional
+
+from tqdm import tqdm
+
+
+class Progress:
+    """Context of a run over many files.
+
+    Ctrl-C (SIGINT) and SIGTERM set ``stopped``, so that the run can end after
+    the image at hand; a second one raises ``KeyboardInterrupt``. The bar is
+    shown on stderr if that is a terminal.
+
+    Args:
+        total (int, optional): Number of images, ``None`` if unknown.
+
+    Attributes:
+        stopped (int, optional): ``None`` to go on, else the signal that came
+            or 0.
+        done (int): Number of images that are done.
+        failures (int): Number of failures.
+    """
+
+    def __init__(self, total: Optional[int]):
+        self.stopped: Optional[int] = None
+        self.done = 0
+        self.failures = 0
+        self._start = time.perf_counter()
+        self._bar = tqdm(total=total, unit='image', disable=None)
+        self._handlers = {}
+
+    def __enter__(self) -> 'Progress':
+        # Python lets only the main thread do it.
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._handlers[number] = signal.signal(number, self._stop)
+        return self
+
+    def __exit__(self, *_) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._bar.close()
+
+    def _stop(self, number: int, _) -> None:
+        if self.stopped is not None:
+            raise KeyboardInterrupt
+        self.stopped = number
+
+    def stop(self) -> None:
+        """End the run after the image at hand, as a success."""
+        self.stopped = 0
+
+    def advance(self) -> None:
+        """Count an image that is done."""
+        self.done += 1
+        self._bar.update()
+
+    def fail(self, problem: str) -> None:
+        """Report a failure on stderr.
+
+        Args:
+            problem (str): What failed, with its name.
+        """
+        self.failures += 1
+        tqdm.write(problem, file=sys.stderr)
+
+    def exit_status(self) -> int:
+        """Say on stderr how the run ended.
+
+        Returns:
+            int: 0, 1 if anything failed, or 128 and the number of the signal
+            that stopped it, 130 for Ctrl-C.
+        """
+        per_second = self.done / (time.perf_counter() - self._start)
+        print(
+            f'{self.done} images, {per_second:.1f} per second' +
+            (', stopped' if self.stopped else '') +
+            (f'; {self.failures} failed, see above' if self.failures else ''),
+            file=sys.stderr)
+        if self.stopped:
+            return 128 + self.stopped
+        return 1 if self.failures else 0

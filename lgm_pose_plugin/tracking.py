@@ -1,0 +1,121 @@
+"""People of a video from frame to frame: who is who, and smooth motion.
+
+Tracking is ByteTrack (arXiv 2110.06864) of the package trackers, smoothing
+the 1 euro filter (Casiez et al., CHI 2012) of its authors' OneEuroFilter.
+"""
+from typing import Dict, List, Tuple
+
+import numpy as np
+
+# A box with a lower score keeps its track going but starts none.
+NEW_TRACK_SCORE = 0.5
+LOST_SECONDS = 1.  # that a track waits for its person
+# Of the filter: the cutoff at rest, in Hz, and what a speed of one box
+# height per second adds to it.
+MIN_CUTOFF = 1.
+SPEED_CUTOFF = 20.
+
+
+class Tracker:
+    """Tells the people of successive frames apart.
+
+    Args:
+        fps (float): Frames per second.
+
+    Raises:
+        ImportError: If the package trackers is not installed.
+    """
+
+    def __init__(self, fps: float):
+        try:
+            from supervision import Detections
+            from trackers import ByteTrackTracker
+        except ImportError as error:
+            raise ImportError(
+                'tracking needs Python 3.10 or newer and '
+                f'trackers: pip install trackers ({error})') from error
+        self._detections = Detections
+        self._tracker = ByteTrackTracker(
+            lost_track_buffer=round(30 * LOST_SECONDS),  # at 30 per second
+            frame_rate=fps,
+            track_activation_threshold=NEW_TRACK_SCORE,
+            high_conf_det_threshold=NEW_TRACK_SCORE)
+
+    def update(self, boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
+        """Find who is in the next frame.
+
+        Args:
+            boxes (np.ndarray): Boxes of M people, (left, top, right, bottom),
+                of shape ``(M, 4)``.
+            scores (np.ndarray): Their scores, of shape ``(M, )``.
+
+        Returns:
+            np.ndarray: Track ids of shape ``(M, )``, -1 for those who have
+            none: in the first frame they are seen in, or with a score below
+            ``NEW_TRACK_SCORE``.
+        """
+        tracked = self._tracker.update(
+            self._detections(
+                xyxy=boxes.astype(float),
+                confidence=scores,
+                data=dict(index=np.arange(len(boxes)))))
+        ids = np.full(len(boxes), -1)
+        if len(tracked):
+            ids[tracked.data['index']] = tracked.tracker_id
+        return ids
+
+
+class Smoother:
+    """Takes the jitter out of key points of tracked people.
+
+    Args:
+        fps (float): Frames per second.
+
+    Raises:
+        ImportError: If the package OneEuroFilter is not installed.
+    """
+
+    def __init__(self, fps: float):
+        try:
+            from OneEuroFilter import OneEuroFilter
+        except ImportError as error:
+            raise ImportError('smoothing needs OneEuroFilter: pip install '
+                              f'OneEuroFilter ({error})') from error
+        self._make = lambda: OneEuroFilter(fps, MIN_CUTOFF)
+        # By track: when it was last seen, and a filter for each coordinate.
+        self._tracks: Dict[int, Tuple[float, List[list]]] = {}
+
+    def smooth(self, seconds: float, ids: np.ndarray, boxes: np.ndarray,
+               keypoints: np.ndarray) -> np.ndarray:
+        """Smooth the key points of a frame.
+
+        Args:
+            seconds (float): Time of the frame, in seconds.
+            ids (np.ndarray): Track ids of shape ``(M, )``.
+            boxes (np.ndarray): Boxes of shape ``(M, 4)``, whose heights the
+                speeds are measured in.
+            keypoints (np.ndarray): Key points of shape ``(M, K, 2)``.
+
+        Returns:
+            np.ndarray: Smooth ones, of the same shape; those of people
+            without a track are as they were.
+        """
+        for number in list(self._tracks):
+            if seconds - self._tracks[number][0] > LOST_SECONDS:
+                del self._tracks[number]
+        smooth = keypoints.copy()
+        for i, number in enumerate(ids.tolist()):
+            if number < 0:
+                continue
+            if number not in self._tracks:
+                filters = [[self._make() for _ in point]
+                           for point in keypoints[i]]
+            else:
+                filters = self._tracks[number][1]
+            beta = SPEED_CUTOFF / (boxes[i, 3] - boxes[i, 1])
+            for k, point in enumerate(keypoints[i].tolist()):
+                for axis, value in enumerate(point):
+                    filters[k][axis].setBeta(beta)
+                    smooth[i, k, axis] = filters[k][axis](value, seconds)
+            self._tracks[number] = seconds, filters
+        return smooth

@@ -1,0 +1,396 @@
+"""``lgm-pose predict``."""
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from lgm_pose_plugin import cli
+from lgm_pose_plugin.rendered_people import render_image
+from mmpose.apis import MMPoseInferencer
+
+pytest.importorskip('onnxruntime')
+pytest.importorskip('supervision')
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    """Two pictures with boxes of people, and a clip of 20 frames."""
+    root = tmp_path_factory.mktemp('data')
+    images, annotations = [], []
+    for number in (1, 2):
+        image, people = render_image(np.random.default_rng(number))
+        cv2.imwrite(str(root / f'{number}.png'), image)
+        images.append(dict(id=10 + number, file_name=f'{number}.png'))
+        annotations += [dict(image_id=10 + number, **p) for p in people]
+    (root / 'boxes.json').write_text(
+        json.dumps(dict(images=images, annotations=annotations)))
+    write_clip(root / 'clip.mp4', 20)
+    return root
+
+
+def write_clip(path, frames, size=(160, 120)):
+    image = cv2.resize(render_image(np.random.default_rng(0))[0], size)
+    writer = cv2.VideoWriter(
+        str(path), cv2.VideoWriter_fourcc(*'mp4v'), 20, size)
+    for i in range(frames):
+        writer.write(np.roll(image, i, 1))
+    writer.release()
+
+
+def read_video(path):
+    video, frames = cv2.VideoCapture(str(path)), []
+    while True:
+        success, frame = video.read()
+        if not success:
+            return frames
+        frames.append(frame)
+
+
+@pytest.fixture
+def predict(network_files, tmp_path):
+    """Run the command with the exported network; the results' folder."""
+
+    def run(*args, status=0, checkpoint=False, out=True):
+        config, weights, exported = network_files
+        network = ['--model', exported]
+        if checkpoint:
+            network = ['--config', config, '--checkpoint', weights]
+            network += ['--device', 'cpu']
+        if out:
+            network += ['-o', str(tmp_path / 'out')]
+        assert cli.main(['predict', *map(str, args), *network]) == status
+        return tmp_path / 'out'
+
+    return run
+
+
+def load(path):
+    return json.loads(Path(path).read_text())
+
+
+def assert_same_json(found, expected):
+    """The same fields in the same order, and numbers that are close."""
+    assert type(found) is type(expected)
+    if isinstance(expected, dict):
+        assert list(found) == list(expected)
+        for key in expected:
+            assert_same_json(found[key], expected[key])
+    elif isinstance(expected, list):
+        assert len(found) == len(expected)
+        for one, other in zip(found, expected):
+            assert_same_json(one, other)
+    else:
+        assert found == pytest.approx(expected, abs=2e-3)
+
+
+@pytest.mark.parametrize('name, detector', [('1.png', False), ('1.png', True),
+                                            ('clip.mp4', False)])
+def test_checkpoint_gives_what_mmpose_inferencer_writes(
+        predict, network_files, detector_files, data, tmp_path, name,
+        detector):
+    kwargs = dict(det_model='whole_image')
+    options = []
+    if detector:
+        config, checkpoint = detector_files
+        kwargs = dict(
+            det_model=config, det_weights=checkpoint, det_cat_ids=[1])
+        options = ['--det-config', config, '--det-checkpoint', checkpoint]
+    inferencer = MMPoseInferencer(*network_files[:2], device='cpu', **kwargs)
+    for _ in inferencer(
+            str(data / name), pred_out_dir=str(tmp_path), show=False):
+        pass
+    out = predict(data / name, *options, checkpoint=True)
+    stem = name.split('.')[0]
+    expected = load(tmp_path / f'{stem}.json')
+    people = expected[0]['instances'] if 'clip' in name else expected
+    assert len(people) > 5 if detector else len(people) == 1
+    assert_same_json(load(out / f'predictions/{stem}.json'), expected)
+    # Also as text, apart from the digits.
+    lines = [
+        path.read_text().count('\n')
+        for path in (tmp_path / f'{stem}.json',
+                     out / f'predictions/{stem}.json')
+    ]
+    assert lines[0] == lines[1]
+
+
+def test_exported_file_gives_what_the_checkpoint_gives(predict, data):
+    sources = [data / '1.png', data / '2.png', '--boxes', data / 'boxes.json']
+    expected = [
+        load(predict(*sources, checkpoint=True) / f'predictions/{i}.json')
+        for i in (1, 2)
+    ]
+    out = predict(*sources)
+    for number, people in zip((1, 2), expected):
+        found = load(out / f'predictions/{number}.json')
+        assert len(found) == len(people) > 0
+        for one, other in zip(found, people):
+            differs = np.abs(
+                np.subtract(one['keypoints'], other['keypoints'])).max(1) > 0.1
+            # Maxima may be tied in a network with random weights.
+            assert differs.sum() <= 2
+            assert one['bbox'] == other['bbox']
+        drawn = cv2.imread(str(out / f'visualizations/{number}.png'))
+        image = cv2.imread(str(data / f'{number}.png'))
+        assert drawn.shape == image.shape
+        assert 50 < (drawn != image).any(2).sum() < image[..., 0].size / 2
+
+
+def test_given_boxes(predict, data):
+    out = predict(data / '1.png', '--box', '-5', 10, 50, 100.5, '--box', 1, 2,
+                  30, 40)
+    boxes = [person['bbox'] for person in load(out / 'predictions/1.json')]
+    assert boxes == [[[-5, 10, 45, 110.5]], [[1, 2, 31, 42]]]
+
+
+def test_coco_results(predict, data, tmp_path):
+    results = tmp_path / 'results.json'
+    out = predict(
+        data / '1.png',
+        data / '2.png',
+        '--boxes',
+        data / 'boxes.json',
+        '--coco-results',
+        results,
+        out=False)
+    assert not out.exists()
+    found = load(results)
+    expected = load(data / 'boxes.json')['annotations']
+    assert [person['image_id'] for person in found
+            ] == [person['image_id'] for person in expected]
+    assert all(
+        len(person['keypoints']) == 51 and person['category_id'] == 1
+        for person in found)
+    predict(data / '1.png', data / '2.png', '--coco-results', results)
+    assert [person['image_id'] for person in load(results)] == [1, 2]
+    # Boxes of results, whose images are told by another file.
+    detections = tmp_path / 'detections.json'
+    detections.write_text(
+        json.dumps([
+            dict(image_id=12, category_id=1, bbox=[9, 9, 99, 99], score=score)
+            for score in (0.9, 0.2)
+        ]))
+    predict(data / '1.png', data / '2.png', '--boxes', detections,
+            '--ann-file', data / 'boxes.json', '--coco-results', results)
+    assert [person['image_id'] for person in load(results)] == [12]
+
+
+def test_video(predict, data):
+    out = predict(data / 'clip.mp4', '--smooth', '--draw-boxes')
+    frames = load(out / 'predictions/clip.json')
+    assert [frame['frame_id'] for frame in frames] == list(range(20))
+    ids = [frame['instances'][0]['track_id'] for frame in frames]
+    assert ids[0] == -1 and len(set(ids[1:])) == 1 and ids[1] >= 0
+    drawn = read_video(out / 'visualizations/clip.mp4')
+    assert len(drawn) == 20
+    original = read_video(data / 'clip.mp4')
+    assert np.abs(drawn[5].astype(int) - original[5]).max() > 50
+    plain = predict(data / 'clip.mp4', '--no-draw', '--det-every', 4)
+    frames = load(plain / 'predictions/clip.json')
+    assert 'track_id' not in frames[0]['instances'][0]
+    assert frames[4]['instances'][0]['bbox'] == [[0, 0, 160, 120]]
+    assert frames[5]['instances'][0]['bbox'] != [[0, 0, 160, 120]]
+
+
+def test_same_names_and_failures(predict, data, tmp_path, capsys):
+    for folder in 'ab':
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / '1.png').write_bytes(
+            (data / '1.png').read_bytes())
+    (tmp_path / 'a' / 'broken.jpg').write_bytes(b'broken')
+    (tmp_path / 'a' / 'broken.mp4').write_bytes(b'broken')
+    out = predict(
+        tmp_path / 'a',
+        tmp_path / 'b',
+        'gone.jpg',
+        '*.gone',
+        'webcam:99',
+        status=1)
+    errors = capsys.readouterr().err
+    for name in ('a/broken.jpg: OpenCV cannot decode',
+                 'a/broken.mp4: OpenCV cannot open', 'gone.jpg: no such file',
+                 '*.gone: no file', 'webcam:99: cannot open this camera',
+                 '2 images', '5 failed'):
+        assert name in errors
+    written = {
+        str(path.relative_to(out))
+        for path in out.rglob('*') if path.is_file()
+    }
+    assert written == {
+        'predictions/a/1.json', 'predictions/b/1.json',
+        'visualizations/a/1.png', 'visualizations/b/1.png'
+    }
+
+
+def test_sources_are_not_replaced(predict, data, tmp_path, capsys):
+    folder = tmp_path / 'out' / 'visualizations'
+    folder.mkdir(parents=True)
+    content = (data / '1.png').read_bytes()
+    (folder / '1.png').write_bytes(content)
+    predict(folder / '1.png', status=1)
+    assert 'is read and would be replaced' in capsys.readouterr().err
+    predict(
+        folder / '1.png',
+        '--coco-results',
+        folder / '1.png',
+        status=1,
+        out=False)
+    assert (folder / '1.png').read_bytes() == content
+
+
+@pytest.mark.parametrize('args, message', [
+    (['1.png', '--config', 'a.py'], 'go together'),
+    (['1.png', '--det-config', 'a.py'], 'go together'),
+    (['1.png', '--config', 'a.py', '--checkpoint', 'a.pth'], 'either --model'),
+    (['1.png', '--box', '1', '2', '3', '4', '--boxes', 'a.json'], 'only one'),
+    (['1.png', '--box', '1', '2', '0', '4'], 'width and height above 0'),
+    (['1.png', '--det-every', '0'], 'at least 1, not 0'),
+    (['1.png', '--show'], 'no display'),
+    (['1.png', '--show', '--no-draw'], '--no-draw'),
+    (['1.png', '--boxes', 'gone.json'], 'no file gone.json'),
+    (['1.png', '--flip-test'], '--no-decode'),
+    (['1.png', '--coco-results', 'gone/a.json'], 'no folder gone'),
+    (['clip.mp4', '--coco-results', 'a.json'], 'there are none'),
+])
+def test_wrong_arguments(predict, data, tmp_path, monkeypatch, capsys, args,
+                         message):
+    monkeypatch.chdir(data)
+    monkeypatch.delenv('DISPLAY', raising=False)
+    monkeypatch.delenv('WAYLAND_DISPLAY', raising=False)
+    before = set(data.iterdir())
+    out = predict(*args, status=1)
+    assert message in capsys.readouterr().err
+    assert not out.exists() and set(data.iterdir()) == before
+
+
+def test_show(predict, data, monkeypatch, capsys):
+    shown, keys = [], [ord('a'), -1, ord('q')]
+    monkeypatch.setenv('DISPLAY', ':0')
+    for name, function in (('namedWindow', lambda *args: None),
+                           ('imshow', lambda name, image: shown.append(image)),
+                           ('waitKey', lambda wait: keys.pop(0)),
+                           ('destroyAllWindows', lambda: None)):
+        monkeypatch.setattr(cv2, name, function)
+    out = predict(data / 'clip.mp4', data / '1.png', '--show', out=False)
+    assert [image.shape for image in shown] == [(120, 160, 3)] * 3
+    assert not out.exists() and '3 images' in capsys.readouterr().err
+
+    def headless(*args):
+        raise cv2.error('not implemented')
+
+    monkeypatch.setattr(cv2, 'namedWindow', headless)
+    predict(data / '1.png', '--show', status=1)
+    assert 'opencv-python-headless' in capsys.readouterr().err
+
+
+def test_network_has_to_be_given(capsys):
+    assert cli.main(['predict', 'a.jpg']) == 1
+    error = capsys.readouterr().err
+    assert '--model FILE' in error and '--checkpoint' in error
+
+
+def test_wrong_networks(network_files, detector_files, data, capsys):
+    config, checkpoint, _ = network_files
+    for args, message in (
+        (['--model', checkpoint], 'does not end in .onnx'),
+        (['--model', 'gone.onnx'], 'no file gone.onnx'),
+        (['--config', config, '--checkpoint', 'gone.pth'], 'gone.pth'),
+        (['--config', config, '--checkpoint',
+          detector_files[1]], 'no checkpoint of'),
+        (['--config', detector_files[0], '--checkpoint',
+          checkpoint], 'no config of a top-down'),
+    ):
+        assert cli.main(['predict', str(data / '1.png'), *args]) == 1
+        assert message in capsys.readouterr().err
+
+
+def start(args, **kwargs):
+    # The network's threads are counted by --threads.
+    return subprocess.Popen(
+        [sys.executable, '-m', 'lgm_pose_plugin', 'predict', *map(str, args)],
+        env=dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1'),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        universal_newlines=True,
+        **kwargs)
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_video_is_playable(network_files, tmp_path, number):
+    write_clip(tmp_path / 'clip.mp4', 6000, (64, 48))
+    out = tmp_path / 'out'
+    process = start([
+        tmp_path / 'clip.mp4', tmp_path / 'gone.jpg', '--model',
+        network_files[2], '-o', out
+    ])
+    deadline = time.monotonic() + 120
+    while not list(out.glob('visualizations/.partial*')):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(0.3)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 128 + number, errors
+    assert 'stopped' in errors and 'Traceback' not in errors
+    assert os.listdir(out / 'visualizations') == ['clip.mp4']
+    frames = load(out / 'predictions/clip.json')
+    assert 0 < len(frames) < 6000
+    assert len(read_video(out / 'visualizations/clip.mp4')) == len(frames)
+
+
+def test_exported_files_need_no_torch(network_files, data, tmp_path):
+    script = textwrap.dedent('''
+        import sys
+        blocked = ('torch', 'torchvision', 'mmpose', 'mmengine', 'mmcv',
+                   'mmdet', 'onnx')
+        sys.modules.update(dict.fromkeys(blocked))
+        sys.argv[0] = 'lgm-pose'
+        from lgm_pose_plugin.cli import main
+        status = main(['predict', *sys.argv[1:]])
+        found = [name for name in sys.modules
+                 if name.split('.')[0] in blocked and sys.modules[name]]
+        assert not found, found
+        sys.exit(status)
+        ''')
+    result = subprocess.run([
+        sys.executable, '-c', script, data / 'clip.mp4', data / '1.png',
+        '--model', network_files[2], '--boxes', 'whole', '--track', '--smooth',
+        '-o', tmp_path / 'out', '--coco-results', tmp_path / 'c.json'
+    ],
+                            env=dict(os.environ, PYTHONPATH=str(ROOT)),
+                            stderr=subprocess.PIPE,
+                            universal_newlines=True)
+    assert result.returncode == 0, result.stderr
+    assert len(list((tmp_path / 'out').rglob('*.*'))) == 4
+    assert '21 images' in result.stderr
+    # The bar is for terminals.
+    assert '\r' not in result.stderr
+
+
+def test_progress_bar_in_a_terminal(network_files, data, tmp_path):
+    fcntl, pty, termios = (
+        pytest.importorskip(name) for name in ('fcntl', 'pty', 'termios'))
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack('4H', 24, 80, 0, 0))
+    process = subprocess.Popen([
+        sys.executable, '-m', 'lgm_pose_plugin', 'predict',
+        str(data / 'clip.mp4'), '--model', network_files[2], '--no-draw', '-o',
+        str(tmp_path)
+    ],
+                               env=dict(os.environ, PYTHONPATH=str(ROOT)),
+                               stderr=theirs)
+    assert process.wait(timeout=120) == 0
+    os.close(theirs)
+    shown = os.read(ours, 100000).decode()
+    os.close(ours)
+    assert '20/20' in shown and 'image/s' in shown
