@@ -1,0 +1,328 @@
+"""Leeds Sports Pose: from ``joints.mat`` to COCO-style annotations."""
+import json
+import os
+import os.path as osp
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+
+import mmcv
+import numpy as np
+from mmengine.utils import track_iter_progress
+from scipy.io import loadmat
+
+from .body import LspDataset
+from .coco_format import person_category
+
+NUM_JOINTS = 14
+MIN_JOINTS = 8
+# A labelled joint further outside than this part of the image's longer side
+# is an error of the annotation.
+MAX_OUTSIDE = .1
+# Of the longer side of the labelled joints' extent, added on all sides: joints
+# lie inside the body, hands and feet beyond wrists and ankles.
+BOX_MARGIN = .1
+# Part of the box that a person covers, as MMPose has it for data without
+# segmentation.
+AREA_OF_BOX = .53
+
+# The numbers of the images in each split, for each of the data sets. LSPET has
+# no official split; LSP's halves are those of its authors.
+SPLITS = dict(
+    lspet=dict(
+        train=range(1, 6001), val=range(6001, 7001), extra=range(7001, 10001)),
+    lsp=dict(train=range(1, 1001), val=range(1001, 2001)))
+
+
+class Records(NamedTuple):
+    """The content of a ``joints.mat``.
+
+    Attributes:
+        name (str): ``'lsp'`` or ``'lspet'``.
+        joints (np.ndarray): x and y in pixels, (N, 14, 2).
+        flags (np.ndarray): COCO's visibility (0 not labelled, 1 hidden, 2
+            visible), (N, 14).
+    """
+    name: str
+    joints: np.ndarray
+    flags: np.ndarray
+
+
+def load_joints(path: str) -> Records:
+    """Read a ``joints.mat``.
+
+    LSPET's array is 14x3xN and its third column is 1 for a labelled joint;
+    joints that are not labelled have meaningless coordinates. LSP's is 3x14xN,
+    all joints are labelled, and its third row is 1 for a *hidden* one.
+
+    Args:
+        path (str): The file.
+
+    Returns:
+        Records: The joints and what data set they belong to.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is not a ``joints.mat`` of LSP or LSPET.
+    """
+    if not osp.isfile(path):
+        raise FileNotFoundError(
+            f'{path} is missing; unpack the archive of LSP or LSPET, which '
+            'has joints.mat and images/, and pass its folder.')
+    try:
+        array = loadmat(path)['joints']
+    except Exception as error:
+        raise ValueError(f'{path} is not the joints.mat of LSP or LSPET: '
+                         f'{error!r}. Unpack the archive again.') from error
+    if array.ndim != 3 or array.shape[:2] not in ((NUM_JOINTS, 3),
+                                                  (3, NUM_JOINTS)):
+        raise ValueError(f'{path} has joints of shape {array.shape}, not '
+                         '14x3xN (LSPET) or 3x14xN (LSP).')
+    array = array.astype(np.float64)
+    name = 'lspet' if array.shape[0] == NUM_JOINTS else 'lsp'
+    array = array.transpose((2, 0, 1) if name == 'lspet' else
+                            (2, 1, 0))  # (N, 14, 3)
+    third = array[..., 2]
+    if not np.isin(third, (0, 1)).all():
+        raise ValueError(f'{path} has visibility flags other than 0 and 1; it '
+                         'is not the joints.mat of LSP or LSPET.')
+    flags = 2 * third if name == 'lspet' else 2 - third
+    return Records(name, array[..., :2], flags.astype(np.int64))
+
+
+def find_images(folder: str, number: int) -> List[str]:
+    """Find the images of a data set.
+
+    Args:
+        folder (str): The folder ``images``.
+        number (int): The number of records.
+
+    Returns:
+        list[str]: The file names, ``im00001.jpg`` (LSPET) or ``im0001.jpg``
+        (LSP) and so on.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+        ValueError: If its ``*.jpg`` are not these files.
+    """
+    if not osp.isdir(folder):
+        raise FileNotFoundError(f'{folder} is missing; unpack the images of '
+                                'the archive beside joints.mat.')
+    found = {file for file in os.listdir(folder) if file.endswith('.jpg')}
+    digits = 5 if 'im00001.jpg' in found else 4
+    names = [f'im{index:0{digits}d}.jpg' for index in range(1, number + 1)]
+    missing = sorted(set(names) - found)
+    unknown = sorted(found - set(names))
+    if missing or unknown:
+        raise ValueError(
+            f'{folder} has {len(found)} images, joints.mat {number} records: '
+            f'{len(missing)} images are missing ({", ".join(missing[:3])}), '
+            f'{len(unknown)} are without record ({", ".join(unknown[:3])}). '
+            'Unpack both from one archive.')
+    return names
+
+
+def find_fault(joints: np.ndarray, flags: np.ndarray,
+               size: Tuple[int, int]) -> Optional[str]:
+    """Say why a record cannot be right.
+
+    Args:
+        joints (np.ndarray): x and y in pixels, (14, 2).
+        flags (np.ndarray): COCO's visibility, (14, ).
+        size (tuple[int, int]): Width and height of the image.
+
+    Returns:
+        str, optional: The reason, None for a record that may be right.
+    """
+    labelled = flags > 0
+    if labelled.sum() < MIN_JOINTS:
+        return (f'{labelled.sum()} joints labelled, fewer than {MIN_JOINTS}')
+    slack = MAX_OUTSIDE * max(size)
+    # Written so that NaN is outside, too.
+    inside = ((joints >= -slack) & (joints <= np.array(size) + slack)).all(1)
+    if (labelled & ~inside).any():
+        index = np.flatnonzero(labelled & ~inside)[0]
+        x, y = joints[index]
+        name = LspDataset.METAINFO['keypoint_info'][index]['name']
+        return (f'{name} at ({x:.0f}, {y:.0f}) is far outside of the image of '
+                f'{size[0]}x{size[1]}')
+    return None
+
+
+def annotate(joints: np.ndarray, flags: np.ndarray,
+             size: Tuple[int, int]) -> Dict[str, Any]:
+    """Make the COCO annotation of a person.
+
+    Args:
+        joints (np.ndarray): x and y in pixels, (14, 2).
+        flags (np.ndarray): COCO's visibility, (14, ).
+        size (tuple[int, int]): Width and height of the image.
+
+    Returns:
+        dict: ``keypoints`` (14 times x, y and flag), ``num_keypoints``,
+        ``bbox`` (x, y, w, h: the extent of the labelled joints and a margin of
+        a tenth of its longer side, clipped to the image), ``area`` (0.53 of
+        the box), ``iscrowd`` and ``category_id``.
+    """
+    labelled = flags > 0
+    low, high = joints[labelled].min(0), joints[labelled].max(0)
+    margin = BOX_MARGIN * (high - low).max()
+    low = np.clip(low - margin, 0, size)
+    high = np.clip(high + margin, 0, size)
+    bbox = np.round([*low, *(high - low)], 2).tolist()
+    points = np.round(joints, 2) * labelled[:, None]
+    return dict(
+        keypoints=np.column_stack([points, flags]).ravel().tolist(),
+        num_keypoints=int(labelled.sum()),
+        bbox=bbox,
+        area=round(AREA_OF_BOX * bbox[2] * bbox[3], 2),
+        iscrowd=0,
+        category_id=1)
+
+
+def read_size(path: str) -> Tuple[int, int]:
+    """Decode an image, as training will, and tell its size.
+
+    Args:
+        path (str): The image.
+
+    Returns:
+        tuple[int, int]: Width and height in pixels.
+
+    Raises:
+        ValueError: If the file is not an image or broken.
+    """
+    image = mmcv.imread(path)
+    if image is None:
+        raise ValueError(f'{path} cannot be read as an image; unpack it '
+                         'again.')
+    height, width = image.shape[:2]
+    return width, height
+
+
+def split_records(name: str,
+                  number: int,
+                  val_from: Optional[int] = None) -> Dict[str, range]:
+    """Divide the images into splits.
+
+    Args:
+        name (str): ``'lsp'`` or ``'lspet'``.
+        number (int): The number of records.
+        val_from (int, optional): The number of the first image of ``val``,
+            for another division than ours. Defaults to None.
+
+    Returns:
+        dict[str, range]: The numbers, from 1 on, of the images of ``train``,
+        ``val`` and, if LSPET has more than 7,000 of them, ``extra``.
+
+    Raises:
+        ValueError: If ``train`` or ``val`` has no image.
+    """
+    if val_from is None:
+        splits = {
+            split: range(numbers.start, min(numbers.stop, number + 1))
+            for split, numbers in SPLITS[name].items()
+        }
+        remedy = 'say with --val-from where to divide them'
+    else:
+        splits = dict(
+            train=range(1, val_from), val=range(val_from, number + 1))
+        remedy = f'--val-from {val_from} is not between 2 and {number}'
+    if not splits['train'] or not splits['val']:
+        raise ValueError(f'{number} images leave train or val without any; '
+                         f'{remedy}.')
+    return {split: numbers for split, numbers in splits.items() if numbers}
+
+
+def convert(source: str,
+            out: str,
+            val_from: Optional[int] = None) -> Dict[str, Dict[str, Any]]:
+    """Write COCO-style annotations of LSP or LSPET.
+
+    Records that cannot be right (see :func:`find_fault`) are left out of
+    ``{out}/annotations/{name}_{split}.json`` and listed, with the reason, in
+    ``{out}/annotations/{name}_removed.json``. The id of an image and of its
+    annotation is the number in the image's name. Without an ``{out}/images``,
+    a link to those of the source is made. The annotations are written when all
+    images have been read, and replace older ones.
+
+    Args:
+        source (str): The folder with ``joints.mat`` and ``images/``.
+        out (str): The data root to write; may be the source.
+        val_from (int, optional): See :func:`split_records`. Defaults to None.
+
+    Returns:
+        dict[str, dict]: What was written, by file name: COCO's dictionaries
+        and, for the removed ones, ``{'removed': [{'file_name', 'split',
+        'reason'}]}``.
+
+    Raises:
+        FileNotFoundError: If ``joints.mat`` or ``images`` is missing.
+        ValueError: If they do not belong together, an image cannot be read or
+            ``out`` has other images.
+    """
+    name, joints, flags = load_joints(osp.join(source, 'joints.mat'))
+    image_dir = osp.join(source, 'images')
+    file_names = find_images(image_dir, len(joints))
+    splits = split_records(name, len(joints), val_from)
+    _check_out(source, out, file_names)
+    sizes = [
+        read_size(osp.join(image_dir, file_name))
+        for file_name in track_iter_progress(file_names)
+    ]
+    files, removed = {}, []
+    for split, numbers in splits.items():
+        images, annotations = [], []
+        for number in numbers:
+            record = (joints[number - 1], flags[number - 1], sizes[number - 1])
+            file_name = file_names[number - 1]
+            reason = find_fault(*record)
+            if reason:
+                removed.append(
+                    dict(file_name=file_name, split=split, reason=reason))
+                continue
+            width, height = sizes[number - 1]
+            images.append(
+                dict(
+                    id=number, file_name=file_name, width=width,
+                    height=height))
+            annotations.append(
+                dict(id=number, image_id=number, **annotate(*record)))
+        files[f'{name}_{split}.json'] = dict(
+            info=dict(description=f'{name.upper()} {split}, converted by '
+                      'lgm_pose_plugin'),
+            licenses=[],
+            images=images,
+            annotations=annotations,
+            categories=[person_category(LspDataset.METAINFO)])
+    files[f'{name}_removed.json'] = dict(removed=removed)
+    _write(files, source, out)
+    return files
+
+
+def _check_out(source: str, out: str, file_names: List[str]) -> None:
+    """ValueError if ``out`` has a folder of images without ours."""
+    images = osp.join(out, 'images')
+    if osp.lexists(images):
+        missing = sorted(
+            file for file in file_names
+            if not osp.exists(osp.join(images, file)))
+        if missing:
+            raise ValueError(
+                f'{images} lacks {len(missing)} of the images of {source} '
+                f'({", ".join(missing[:3])}); copy them there or choose '
+                'another folder to write to.')
+
+
+def _write(files: Dict[str, Dict[str, Any]], source: str, out: str) -> None:
+    """Write the annotation files together and link the images."""
+    folder = osp.join(out, 'annotations')
+    os.makedirs(folder, exist_ok=True)
+    for file_name, content in files.items():
+        with open(osp.join(folder, f'.{file_name}.partial'), 'w') as file:
+            json.dump(content, file)
+    for file_name in files:
+        os.replace(
+            osp.join(folder, f'.{file_name}.partial'),
+            osp.join(folder, file_name))
+    images = osp.join(out, 'images')
+    if not osp.lexists(images):
+        os.symlink(osp.abspath(osp.join(source, 'images')), images)
