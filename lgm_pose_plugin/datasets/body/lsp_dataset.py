@@ -40,7 +40,7 @@ def _skeleton_info() -> dict:
         dict(
             link=link,
             id=index,
-            # Limbs have the colour of their side, the trunk that of the middle.
+            # Limbs have the colour of their side.
             color=_side(link[0]) if index < 8 else _MIDDLE)
         for index, link in enumerate(links)
     }
