@@ -2,11 +2,12 @@
 import json
 import os
 import os.path as osp
+import re
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
-import mmcv
 import numpy as np
 from mmengine.utils import track_iter_progress
+from PIL import Image, ImageOps
 from scipy.io import loadmat
 
 from .body import LspDataset
@@ -24,12 +25,12 @@ BOX_MARGIN = .1
 # segmentation.
 AREA_OF_BOX = .53
 
-# The numbers of the images in each split, for each of the data sets. LSPET has
-# no official split; LSP's halves are those of its authors.
+# The number of the first image of each split. LSPET has no official split;
+# LSP's is that of its authors.
 SPLITS = dict(
-    lspet=dict(
-        train=range(1, 6001), val=range(6001, 7001), extra=range(7001, 10001)),
-    lsp=dict(train=range(1, 1001), val=range(1001, 2001)))
+    lspet=dict(train=1, val=6001, extra=7001), lsp=dict(train=1, val=1001))
+# Digits in the images' names.
+DIGITS = dict(lspet=5, lsp=4)
 
 
 class Records(NamedTuple):
@@ -88,11 +89,12 @@ def load_joints(path: str) -> Records:
     return Records(name, array[..., :2], flags.astype(np.int64))
 
 
-def find_images(folder: str, number: int) -> List[str]:
+def find_images(folder: str, name: str, number: int) -> List[str]:
     """Find the images of a data set.
 
     Args:
         folder (str): The folder ``images``.
+        name (str): ``'lsp'`` or ``'lspet'``.
         number (int): The number of records.
 
     Returns:
@@ -101,23 +103,26 @@ def find_images(folder: str, number: int) -> List[str]:
 
     Raises:
         FileNotFoundError: If there is no such folder.
-        ValueError: If its ``*.jpg`` are not these files.
+        ValueError: If it has not exactly the images of the records.
     """
     if not osp.isdir(folder):
         raise FileNotFoundError(f'{folder} is missing; unpack the images of '
                                 'the archive beside joints.mat.')
-    found = {file for file in os.listdir(folder) if file.endswith('.jpg')}
-    digits = 5 if 'im00001.jpg' in found else 4
-    names = [f'im{index:0{digits}d}.jpg' for index in range(1, number + 1)]
-    missing = sorted(set(names) - found)
-    unknown = sorted(found - set(names))
-    if missing or unknown:
+    digits = DIGITS[name]
+    wanted = [f'im{index:0{digits}d}.jpg' for index in range(1, number + 1)]
+    found = {
+        file
+        for file in os.listdir(folder)
+        if re.fullmatch(fr'im\d{{{digits}}}\.jpg', file)
+    }
+    if found != set(wanted):
+        odd = sorted(found.symmetric_difference(wanted))
         raise ValueError(
-            f'{folder} has {len(found)} images, joints.mat {number} records: '
-            f'{len(missing)} images are missing ({", ".join(missing[:3])}), '
-            f'{len(unknown)} are without record ({", ".join(unknown[:3])}). '
-            'Unpack both from one archive.')
-    return names
+            f'{folder} has {len(found)} images {wanted[0]} and so on, '
+            f'joints.mat {number} records; without the other are '
+            f'{", ".join(odd[:3])}{" ..." * (len(odd) > 3)}. Unpack both from '
+            'one archive.')
+    return wanted
 
 
 def find_fault(joints: np.ndarray, flags: np.ndarray,
@@ -168,7 +173,7 @@ def annotate(joints: np.ndarray, flags: np.ndarray,
     low = np.clip(low - margin, 0, size)
     high = np.clip(high + margin, 0, size)
     bbox = np.round([*low, *(high - low)], 2).tolist()
-    points = np.round(joints, 2) * labelled[:, None]
+    points = np.where(labelled[:, None], np.round(joints, 2), 0)
     return dict(
         keypoints=np.column_stack([points, flags]).ravel().tolist(),
         num_keypoints=int(labelled.sum()),
@@ -179,23 +184,24 @@ def annotate(joints: np.ndarray, flags: np.ndarray,
 
 
 def read_size(path: str) -> Tuple[int, int]:
-    """Decode an image, as training will, and tell its size.
+    """Decode an image and tell its size.
 
     Args:
         path (str): The image.
 
     Returns:
-        tuple[int, int]: Width and height in pixels.
+        tuple[int, int]: Width and height in pixels, as training sees them.
 
     Raises:
         ValueError: If the file is not an image or broken.
     """
-    image = mmcv.imread(path)
-    if image is None:
-        raise ValueError(f'{path} cannot be read as an image; unpack it '
-                         'again.')
-    height, width = image.shape[:2]
-    return width, height
+    try:
+        # OpenCV reads half an image without an error.
+        with Image.open(path) as image:
+            return ImageOps.exif_transpose(image).size
+    except OSError as error:
+        raise ValueError(f'{path} cannot be read as an image: {error}. Unpack '
+                         'it again.') from error
 
 
 def split_records(name: str,
@@ -216,19 +222,17 @@ def split_records(name: str,
     Raises:
         ValueError: If ``train`` or ``val`` has no image.
     """
-    if val_from is None:
-        splits = {
-            split: range(numbers.start, min(numbers.stop, number + 1))
-            for split, numbers in SPLITS[name].items()
-        }
-        remedy = 'say with --val-from where to divide them'
-    else:
-        splits = dict(
-            train=range(1, val_from), val=range(val_from, number + 1))
-        remedy = f'--val-from {val_from} is not between 2 and {number}'
+    starts = SPLITS[name] if val_from is None else dict(train=1, val=val_from)
+    stops = [*list(starts.values())[1:], number + 1]
+    splits = {
+        split: range(start, min(stop, number + 1))
+        for (split, start), stop in zip(starts.items(), stops)
+    }
     if not splits['train'] or not splits['val']:
-        raise ValueError(f'{number} images leave train or val without any; '
-                         f'{remedy}.')
+        raise ValueError(
+            f'val from image {starts["val"]} on leaves train or val without '
+            f'any of the {number} images; pass --val-from (val_from) with a '
+            f'number from 2 to {number}.')
     return {split: numbers for split, numbers in splits.items() if numbers}
 
 
@@ -261,7 +265,7 @@ def convert(source: str,
     """
     name, joints, flags = load_joints(osp.join(source, 'joints.mat'))
     image_dir = osp.join(source, 'images')
-    file_names = find_images(image_dir, len(joints))
+    file_names = find_images(image_dir, name, len(joints))
     splits = split_records(name, len(joints), val_from)
     _check_out(source, out, file_names)
     sizes = [
@@ -272,18 +276,19 @@ def convert(source: str,
     for split, numbers in splits.items():
         images, annotations = [], []
         for number in numbers:
-            record = (joints[number - 1], flags[number - 1], sizes[number - 1])
-            file_name = file_names[number - 1]
-            reason = find_fault(*record)
-            if reason:
+            file_name, size = file_names[number - 1], sizes[number - 1]
+            record = joints[number - 1], flags[number - 1], size
+            fault = find_fault(*record)
+            if fault:
                 removed.append(
-                    dict(file_name=file_name, split=split, reason=reason))
+                    dict(file_name=file_name, split=split, reason=fault))
                 continue
-            width, height = sizes[number - 1]
             images.append(
                 dict(
-                    id=number, file_name=file_name, width=width,
-                    height=height))
+                    id=number,
+                    file_name=file_name,
+                    width=size[0],
+                    height=size[1]))
             annotations.append(
                 dict(id=number, image_id=number, **annotate(*record)))
         files[f'{name}_{split}.json'] = dict(
@@ -313,16 +318,27 @@ def _check_out(source: str, out: str, file_names: List[str]) -> None:
 
 
 def _write(files: Dict[str, Dict[str, Any]], source: str, out: str) -> None:
-    """Write the annotation files together and link the images."""
+    """Write the annotation files, all or none, and link the images."""
     folder = osp.join(out, 'annotations')
-    os.makedirs(folder, exist_ok=True)
-    for file_name, content in files.items():
-        with open(osp.join(folder, f'.{file_name}.partial'), 'w') as file:
-            json.dump(content, file)
-    for file_name in files:
-        os.replace(
-            osp.join(folder, f'.{file_name}.partial'),
-            osp.join(folder, file_name))
     images = osp.join(out, 'images')
-    if not osp.lexists(images):
-        os.symlink(osp.abspath(osp.join(source, 'images')), images)
+    partial = {
+        osp.join(folder, f'.{name}.{os.getpid()}.tmp'): osp.join(folder, name)
+        for name in files
+    }
+    try:
+        os.makedirs(folder, exist_ok=True)
+        for path, content in zip(partial, files.values()):
+            with open(path, 'w') as file:
+                json.dump(content, file)
+        if not osp.lexists(images):
+            os.symlink(osp.abspath(osp.join(source, 'images')), images)
+        for path, target in partial.items():
+            os.replace(path, target)
+    except OSError as error:
+        raise ValueError(
+            f'{error}; choose another folder than {out}, or copy the images '
+            'there if they cannot be linked.') from error
+    finally:
+        for path in partial:
+            if osp.exists(path):
+                os.remove(path)
