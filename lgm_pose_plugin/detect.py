@@ -15,11 +15,12 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import load_checkpoint
 from torch import nn
 
+from mmpose.datasets import CocoDataset
 from mmpose.evaluation.functional import nms
 from mmpose.utils import adapt_mmdet_pipeline
 from .coco_files import PERSON, Boxes, ImageIds
+from .datasets.coco_format import person_category
 from .progress import Progress
-from .rendered_people import coco_category
 from .sources import read_image
 
 
@@ -256,4 +257,4 @@ def image_info(images: Sequence[dict], folder: str) -> Dict[str, Any]:
             for image in images
         ],
         annotations=[],
-        categories=[coco_category()])
+        categories=[person_category(CocoDataset.METAINFO)])

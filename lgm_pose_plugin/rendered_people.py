@@ -13,7 +13,6 @@ import json
 import os
 import os.path as osp
 import shutil
-import warnings
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import cv2
@@ -22,7 +21,7 @@ from mmengine.utils import track_iter_progress
 from scipy.spatial.transform import Rotation
 
 from mmpose.datasets import CocoDataset
-from mmpose.datasets.datasets.utils import parse_pose_metainfo
+from .datasets.coco_format import person_category
 
 DESCRIPTION = 'Rendered people of lgm_pose_plugin'
 # Raised with any change of the pictures, so that old data sets are not taken
@@ -641,24 +640,6 @@ def _paint_ids(scene: Scene, image_size: Tuple[int, int]) -> np.ndarray:
     return ids
 
 
-def coco_category() -> Dict[str, Any]:
-    """Make the person category of COCO, from MMPose's meta information.
-
-    Returns:
-        dict: As in ``categories`` of an annotation file.
-    """
-    with warnings.catch_warnings():
-        # Out of MMPose's source tree its config is found with a warning.
-        warnings.simplefilter('ignore')
-        meta = parse_pose_metainfo(CocoDataset.METAINFO)
-    return dict(
-        id=1,
-        name='person',
-        supercategory='person',
-        keypoints=list(meta['keypoint_id2name'].values()),
-        skeleton=[[a + 1, b + 1] for a, b in meta['skeleton_links']])
-
-
 def write_dataset(root: str,
                   num_images: int,
                   seed: int,
@@ -744,7 +725,7 @@ def write_dataset(root: str,
                 licenses=[],
                 images=images,
                 annotations=annotations,
-                categories=[coco_category()]), file)
+                categories=[person_category(CocoDataset.METAINFO)]), file)
     os.replace(f'{ann_file}.partial', ann_file)
     return True
 

@@ -4,16 +4,20 @@ import functools
 import warnings
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.infer import BaseInferencer
 from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
+from scipy.io import savemat
 from torch import Tensor
 
 import lgm_pose_plugin
 from lgm_pose_plugin import benchmark, erf
+from lgm_pose_plugin.rendered_people import render_image
 from mmpose.models import build_pose_estimator
 from mmpose.utils import register_all_modules
 
@@ -59,6 +63,47 @@ def coco_root():
 def mpii_root():
     """A few images and annotations of MPII."""
     return _data('mpii')
+
+
+@pytest.fixture(scope='session')
+def lspet_root():
+    """Images and joints.mat of Leeds Sports Pose Extended."""
+    return _data('lspet')
+
+
+# LSP's limbs among COCO's key points, from the right ankle to the left wrist.
+_LSP_IN_COCO = (16, 14, 12, 11, 13, 15, 10, 8, 6, 5, 7, 9)
+
+
+@pytest.fixture(scope='session')
+def rendered_lsp():
+    """Write rendered people as LSPET's archive, or as LSP's."""
+
+    def write(folder, number, layout='lspet'):
+        rng = np.random.default_rng(0)
+        (folder / 'images').mkdir(parents=True)
+        joints = np.zeros((14, 3, number))
+        for index in range(number):
+            image, people = render_image(rng, (160, 120), 1)
+            digits = 5 if layout == 'lspet' else 4
+            name = f'im{index + 1:0{digits}d}.jpg'
+            cv2.imwrite(str(folder / 'images' / name), image)
+            coco = np.reshape(people[0]['keypoints'], (17, 3))
+            joints[:12, :, index] = coco[list(_LSP_IN_COCO)]
+            neck = joints[8:10, :, index]
+            joints[12, :, index] = [*neck[:, :2].mean(0), neck[:, 2].min()]
+            joints[13, :, index] = [*coco[1:3, :2].mean(0), coco[1:3, 2].min()]
+        flags = joints[:, 2].copy()
+        if layout == 'lspet':  # the third column is 1 for what is labelled
+            joints[:, 2] = flags > 0
+            joints[:, :2].transpose(0, 2, 1)[flags == 0] = (-30, -20)
+        else:  # and 1 for what is hidden
+            joints[:, 2] = flags == 1
+            joints = joints.transpose(1, 0, 2)
+        savemat(str(folder / 'joints.mat'), dict(joints=joints))
+        return folder
+
+    return write
 
 
 @pytest.fixture(scope='session')

@@ -17,8 +17,13 @@ PATTERN = re.compile(
     r'(?P<algorithm>td-hm|simcc)_(?P<net>lgm-pose|lapx|lap)'
     r'(?:-(?P<variant>[a-z0-9-]+))?'
     r'_(?P<gpus>\d+)xb(?P<batch>\d+)-(?P<epochs>\d+)e'
-    r'_(?P<data>coco|mpii|rendered)-(?P<height>\d+)x(?P<width>\d+)'
+    r'_(?P<data>coco|mpii|lsp|rendered)-(?P<height>\d+)x(?P<width>\d+)'
     r'(?P<note>-[a-z]+(?:-[a-z]+)?)?')
+DATA = dict(
+    coco=('CocoDataset', 17),
+    rendered=('CocoDataset', 17),
+    mpii=('MpiiDataset', 16),
+    lsp=('LspDataset', 14))
 
 
 @pytest.fixture(params=NAMES)
@@ -48,9 +53,8 @@ def test_name_says_what_it_is(load_config, name):
     assert tuple(cfg.codec.input_size) == size
     assert cfg.train_dataloader.batch_size == int(parts['batch'])
     assert cfg.train_cfg.max_epochs == int(parts['epochs'])
-    is_mpii = parts['data'] == 'mpii'
-    assert cfg.dataset_type == ('MpiiDataset' if is_mpii else 'CocoDataset')
-    assert cfg.model.head.out_channels == (16 if is_mpii else 17)
+    assert (cfg.dataset_type,
+            cfg.model.head.out_channels) == DATA[parts['data']]
     if parts['gpus'] == '8':
         assert cfg.train_dataloader.batch_size == 64
 
@@ -58,7 +62,6 @@ def test_name_says_what_it_is(load_config, name):
 def test_inferencer_finds_what_it_needs(load_config, name):
     cfg = load_config(name)
     assert cfg.data_mode == 'topdown'
-    assert cfg.dataset_type in ('CocoDataset', 'MpiiDataset')
     assert cfg.test_dataloader.dataset.type == cfg.dataset_type
     assert [step.type for step in cfg.test_dataloader.dataset.pipeline] == [
         'LoadImage', 'GetBBoxCenterScale', 'TopdownAffine', 'PackPoseInputs'
@@ -127,8 +130,8 @@ def test_flip_test_fits_the_codec(load_config, name):
 
 
 @pytest.mark.parametrize('name', [
-    name for name in NAMES
-    if '_rendered-' not in name and not name.endswith('-overfit')
+    name for name in NAMES if PATTERN.fullmatch(name)['data'] in (
+        'coco', 'mpii') and not name.endswith('-overfit')
 ])
 def test_recipe(load_config, name):
     cfg, parts = load_config(name), PATTERN.fullmatch(name)
@@ -170,6 +173,25 @@ def test_recipe(load_config, name):
     if parts['data'] == 'coco':
         assert 'val2017_detections_AP_H_56' in (
             cfg.val_dataloader.dataset.bbox_file)
+
+
+@pytest.mark.parametrize('name', [name for name in NAMES if '_lsp-' in name])
+def test_lsp_recipe(load_config, name):
+    cfg, parts = load_config(name), PATTERN.fullmatch(name)
+    steps = {step.type: step for step in cfg.train_dataloader.dataset.pipeline}
+    assert {'RandomFlip', 'RandomHalfBody', 'RandomBBoxTransform'} < set(steps)
+    warm_up, cosine = cfg.param_scheduler
+    assert warm_up.type == 'LinearLR' and not warm_up.by_epoch
+    assert cosine.type == 'CosineAnnealingLR' and 'T_max' not in cosine
+    assert cfg.auto_scale_lr.base_batch_size == int(parts['batch'])
+    assert [metric.type for metric in cfg.val_evaluator
+            ] == ['LspPCKAccuracy', 'CocoMetric']
+    assert cfg.val_evaluator[1].ann_file == (
+        cfg.data_root + cfg.val_dataloader.dataset.ann_file)
+    assert cfg.val_dataloader.dataset.ann_file.endswith('_val.json')
+    assert cfg.train_dataloader.dataset.ann_file.endswith('_train.json')
+    assert cfg.default_hooks.checkpoint.save_best == 'lsp/PCK'
+    assert cfg.default_hooks.checkpoint.rule == 'greater'
 
 
 @pytest.mark.parametrize('variant, neck', [

@@ -8,8 +8,8 @@ from typing import Any, Dict, Optional, Sequence
 
 from ..version import __version__
 
-COMMANDS = ('benchmark', 'complexity', 'demo', 'detect', 'doctor', 'erf',
-            'export', 'predict', 'publish', 'render')
+COMMANDS = ('benchmark', 'complexity', 'convert-lsp', 'demo', 'detect',
+            'doctor', 'erf', 'export', 'predict', 'publish', 'render')
 
 
 def set_up_mmpose() -> None:
@@ -80,7 +80,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     parser.add_argument('--version', action='version', version=__version__)
     subparsers = parser.add_subparsers(dest='command', required=True)
     for name in COMMANDS:
-        module = import_module(f'{__name__}.{name}')
+        module = import_module(f'{__name__}.{name.replace("-", "_")}')
         summary = module.__doc__.split('\n\n')[0]
         subparser = subparsers.add_parser(
             name,

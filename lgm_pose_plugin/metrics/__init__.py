@@ -1,4 +1,5 @@
 """Metrics of the plugin."""
 from .coco_submission import CocoSubmission
+from .lsp_pck import LspPCKAccuracy
 
-__all__ = ['CocoSubmission']
+__all__ = ['CocoSubmission', 'LspPCKAccuracy']
