@@ -327,12 +327,14 @@ def finish_onnx(source: str, target: str, outputs: Sequence[str],
     onnx.save(model, target)
 
 
-def to_openvino(source: str, target: str) -> None:
-    """Convert a finished ONNX file to OpenVINO's pair of .xml and .bin.
+def read_openvino(source: str) -> Any:
+    """Read a finished ONNX file with OpenVINO, metadata included.
 
     Args:
         source (str): The ONNX file.
-        target (str): The .xml file to write; the .bin goes beside it.
+
+    Returns:
+        openvino.Model: The network.
     """
     import openvino
 
@@ -342,7 +344,19 @@ def to_openvino(source: str, target: str) -> None:
     props = {p.key: p.value for p in onnx.load(source).metadata_props}
     if METADATA_KEY in props:
         model.set_rt_info(props[METADATA_KEY], [METADATA_KEY])
-    openvino.save_model(model, target, compress_to_fp16=False)
+    return model
+
+
+def to_openvino(source: str, target: str) -> None:
+    """Convert a finished ONNX file to OpenVINO's pair of .xml and .bin.
+
+    Args:
+        source (str): The ONNX file.
+        target (str): The .xml file to write; the .bin goes beside it.
+    """
+    import openvino
+
+    openvino.save_model(read_openvino(source), target, compress_to_fp16=False)
 
 
 def rendered_samples(samples: int) -> List[dict]:
