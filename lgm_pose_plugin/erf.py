@@ -23,6 +23,7 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.runner import load_checkpoint, set_random_seed
 from PIL import Image
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
 from mmpose.apis.inference import dataset_meta_from_config
 from mmpose.models import TopdownPoseEstimator, build_pose_estimator
@@ -377,6 +378,37 @@ def image_samples(cfg: Config, paths: Sequence[str],
     return raw
 
 
+def open_dataset(cfg: Config, split: str = 'test') -> Dataset:
+    """Read a config's data set, without its pipeline.
+
+    Args:
+        cfg (Config): The config.
+        split (str): ``'train'``, ``'val'`` or ``'test'``. Defaults to
+            ``'test'``.
+
+    Returns:
+        Dataset: The people, each what the pipeline of a top-down config
+        starts from.
+
+    Raises:
+        ValueError: If the data set is not there or empty.
+    """
+    try:
+        # xtcocotools prints.
+        with redirect_stdout(sys.stderr):
+            dataset = DATASETS.build(
+                dict(cfg[f'{split}_dataloader'].dataset, pipeline=[]))
+    except (AssertionError, AttributeError, FileNotFoundError,
+            KeyError) as error:
+        raise ValueError(
+            f'the {split} data set of {cfg.filename} cannot be read: {error}; '
+            f'set e.g. {split}_dataloader.dataset.data_root and '
+            f'{split}_dataloader.dataset.bbox_file=None') from error
+    if not len(dataset):
+        raise ValueError(f'the {split} data set of {cfg.filename} is empty')
+    return dataset
+
+
 def dataset_samples(cfg: Config, samples: int) -> List[dict]:
     """Read the first people of a config's test data set.
 
@@ -390,18 +422,7 @@ def dataset_samples(cfg: Config, samples: int) -> List[dict]:
     Raises:
         ValueError: If the data set is not there or empty.
     """
-    try:
-        # xtcocotools prints.
-        with redirect_stdout(sys.stderr):
-            dataset = DATASETS.build(
-                dict(cfg.test_dataloader.dataset, pipeline=[]))
-    except (AssertionError, AttributeError, FileNotFoundError) as error:
-        raise ValueError(
-            f'the test data set of {cfg.filename} cannot be read: {error}; '
-            'set e.g. test_dataloader.dataset.data_root and '
-            'test_dataloader.dataset.bbox_file=None') from error
-    if not len(dataset):
-        raise ValueError(f'the test data set of {cfg.filename} is empty')
+    dataset = open_dataset(cfg)
     return [dataset[i] for i in range(min(samples, len(dataset)))]
 
 

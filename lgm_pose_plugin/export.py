@@ -26,7 +26,8 @@ from torch import Tensor, nn
 import mmpose
 from mmpose.apis.inference import dataset_meta_from_config
 from .benchmark import cpu_model, load_config
-from .erf import build_model, dataset_samples, image_samples, pipeline_batch
+from .erf import (build_model, dataset_samples, image_samples, open_dataset,
+                  pipeline_batch)
 from .heads.keypoint_decoder import KeypointDecoder
 from .heads.simcc_decoder import SimCCDecoder
 from .outputs import check_out_file
@@ -36,9 +37,13 @@ from .runtime import (BACKENDS, FORMAT_VERSION, METADATA_KEY, Session,
 from .version import __version__
 
 SUFFIXES = dict(onnx='.onnx', openvino='.xml')
+MAP_NAMES = ('heatmaps', 'simcc_x', 'simcc_y')
 OPSET = 17  # the first with LayerNormalization
 MAPS_TOLERANCE = 1e-4  # of 1, or of the largest value if that is more
 KEYPOINTS_TOLERANCE = 0.05  # pixels of the crop
+RENDERED_WARNING = (
+    'calibrated on rendered people, whose ranges are not those of pictures; '
+    'use the data set or pictures')
 
 
 class ExportError(ValueError):
@@ -165,6 +170,7 @@ def describe(cfg: Config, model: nn.Module, normalize: bool,
         input_size=affine['input_size'],
         normalize=normalize,
         decode=decode,
+        precision='float32',
         mean=processor.get('mean') or [0.] * 3,
         std=processor.get('std') or [1.] * 3,
         bgr_to_rgb=model.data_preprocessor._channel_conversion,
@@ -209,7 +215,7 @@ def to_onnx(network: ExportedNetwork, example: Tensor, file: str,
     """
     with torch.no_grad():
         outputs = network(example)
-    maps = ['heatmaps'] if outputs[-1].dim() == 4 else ['simcc_x', 'simcc_y']
+    maps = list(MAP_NAMES[:1] if outputs[-1].dim() == 4 else MAP_NAMES[1:])
     decoded = [] if network.decoder is None else ['keypoints', 'scores']
     names = decoded + maps
     axes = {name: {0: 'batch'} for name in ['images'] + names}
@@ -248,6 +254,8 @@ def fold_batch_norms(graph: onnx.GraphProto) -> int:
     """Fold each BatchNormalization into the convolution that feeds only it.
 
     Those that follow something else, as LAPX's before a convolution, stay.
+    The exporter writes equal weights, as of a network that was not trained,
+    once and repeats them by Identity nodes; these are taken out, too.
 
     Args:
         graph (onnx.GraphProto): The graph, changed in place.
@@ -256,6 +264,14 @@ def fold_batch_norms(graph: onnx.GraphProto) -> int:
         int: The number of folded nodes.
     """
     weights = {one.name: one for one in graph.initializer}
+    repeated = {}
+    for node in list(graph.node):
+        if node.op_type == 'Identity' and node.input[0] in weights:
+            repeated[node.output[0]] = node.input[0]
+            graph.node.remove(node)
+    for node in graph.node:
+        for i, name in enumerate(node.input):
+            node.input[i] = repeated.get(name, name)
     makers = {name: node for node in graph.node for name in node.output}
     uses: Dict[str, int] = {}
     for node in graph.node:
@@ -328,12 +344,14 @@ def finish_onnx(source: str, target: str, outputs: Sequence[str],
     onnx.save(model, target)
 
 
-def to_openvino(source: str, target: str) -> None:
-    """Convert a finished ONNX file to OpenVINO's pair of .xml and .bin.
+def read_openvino(source: str) -> Any:
+    """Read a finished ONNX file with OpenVINO, metadata included.
 
     Args:
         source (str): The ONNX file.
-        target (str): The .xml file to write; the .bin goes beside it.
+
+    Returns:
+        openvino.Model: The network.
     """
     import openvino
 
@@ -343,6 +361,38 @@ def to_openvino(source: str, target: str) -> None:
     props = {p.key: p.value for p in onnx.load(source).metadata_props}
     if METADATA_KEY in props:
         model.set_rt_info(props[METADATA_KEY], [METADATA_KEY])
+    return model
+
+
+def to_openvino(source: str, target: str) -> None:
+    """Convert a finished ONNX file to OpenVINO's pair of .xml and .bin.
+
+    Args:
+        source (str): The ONNX file.
+        target (str): The .xml file to write; the .bin goes beside it.
+    """
+    import openvino
+
+    openvino.save_model(read_openvino(source), target, compress_to_fp16=False)
+
+
+def finish_openvino(source: str, target: str, outputs: Sequence[str],
+                    metadata: Dict[str, Any]) -> None:
+    """Do what :func:`finish_onnx` does with a file of OpenVINO's.
+
+    Args:
+        source (str): The .xml file with all outputs.
+        target (str): The .xml file to write; the .bin goes beside it.
+        outputs (Sequence[str]): Names of the outputs to keep.
+        metadata (dict): The metadata.
+    """
+    import openvino
+
+    model = openvino.Core().read_model(source)
+    for result in list(model.get_results()):
+        if result.input_value(0).get_names().isdisjoint(outputs):
+            model.remove_result(result)
+    model.set_rt_info(json.dumps(metadata), [METADATA_KEY])
     openvino.save_model(model, target, compress_to_fp16=False)
 
 
@@ -366,6 +416,24 @@ def rendered_samples(samples: int) -> List[dict]:
                     bbox=np.array([[x, y, x + w, y + h]], np.float32),
                     bbox_score=np.ones(1, np.float32)))
     return raw[:samples]
+
+
+def graph_inputs(model: nn.Module, batch: dict, normalize: bool) -> np.ndarray:
+    """Make what a graph takes out of crops.
+
+    Args:
+        model (nn.Module): The network, with its data preprocessor.
+        batch (dict): N crops, see :func:`~lgm_pose_plugin.erf.pipeline_batch`.
+        normalize (bool): See :class:`ExportedNetwork`.
+
+    Returns:
+        np.ndarray: The crops, uint8 of shape ``(N, H, W, 3)``, or without
+        ``normalize`` float32 of shape ``(N, 3, H, W)``.
+    """
+    if not normalize:
+        return model.data_preprocessor(batch, False)['inputs'].numpy()
+    crops = torch.stack(batch['inputs']).permute(0, 2, 3, 1)
+    return np.ascontiguousarray(crops.numpy())
 
 
 class Reference(NamedTuple):
@@ -394,12 +462,10 @@ def reference(model: nn.Module, cfg: Config, raw: List[dict]) -> Reference:
         Reference: The results.
     """
     batch = pipeline_batch(cfg, raw)
-    crops = torch.stack(batch['inputs']).permute(0, 2, 3, 1).numpy()
-    inputs = model.data_preprocessor(batch, False)['inputs']
+    crops, inputs = (graph_inputs(model, batch, i) for i in (True, False))
     with torch.no_grad():
-        maps = last_maps(model(inputs, None, mode='tensor'))
-    return Reference(
-        np.ascontiguousarray(crops), inputs.numpy(), [m.numpy() for m in maps])
+        maps = last_maps(model(torch.from_numpy(inputs), None, mode='tensor'))
+    return Reference(crops, inputs, [m.numpy() for m in maps])
 
 
 def decode_maps(codec: Any,
@@ -503,20 +569,23 @@ def run_session(session: Session, inputs: np.ndarray) -> Dict[str, np.ndarray]:
     """Run inputs in batches of a session's size, or as one and all others.
 
     Args:
-        session (Session): The session.
-        inputs (np.ndarray): Inputs of shape ``(N, ...)``; with a fixed batch,
-            N is a multiple of it.
+        session (Session): The session. A fixed batch is filled up with the
+            first inputs.
+        inputs (np.ndarray): Inputs of shape ``(N, ...)``.
 
     Returns:
-        dict[str, np.ndarray]: The outputs by name.
+        dict[str, np.ndarray]: The outputs by name, N of each.
     """
     if session.batch is None:
         parts = [inputs[:1], inputs[1:]] if len(inputs) > 1 else [inputs]
     else:
-        parts = np.split(inputs, len(inputs) // session.batch)
+        count = -(-len(inputs) // session.batch)
+        whole = np.resize(inputs, (count * session.batch, *inputs.shape[1:]))
+        parts = np.split(whole, count)
     outputs = [session.run(part) for part in parts]
     return {
-        name: np.concatenate([output[name] for output in outputs])
+        name: np.concatenate([output[name]
+                              for output in outputs])[:len(inputs)]
         for name in outputs[0]
     }
 
@@ -542,20 +611,29 @@ def check_out(out: str, format: str) -> None:
                          f'{SUFFIXES[format]}, got {out}')
 
 
-def environment(format: str) -> Dict[str, str]:
+def environment(format: str, int8: bool) -> Dict[str, str]:
     """What the file was made and checked with.
 
     Args:
         format (str): ``'onnx'`` or ``'openvino'``.
+        int8 (bool): Whether the network is quantised.
 
     Returns:
         dict[str, str]: Date, CPU and versions.
+
+    Raises:
+        ImportError: If a package is missing.
     """
-    runtime = import_module(BACKENDS[SUFFIXES[format]][0])
-    versions = {
-        module.__name__: module.__version__
-        for module in (torch, mmpose, mmengine, np, onnx, runtime)
-    }
+    modules = [torch, mmpose, mmengine, np, onnx]
+    names = [BACKENDS[SUFFIXES[format]][0]]
+    if int8 and format == 'openvino':
+        names.append('nncf')
+    for name in names:
+        try:
+            modules.append(import_module(name))
+        except ImportError as error:
+            raise ImportError(f'{error}; pip install {name}') from error
+    versions = {module.__name__: module.__version__ for module in modules}
     return {
         'date': time.strftime('%Y-%m-%d %H:%M'),
         'CPU': cpu_model(),
@@ -563,6 +641,34 @@ def environment(format: str) -> Dict[str, str]:
         'lgm_pose_plugin': __version__,
         **versions
     }
+
+
+def calibration_samples(cfg: Config, images: Sequence[str], dataset: bool,
+                        samples: int) -> List[dict]:
+    """Find people to calibrate on.
+
+    Args:
+        cfg (Config): A config.
+        images (Sequence[str]): Pictures or folders, a whole picture being a
+            person.
+        dataset (bool): Whether to take people from all over the config's
+            training data set. Without pictures and it they are rendered.
+        samples (int): How many at most.
+
+    Returns:
+        list[dict]: What the pipeline of a top-down config starts from.
+
+    Raises:
+        FileNotFoundError: If a path does not exist.
+        ValueError: If there is no picture or data set.
+    """
+    if images:
+        return image_samples(cfg, images, samples)
+    if not dataset:
+        return rendered_samples(samples)
+    people = open_dataset(cfg, 'train')
+    indices = np.linspace(0, len(people) - 1, min(samples, len(people)))
+    return [people[int(i)] for i in indices]
 
 
 def export(config: str,
@@ -576,11 +682,16 @@ def export(config: str,
            images: Sequence[str] = (),
            dataset: bool = False,
            samples: int = 16,
+           int8: bool = False,
+           calibration: int = 300,
+           eval_samples: Optional[int] = None,
+           reduce_range: bool = False,
            cfg_options: Optional[Dict[str, Any]] = None) -> Dict[str, Any]:
     """Export a network to a file and check the file against MMPose.
 
     Writes ``out`` (and for OpenVINO the .bin beside it) and the report
-    ``out + '.report.json'`` if the check succeeds, else nothing.
+    ``out + '.report.json'`` if the check succeeds, else nothing; a file of
+    that name stays as it is then.
 
     Args:
         config (str): See :func:`~lgm_pose_plugin.benchmark.load_config`.
@@ -594,27 +705,47 @@ def export(config: str,
             heat maps or SimCC's vectors. Defaults to ``True``.
         normalize (bool): Whether the graph takes uint8 BGR crops, else
             normalized float32 ones. Defaults to ``True``.
-        images (Sequence[str]): Pictures or folders for the check, a whole
-            picture being a person. Without them and the data set they are
-            rendered.
+        images (Sequence[str]): Pictures or folders for the check, and to
+            calibrate on, a whole picture being a person. Without them and the
+            data set they are rendered.
         dataset (bool): Whether the check takes the first people of the
-            config's test data set. Defaults to ``False``.
+            config's test data set, and calibration people of its training
+            data set. Defaults to ``False``.
         samples (int): People the check takes at most. Defaults to 16.
+        int8 (bool): Whether to quantise the network after the check, see
+            quantize.py, and to measure what it costs, see accuracy.py.
+            Defaults to ``False``.
+        calibration (int): People to calibrate on at most. Defaults to 300.
+        eval_samples (int, optional): With ``int8`` and ``dataset``, take the
+            metrics from the images of the first so many people. Defaults to
+            the whole test data set.
+        reduce_range (bool): Whether int8 weights have 7 bits, for x86 CPUs
+            without VNNI. Defaults to ``False``.
         cfg_options (dict, optional): Options of the config.
 
     Returns:
         dict: The report.
 
     Raises:
-        ExportError: If the file does not compute what MMPose computes.
+        ExportError: If the file does not compute what MMPose computes, or
+            int8 destroys the network.
         FileNotFoundError: If a file or folder does not exist.
+        ImportError: If a package is missing.
         ValueError: If anything else is not as described.
     """
     if batch != 'dynamic' and (not isinstance(batch, int) or batch < 1):
         raise ValueError(f"batch must be at least 1 or 'dynamic', got {batch}")
-    if samples < 1:
-        raise ValueError(f'samples must be at least 1, got {samples}')
+    for name, number in (('samples', samples), ('calibration', calibration),
+                         ('eval_samples', eval_samples)):
+        if number is not None and number < 1:
+            raise ValueError(f'{name} must be at least 1, got {number}')
+    if eval_samples and not (int8 and dataset):
+        raise ValueError('eval_samples needs int8 and dataset: they are for '
+                         'the metrics before and after')
+    if reduce_range and not int8:
+        raise ValueError('reduce_range needs int8')
     check_out(out, format)
+    made_with = environment(format, int8)
     cfg = load_config(config)
     cfg.merge_from_dict(cfg_options or {})
     model = build_model(cfg, checkpoint)
@@ -631,14 +762,25 @@ def export(config: str,
     expected = reference(model, cfg, raw)
     inputs = expected.crops if normalize else expected.inputs
     network = ExportedNetwork(model, normalize, decode).eval()
+    crops = 'images' if images else 'dataset' if dataset else 'rendered'
+    if int8:
+        # Only here, since they import this module.
+        from . import accuracy, quantize
+        calibrated = calibration_samples(cfg, images, dataset, calibration)
+        calibrated += calibrated[:1] * (0 if dynamic else -len(calibrated) %
+                                        batch)
+        people, evaluators = calibrated, []
+        if dataset:
+            people, evaluators = accuracy.evaluation_people(cfg, eval_samples)
     with tempfile.TemporaryDirectory(
             dir=osp.dirname(out) or os.curdir, prefix='.export-') as folder:
         # The same graph with and without the maps as outputs.
-        full, final = (
+        source, final = (
             osp.join(folder, name) for name in ('full.onnx', 'final.onnx'))
         example = torch.from_numpy(inputs[:2 if dynamic else batch])
-        decoded, maps = to_onnx(network, example, full, dynamic)
-        finish_onnx(full, final, decoded or maps, metadata)
+        decoded, maps = to_onnx(network, example, source, dynamic)
+        finish_onnx(source, final, decoded or maps, metadata)
+        full = source
         if format == 'openvino':
             for file in (full, final):
                 to_openvino(file, file[:-len('.onnx')] + '.xml')
@@ -647,7 +789,7 @@ def export(config: str,
         outputs = run_session(open_session(full), inputs)
         found = [outputs[name] for name in maps]
         check = dict(
-            crops='images' if images else 'dataset' if dataset else 'rendered',
+            crops=crops,
             number_of_crops=len(raw),
             maps=maps,
             **check_maps(expected.maps, found))
@@ -656,20 +798,53 @@ def export(config: str,
             check.update(
                 check_keypoints(model.head.decoder, expected.maps, found,
                                 keypoints))
-        files = [final] if format == 'onnx' else [final[:-4] + '.bin', final]
         report = dict(
             file=osp.basename(out),
             format=format,
             batch=batch,
-            bytes=sum(map(osp.getsize, files)),
+            bytes=0,
             checkpoint=checkpoint and osp.basename(checkpoint),
             metadata=metadata,
             check=check,
-            environment=environment(format))
+            environment=made_with)
+        if int8:
+            report['int8'] = dict(
+                bytes_float32=sum(map(osp.getsize, _files(final))),
+                calibration=dict(crops=crops, number_of_crops=len(calibrated)),
+                reduce_range=reduce_range)
+            if crops == 'rendered':
+                report['int8']['warning'] = RENDERED_WARNING
+            quantized, final = (
+                osp.join(folder, name + SUFFIXES[format])
+                for name in ('full-int8', 'final-int8'))
+            to_int8, finish = (quantize.quantize_onnx,
+                               finish_onnx) if format == 'onnx' else (
+                                   quantize.quantize_openvino, finish_openvino)
+            report['int8']['float_nodes'] = to_int8(
+                source,
+                quantized,
+                graph_inputs(model, pipeline_batch(cfg, calibrated),
+                             normalize),
+                reduce_range=reduce_range)
+            metadata['precision'] = 'int8'
+            finish(quantized, final, decoded or maps, metadata)
+            quantize.check_runs(final, inputs[:len(example)])
+            report['int8'].update(
+                accuracy.compare(
+                    model, cfg, people,
+                    [open_session(file) for file in (full, quantized)], maps,
+                    normalize, evaluators))
+            accuracy.check_agreement(report['int8']['agreement'])
+        report['bytes'] = sum(map(osp.getsize, _files(final)))
         report_file = osp.join(folder, 'report.json')
         with open(report_file, 'w') as file:
             json.dump(report, file, indent=2)
-        for file in files:
+        for file in _files(final):
             os.replace(file, osp.splitext(out)[0] + osp.splitext(file)[1])
         os.replace(report_file, out + '.report.json')
     return report
+
+
+def _files(file: str) -> List[str]:
+    """The file, or OpenVINO's pair, of which .xml comes last."""
+    return [file] if file.endswith('.onnx') else [file[:-4] + '.bin', file]

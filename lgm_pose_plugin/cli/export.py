@@ -6,10 +6,15 @@ see docs/export.md. It is run on crops and compared with MMPose before it is
 written; the comparison is written to FILE.report.json. OpenVINO's format is a
 pair of files, FILE.xml and FILE.bin.
 
-example: lgm-pose export CONFIG epoch_210.pth --format onnx -o lgm-pose.onnx
+--int8 quantises the network after this check, and compares the int8 file with
+the float file: key points, and with --dataset the config's own metrics.
+
+examples:
+  lgm-pose export CONFIG epoch_210.pth --format onnx -o lgm-pose.onnx
+  lgm-pose export CONFIG epoch_210.pth --int8 --dataset -o lgm-pose-int8.onnx
 """
 import argparse
-from typing import Union
+from typing import Any, Dict, Union
 
 from . import add_cfg_options, parse_cfg_options, set_up_mmpose
 
@@ -58,18 +63,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs='+',
         default=[],
         metavar='PATH',
-        help='pictures or folders for the check, a whole picture being the '
-        'box of a person (default: rendered people)')
+        help='pictures or folders for the check and for --int8, a whole '
+        'picture being the box of a person (default: rendered people)')
     inputs.add_argument(
         '--dataset',
         action='store_true',
-        help="check on the first people of CONFIG's test data set")
+        help="check on the first people of CONFIG's test data set, calibrate "
+        '--int8 on people of its training data set, and take its metrics '
+        'before and after')
     parser.add_argument(
         '--samples',
         type=int,
         default=16,
         metavar='N',
         help='people the check takes at most (default: %(default)s)')
+    parser.add_argument(
+        '--int8', action='store_true', help='quantise the network to 8 bits')
+    parser.add_argument(
+        '--calibration-samples',
+        type=int,
+        default=300,
+        metavar='N',
+        help='people --int8 calibrates on at most (default: %(default)s)')
+    parser.add_argument(
+        '--eval-samples',
+        type=int,
+        metavar='N',
+        help='with --int8 --dataset, take the metrics from the images of the '
+        'first N people (default: the whole test data set)')
+    parser.add_argument(
+        '--reduce-range',
+        action='store_true',
+        help='with --int8, weights of 7 bits, for x86 CPUs without VNNI')
     add_cfg_options(
         parser,
         'options of CONFIG, e.g. test_dataloader.dataset.bbox_file=None')
@@ -93,8 +118,8 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         FileNotFoundError: If a file or folder is missing.
         ImportError: If a package that exports or checks is missing.
-        ValueError: If an argument does not fit the network, or the file does
-            not compute what MMPose computes.
+        ValueError: If an argument does not fit the network, the file does
+            not compute what MMPose computes, or int8 destroys the network.
     """
     cfg_options = parse_cfg_options(args.cfg_options)
     set_up_mmpose()
@@ -114,6 +139,10 @@ def run(args: argparse.Namespace) -> int:
         images=args.images,
         dataset=args.dataset,
         samples=args.samples,
+        int8=args.int8,
+        calibration=args.calibration_samples,
+        eval_samples=args.eval_samples,
+        reduce_range=args.reduce_range,
         cfg_options=cfg_options)
     check = report['check']
     print(f'{args.out}: {report["bytes"] / 1e6:.2f} MB')
@@ -123,4 +152,26 @@ def run(args: argparse.Namespace) -> int:
         print('{compared_keypoints} key points differ by at most '
               '{keypoints_max_difference_px:.1e} px, {other_keypoints} others '
               'depend on rounding'.format(**check))
+    if args.int8:
+        print_int8(report['int8'])
     return 0
+
+
+def print_int8(int8: Dict[str, Any]) -> None:
+    """Print what int8 cost.
+
+    Args:
+        int8 (dict): The part ``int8`` of the report.
+    """
+    print('float32: {:.2f} MB; int8 calibrated on {number_of_crops} crops '
+          '({crops})'.format(int8['bytes_float32'] / 1e6,
+                             **int8['calibration']))
+    if 'warning' in int8:
+        print(f'warning: {int8["warning"]}')
+    print('of {confident_keypoints} confident key points on {number_of_crops} '
+          'crops {near:.1%} moved by at most {near_px:g} px, the mean is '
+          '{mean_distance_px:.2f} px'.format(**int8['agreement']))
+    before, after = (
+        int8.get('accuracy', {}).get(name, {}) for name in ('float32', 'int8'))
+    for metric, value in before.items():
+        print(f'{metric}: {value:.4f} in float32, {after[metric]:.4f} in int8')
