@@ -12,7 +12,7 @@ from mmengine.registry import DefaultScope
 from torch import Tensor
 
 import lgm_pose_plugin
-from lgm_pose_plugin import benchmark, erf
+from lgm_pose_plugin import erf, networks
 from mmpose.models import build_pose_estimator
 from mmpose.utils import register_all_modules
 
@@ -211,7 +211,7 @@ def small_network(tmp_path_factory, randomize):
     @functools.lru_cache(maxsize=None)
     def make(name):
         path, options = _SMALL[name]
-        cfg = benchmark.load_config(path)
+        cfg = networks.load_config(path)
         cfg.merge_from_dict(options)
         torch.manual_seed(0)
         model = randomize(erf.build_model(cfg))
