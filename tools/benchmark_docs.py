@@ -30,14 +30,14 @@ EXPORTED = ['onnxruntime', 'openvino', 'onnxruntime-int8', 'openvino-int8']
 RUNS = {
     'compared':
     ([*COMPARED, '--backends', 'eager', 'channels_last', *EXPORTED], 200),
-    'all': ([*NETWORKS, '--backends', 'eager', *EXPORTED, '--plot', PLOT], 30),
+    'all': ([*NETWORKS, '--backends', 'eager', *EXPORTED, '--plot', PLOT], 20),
     'threads': ([
         'lgm-pose', 'mobilenetv2', 'rtmpose-t', '--backends', 'onnxruntime',
         'openvino', '--threads', '1', '2', '--batch', '1', '8'
-    ], 50),
+    ], 30),
     'compile': (['lgm-pose', 'rtmpose-t', '--backends', 'eager',
                  'compile'], 200),
-    'pipeline': (['lgm-pose', 'rtmpose-t', '--pipeline'], 100),
+    'pipeline': (['lgm-pose', 'rtmpose-t', '--pipeline'], 60),
 }
 
 

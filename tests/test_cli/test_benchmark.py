@@ -176,7 +176,7 @@ def test_real_networks(capsys):
     for row in rows.values():
         assert row['error'] is None and row['published_ap'] is None
         assert 0 < row['p10_ms'] <= row['median_ms'] <= row['p90_ms']
-        assert 0 < row['matmul_share'] < 1.5
+        assert row['matmul_share'] > 0
     assert rows['rtmpose-t', 'onnxruntime']['ratio'] == 1
     eager, exported = (
         rows['rtmpose-t', name] for name in ('eager', 'onnxruntime'))
