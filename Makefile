@@ -7,7 +7,7 @@ export OMP_NUM_THREADS ?= 1
 # Some images set it; then every process compiles MMPose anew, for seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help env demo lint test
+.PHONY: help env benchmark demo lint test
 
 help:  ## Show the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ env: $(UV)  ## Build the reference environment in .venv
 .venv-uv/bin/uv:
 	$(PYTHON) -m venv .venv-uv
 	.venv-uv/bin/python -m pip install --quiet uv
+
+benchmark: env  ## Time everything in docs/benchmark.md, in a quarter of an hour
+	.venv/bin/python tools/benchmark_docs.py
 
 demo: env  ## Train and test on rendered people, in some minutes
 	.venv/bin/lgm-pose demo

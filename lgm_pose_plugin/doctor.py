@@ -5,6 +5,7 @@ another process, so that the rest is still reported.
 """
 import json
 import os
+import platform
 import re
 import signal
 import subprocess
@@ -297,6 +298,20 @@ def available_cpus() -> float:
         except (OSError, ValueError):  # no cgroup, or 'max': no quota
             pass
     return cpus
+
+
+def cpu_model() -> str:
+    """Find the CPU's name, which ``platform`` does not tell on Linux.
+
+    Returns:
+        str: The name.
+    """
+    if os.path.exists('/proc/cpuinfo'):
+        with open('/proc/cpuinfo') as file:
+            found = re.search(r'model name\s*: (.+)', file.read())
+        if found:
+            return found.group(1)
+    return platform.processor() or platform.machine()
 
 
 def collect_facts() -> Facts:

@@ -7,7 +7,6 @@ import copy
 import os
 import os.path as osp
 import sys
-import textwrap
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from typing import (Any, Dict, Iterator, List, NamedTuple, Optional, Sequence,
                     Tuple)
@@ -19,16 +18,13 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
-from mmengine.model import revert_sync_batchnorm
-from mmengine.runner import load_checkpoint, set_random_seed
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from mmpose.apis.inference import dataset_meta_from_config
-from mmpose.models import TopdownPoseEstimator, build_pose_estimator
 from mmpose.registry import DATASETS
-from .benchmark import load_config
+from .networks import build_model, load_config
 from .outputs import check_out_file
 from .sources import IMAGE_SUFFIXES
 
@@ -240,57 +236,6 @@ def bypass(model: nn.Module, name: str) -> Iterator[None]:
                          'does not call these modules')
 
 
-def build_model(cfg: Config,
-                checkpoint: Optional[str] = None,
-                seed: int = 0) -> nn.Module:
-    """Build a config's network, in eval mode on the CPU.
-
-    Args:
-        cfg (Config): A top-down config.
-        checkpoint (str, optional): Path or URL of the weights. Without it
-            they are random: pretrained backbones are not loaded.
-        seed (int): Seed of the random weights. Defaults to 0.
-
-    Returns:
-        nn.Module: The network.
-
-    Raises:
-        FileNotFoundError: If there is no such checkpoint.
-        ValueError: If the config is not top-down or the checkpoint is none or
-            of another network.
-    """
-    model_cfg = copy.deepcopy(cfg.get('model', {}))
-    _drop_pretrained(model_cfg)
-    set_random_seed(seed)
-    model = build_pose_estimator(model_cfg) if 'type' in model_cfg else None
-    if not isinstance(model, TopdownPoseEstimator):
-        raise ValueError(f'{cfg.filename} is no config of a top-down network')
-    if checkpoint is None:
-        model.init_weights()
-    elif '://' not in checkpoint and not osp.isfile(checkpoint):
-        raise FileNotFoundError(f'there is no checkpoint {checkpoint}; give '
-                                'its path, or none for random weights')
-    else:
-        try:
-            load_checkpoint(model, checkpoint, 'cpu', True, 'current')
-        # Broken files raise whatever the bytes happen to lead to.
-        except Exception as error:
-            raise ValueError(
-                f'{checkpoint} is no checkpoint of {cfg.filename}: ' +
-                textwrap.shorten(str(error), 400)) from error
-    return revert_sync_batchnorm(model).eval()
-
-
-def _drop_pretrained(cfg: dict) -> None:
-    """Take weights to download out of a model's config."""
-    for key, value in list(cfg.items()):
-        if isinstance(value, dict):
-            if value.get('type') == 'Pretrained':
-                del cfg[key]
-            else:
-                _drop_pretrained(value)
-
-
 def keypoint_index(cfg: Config, keypoint: str) -> int:
     """Find a key point of a config's data set.
 
@@ -469,7 +414,7 @@ def measure(networks: Sequence[Tuple[str, Optional[str]]],
 
     Args:
         networks (Sequence[tuple[str, str | None]]): Configs, see
-            :func:`~lgm_pose_plugin.benchmark.load_config`, with checkpoints.
+            :func:`~lgm_pose_plugin.networks.load_config`, with checkpoints.
         without (Sequence[str]): Classes of modules of the first network to
             leave out, one at a time, see :func:`bypass`.
         keypoint (str): Name or index of the key point. Defaults to ``'0'``.
@@ -546,7 +491,6 @@ def draw(panels: Sequence[Panel], path: str) -> None:
     Raises:
         ValueError: If it cannot be written.
     """
-    check_picture_path(path)
     figure = Figure((2.8 * len(panels) + 1, 4.2), layout='constrained')
     all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
     highest = max(panel.erf.max() for panel in panels)
@@ -566,6 +510,20 @@ def draw(panels: Sequence[Panel], path: str) -> None:
     bar = figure.colorbar(image, ax=list(all_axes), extend='min', shrink=.8)
     bar.set_label('share of the ERF per pixel', fontsize=7)
     bar.ax.tick_params(labelsize=6)
+    save_picture(figure, path)
+
+
+def save_picture(figure: Figure, path: str) -> None:
+    """Write a picture, whole or not at all.
+
+    Args:
+        figure (Figure): What it shows.
+        path (str): The picture to write.
+
+    Raises:
+        ValueError: If it cannot be written.
+    """
+    check_picture_path(path)
     suffix = osp.splitext(path)[1][1:].lower()
     temporary = f'{path}.{os.getpid()}.tmp'
     try:

@@ -25,11 +25,11 @@ from torch import Tensor, nn
 
 import mmpose
 from mmpose.apis.inference import dataset_meta_from_config
-from .benchmark import cpu_model, load_config
-from .erf import (build_model, dataset_samples, image_samples, open_dataset,
-                  pipeline_batch)
+from .doctor import cpu_model
+from .erf import dataset_samples, image_samples, open_dataset, pipeline_batch
 from .heads.keypoint_decoder import KeypointDecoder
 from .heads.simcc_decoder import SimCCDecoder
+from .networks import build_model, load_config
 from .outputs import check_out_file
 from .rendered_people import render_image
 from .runtime import (BACKENDS, FORMAT_VERSION, METADATA_KEY, Session,
@@ -694,7 +694,7 @@ def export(config: str,
     that name stays as it is then.
 
     Args:
-        config (str): See :func:`~lgm_pose_plugin.benchmark.load_config`.
+        config (str): See :func:`~lgm_pose_plugin.networks.load_config`.
         checkpoint (str, optional): Path or URL of the weights, ``None`` for
             random ones.
         out (str): The file to write, ending in .onnx or .xml.

@@ -5,8 +5,7 @@ import numpy as np
 
 from mmpose.apis import inference_topdown
 from mmpose.apis.inference import dataset_meta_from_config
-from .benchmark import load_config
-from .erf import build_model
+from .networks import build_model, load_config
 
 
 class PoseModel:
@@ -14,7 +13,7 @@ class PoseModel:
     :class:`~lgm_pose_plugin.runtime.PoseRuntime` is.
 
     Args:
-        config (str): See :func:`~lgm_pose_plugin.benchmark.load_config`.
+        config (str): See :func:`~lgm_pose_plugin.networks.load_config`.
         checkpoint (str): Path or URL of the weights.
         device (str): As ``'cuda:0'``. Defaults to ``'cpu'``.
         cfg_options (dict, optional): Options of the config.

@@ -26,11 +26,13 @@ class Session(NamedTuple):
     Attributes:
         metadata (str, optional): What the file holds under ``METADATA_KEY``.
         batch (int, optional): The batch size, ``None`` for any.
-        run (callable): Takes the input, returns the outputs by name.
+        run (callable): Takes the input, or all inputs by name, and returns
+            the outputs by name.
     """
     metadata: Optional[str]
     batch: Optional[int]
-    run: Callable[[np.ndarray], Dict[str, np.ndarray]]
+    run: Callable[[Union[np.ndarray, Dict[str, np.ndarray]]], Dict[str,
+                                                                   np.ndarray]]
 
 
 def open_session(file: str,
@@ -93,9 +95,12 @@ def _open_onnxruntime(file: str, threads: int) -> Session:
     names = [output.name for output in session.get_outputs()]
     metadata = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
     batch = entry.shape[0] if isinstance(entry.shape[0], int) else None
-    return Session(
-        metadata, batch, lambda inputs: dict(
-            zip(names, session.run(names, {entry.name: inputs}))))
+
+    def run(inputs: Union[np.ndarray, dict]) -> Dict[str, np.ndarray]:
+        feeds = inputs if isinstance(inputs, dict) else {entry.name: inputs}
+        return dict(zip(names, session.run(names, feeds)))
+
+    return Session(metadata, batch, run)
 
 
 def _open_openvino(file: str, threads: int) -> Session:
@@ -118,8 +123,8 @@ def _open_openvino(file: str, threads: int) -> Session:
     batch = network.input(0).get_partial_shape()[0]
     request = network.create_infer_request()
 
-    def run(inputs: np.ndarray) -> Dict[str, np.ndarray]:
-        request.infer({0: inputs})
+    def run(inputs: Union[np.ndarray, dict]) -> Dict[str, np.ndarray]:
+        request.infer(inputs if isinstance(inputs, dict) else {0: inputs})
         outputs = {}
         for i, aliases in enumerate(names):
             data = request.get_output_tensor(i).data.copy()
@@ -206,6 +211,33 @@ class PoseRuntime:
         Raises:
             ValueError: If an argument is not as described.
         """
+        crops, centers, scales = self.crop(image, boxes)
+        keypoints, scores = self.predict_crops(crops, flip_test)
+        # As TopdownPoseEstimator.add_pred_to_datasample.
+        keypoints = (
+            keypoints / self.metadata['input_size'] * scales[:, None] +
+            centers[:, None] - 0.5 * scales[:, None])
+        return keypoints.astype(np.float32), scores
+
+    def crop(
+        self,
+        image: np.ndarray,
+        boxes: Union[np.ndarray, Sequence[Sequence[float]], None] = None,
+    ) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Cut people out of an image.
+
+        Args:
+            image (np.ndarray): See :meth:`__call__`.
+            boxes (np.ndarray, optional): As ``image``.
+
+        Returns:
+            tuple[np.ndarray, np.ndarray, np.ndarray]: The crops as
+            :meth:`predict_crops` takes them, and their centres and sizes
+            (width, height) in image pixels, both of shape ``(M, 2)``.
+
+        Raises:
+            ValueError: If an argument is not as described.
+        """
         if not (isinstance(image, np.ndarray) and image.dtype == np.uint8
                 and image.ndim == 3 and image.shape[2] == 3 and image.size):
             found = type(image).__name__
@@ -219,12 +251,7 @@ class PoseRuntime:
             for center, scale in zip(centers, scales)
         ]) if len(centers) else np.empty(
             (0, *self.metadata['input_size'][::-1], 3), np.uint8)
-        keypoints, scores = self.predict_crops(crops, flip_test)
-        # As TopdownPoseEstimator.add_pred_to_datasample.
-        keypoints = (
-            keypoints / self.metadata['input_size'] * scales[:, None] +
-            centers[:, None] - 0.5 * scales[:, None])
-        return keypoints.astype(np.float32), scores
+        return crops, centers, scales
 
     def predict_crops(
             self,

@@ -16,7 +16,7 @@ from scipy.io import savemat
 from torch import Tensor
 
 import lgm_pose_plugin
-from lgm_pose_plugin import benchmark, erf
+from lgm_pose_plugin import erf, networks
 from lgm_pose_plugin.rendered_people import render_image
 from mmpose.models import build_pose_estimator
 from mmpose.utils import register_all_modules
@@ -257,7 +257,7 @@ def small_network(tmp_path_factory, randomize):
     @functools.lru_cache(maxsize=None)
     def make(name):
         path, options = _SMALL[name]
-        cfg = benchmark.load_config(path)
+        cfg = networks.load_config(path)
         cfg.merge_from_dict(options)
         torch.manual_seed(0)
         model = randomize(erf.build_model(cfg))
@@ -274,7 +274,7 @@ def network_files(tmp_path_factory, small_network):
     export = pytest.importorskip('lgm_pose_plugin.export')
     folder = tmp_path_factory.mktemp('network')
     path, options, checkpoint = small_network('udp')
-    cfg = benchmark.load_config(path)
+    cfg = networks.load_config(path)
     cfg.merge_from_dict(options)
     # The exported file has none.
     cfg.model.test_cfg.flip_test = False

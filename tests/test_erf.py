@@ -11,8 +11,8 @@ from mmengine.config import Config
 from torch import nn
 
 from lgm_pose_plugin import erf
-from lgm_pose_plugin.benchmark import load_config as load_any_config
 from lgm_pose_plugin.cli import main
+from lgm_pose_plugin.networks import load_config as load_any_config
 from mmpose.apis import inference_topdown, init_model
 
 RENDERED = 'td-hm_lgm-pose_1xb4-2e_rendered-128x96'

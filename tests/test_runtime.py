@@ -11,7 +11,7 @@ import pytest
 import torch
 from mmengine.dataset import Compose
 
-from lgm_pose_plugin import benchmark
+from lgm_pose_plugin import networks
 from lgm_pose_plugin.rendered_people import render_image
 from mmpose.apis import inference_topdown, init_model
 from mmpose.codecs import MSRAHeatmap, SimCCLabel, UDPHeatmap
@@ -64,7 +64,7 @@ def mmpose_model(small_network):
 
     def build(name):
         config, options, checkpoint = small_network(name)
-        cfg = benchmark.load_config(config)
+        cfg = networks.load_config(config)
         cfg.merge_from_dict(options)
         return init_model(cfg, checkpoint, device='cpu')
 

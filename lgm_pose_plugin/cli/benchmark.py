@@ -1,17 +1,31 @@
 """time networks against each other on this CPU
 
-Without a config: LGM-Pose A, L, B and with MobileViT blocks, and MMPose's
-MobileNetV2, Lite-HRNet-18 and RTMPose-t. Every round runs each network once,
-in an order of its own. What is timed is the plain network (backbone, neck and
-head, random weights, eager PyTorch, float32, no flip test, no decoding).
-Nothing is downloaded. Compare the ratios: absolute times are of one machine
-and its load. On a shared machine use one thread.
+Without --pipeline, what is timed is the plain network (backbone, neck and
+head, random weights, no flip test, no normalization, no decoding), as float32
+or int8. Each combination of network, backend, threads and batch has a process
+of its own; every round runs each of them once, in an order of its own. Nothing
+is downloaded. Compare the ratios: absolute times are of one machine and its
+load. On a shared machine use one thread.
+
+With --pipeline, whole frames are timed: decoding the image, crops, the
+network, key points, drawing.
+
+example: lgm-pose benchmark lgm-pose rtmpose-t --backends eager onnxruntime
+    openvino --plot latency.png
 """
 import argparse
 import json
+import os
+import os.path as osp
+import shlex
+import sys
+from contextlib import redirect_stdout
 from typing import Tuple
 
 from . import set_up_mmpose
+
+BACKENDS = ('eager', 'channels_last', 'compile', 'onnxruntime', 'openvino',
+            'onnxruntime-int8', 'openvino-int8')
 
 
 def _hxw(text: str) -> Tuple[int, int]:
@@ -30,74 +44,140 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'configs',
         nargs='*',
         metavar='CONFIG',
-        help='lgm-pose, lgm-pose-l, lgm-pose-b, lgm-pose-mobilevit, '
-        'lapx, lap, mobilenetv2, litehrnet-18, rtmpose-t, '
-        'mmpose::body_2d_keypoint/... or the path of a top-down config '
-        '(default: all nine)')
-    for name, default, text in (('threads', 1, 'threads of PyTorch'),
-                                ('batch', 1, 'images per forward pass'),
-                                ('rounds', 200, 'forward passes of each')):
-        parser.add_argument(
-            f'--{name}',
-            type=int,
-            default=default,
-            metavar='N',
-            help=f'{text} (default: %(default)s)')
+        help='a short name (see docs/benchmark.md; an unknown one lists '
+        'them), mmpose::body_2d_keypoint/... or the path of a top-down config '
+        '(default: all short names; with --pipeline lgm-pose)')
+    parser.add_argument(
+        '--backends',
+        nargs='+',
+        choices=BACKENDS,
+        metavar='BACKEND',
+        help=f'{", ".join(BACKENDS)} (default: eager; with --pipeline '
+        'eager, which is MMPose, onnxruntime and openvino)')
+    parser.add_argument(
+        '--threads',
+        nargs='+',
+        type=int,
+        default=[1],
+        metavar='N',
+        help='threads of the runtime (default: 1)')
+    parser.add_argument(
+        '--batch',
+        nargs='+',
+        type=int,
+        default=[1],
+        metavar='N',
+        help='images per forward pass (default: 1)')
+    parser.add_argument(
+        '--rounds',
+        type=int,
+        default=200,
+        metavar='N',
+        help='forward passes, or frames, of each (default: %(default)s)')
     parser.add_argument(
         '--input-size',
         type=_hxw,
-        default=(256, 192),
         metavar='HxW',
         help='input of all networks, whatever the configs say '
-        '(default: 256x192)')
+        "(default: 256x192; with --pipeline the config's own)")
     parser.add_argument(
         '--baseline',
-        metavar='CONFIG',
-        help='network the ratios refer to (default: the first)')
+        nargs='+',
+        default=[],
+        metavar=('CONFIG', 'BACKEND'),
+        help='what the ratios refer to (default: the first ones)')
     parser.add_argument(
-        '--memory-format',
-        choices=('contiguous', 'channels_last'),
-        default='contiguous',
-        help='of all networks (default: %(default)s)')
+        '--pipeline',
+        action='store_true',
+        help='time whole frames with one person and with four')
     parser.add_argument(
-        '--format', choices=('markdown', 'json'), default='markdown')
+        '--format',
+        choices=('markdown', 'json'),
+        default='markdown',
+        help='of what is printed (default: %(default)s)')
+    parser.add_argument(
+        '--json', metavar='FILE', help='a file to write the JSON to as well')
+    parser.add_argument(
+        '--plot',
+        metavar='FILE',
+        help='a picture to write: latency against multiply-adds and AP')
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the table or JSON.
+    """Time, print the table or JSON, and write the files.
 
     Args:
         args (argparse.Namespace): The parsed arguments.
 
     Returns:
-        int: 0.
+        int: 0, or 1 if nothing could be timed.
+
+    Raises:
+        FileNotFoundError: If the folder of a file to write is missing.
+        ImportError: If a package that exports is missing.
+        ValueError: If an argument is out of range.
     """
+    if args.pipeline and (args.plot or args.baseline or args.input_size
+                          or args.batch != [1] or len(args.threads) > 1):
+        raise ValueError('--pipeline takes one number of threads and no '
+                         '--batch, --baseline, --input-size or --plot')
     set_up_mmpose()
-    from ..benchmark import NETWORKS, run_benchmark
-    report = run_benchmark(
-        args.configs or list(NETWORKS),
-        input_size=args.input_size,
-        batch=args.batch,
-        threads=args.threads,
-        rounds=args.rounds,
-        baseline=args.baseline,
-        memory_format=args.memory_format)
-    environment, results = report['environment'], report['results']
+    from ..benchmark_report import (draw, environment_list, full_table,
+                                    pipeline_table)
+    from ..erf import check_picture_path
+    if args.plot:
+        check_picture_path(args.plot)
+    if args.json and not osp.isdir(osp.dirname(args.json) or os.curdir):
+        raise FileNotFoundError(f'there is no folder for {args.json}; make it '
+                                'or choose another place')
+    try:
+        # Exporters print.
+        with redirect_stdout(sys.stderr):
+            report = _measure(args)
+    except ModuleNotFoundError as error:
+        raise ImportError(f'{error}; pip install onnx onnxruntime '
+                          'openvino') from error
+    rows = [result._asdict() for result in report['results']]
+    environment = dict(
+        command=shlex.join(['lgm-pose', *sys.argv[1:]]),
+        **report['environment'])
+    text = json.dumps(dict(environment=environment, results=rows), indent=2)
+    if args.json:
+        temporary = f'{args.json}.{os.getpid()}.tmp'
+        with open(temporary, 'w') as file:
+            file.write(text + '\n')
+        os.replace(temporary, args.json)
+    failed = all(row.get('error') for row in rows)
+    if args.plot and not failed:
+        draw(rows, args.plot)
     if args.format == 'json':
-        report['results'] = [result._asdict() for result in results]
-        print(json.dumps(report, indent=2))
-        return 0
-    print('| network | params (M) | MACs (G) | median (ms) | p10-p90 (ms) '
-          '| images/s | ratio |')
-    print('| --- | ---: | ---: | ---: | ---: | ---: | ---: |')
-    for row in results:
-        print(f'| {row.name} | {row.params / 1e6:.3f} | {row.macs / 1e9:.3f} '
-              f'| {row.median_ms:.1f} | {row.p10_ms:.1f}-{row.p90_ms:.1f} '
-              f'| {row.images_per_second:.1f} | {row.ratio:.2f} |')
-    print()
-    for key, value in environment.items():
-        print(f'- {key}: {value}')
+        print(text)
+        return int(failed)
+    table = pipeline_table if args.pipeline else full_table
+    print(table(rows))
+    print(environment_list(environment), end='')
     if environment['busy']:
         print('\nWARNING: other processes were busy at the start (see the '
               'load average). The times say little; only the ratios do.')
-    return 0
+    return int(failed)
+
+
+def _measure(args: argparse.Namespace) -> dict:
+    """Run the benchmark that was asked for."""
+    if args.pipeline:
+        from ..pipeline_benchmark import PIPELINE_BACKENDS, run_pipeline
+        return run_pipeline(
+            args.configs or ['lgm-pose'],
+            args.backends or PIPELINE_BACKENDS,
+            threads=args.threads[0],
+            rounds=args.rounds)
+    from ..benchmark import run_benchmark
+    from ..networks import NETWORKS
+    return run_benchmark(
+        args.configs or list(NETWORKS),
+        args.backends or ['eager'],
+        input_size=args.input_size or (256, 192),
+        threads=args.threads,
+        batches=args.batch,
+        rounds=args.rounds,
+        baseline=args.baseline)

@@ -1,8 +1,10 @@
 import argparse
+import io
 import json
+import sys
+from contextlib import redirect_stdout
 
 import pytest
-import torch
 
 from lgm_pose_plugin import benchmark
 from lgm_pose_plugin.cli import benchmark as command
@@ -14,168 +16,175 @@ def call(*args):
     return command.run(parser.parse_args([str(arg) for arg in args]))
 
 
-@pytest.fixture(autouse=True)
-def no_network_and_same_threads(monkeypatch):
-
-    def refuse(*args, **kwargs):
-        raise AssertionError('the network was used')
-
-    monkeypatch.setattr('socket.socket.connect', refuse)
-    monkeypatch.setattr('mmengine.runner.checkpoint.load_checkpoint', refuse)
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture
-def fake_networks(monkeypatch):
-    """Networks that take 1, 2 and 4 s, by a clock that says so."""
-    now, order = [0.], []
+def results(monkeypatch):
+    """What the benchmark is given and what it is made to return."""
+    done = benchmark.Result(
+        *('rtmpose-t', 'onnxruntime', 1, 2),
+        'float32',
+        False,
+        'CPU',
+        'onnxruntime 1.2', (64, 96),
+        3,
+        3_300_000,
+        350_000_000,
+        68.2,
+        'metafile',
+        None,
+        *(8.04, 7., 9., .5, 250., .4),
+        peak_memory_mb=51.4)
+    results = [
+        done,
+        done._replace(
+            network='lgm-pose',
+            published_ap=68.6,
+            ap_source='paper',
+            median_ms=16.1,
+            ratio=1.),
+        done._replace(
+            network='mine.py',
+            published_ap=None,
+            ap_source='',
+            error='ValueError: why',
+            **dict.fromkeys(benchmark.Result._fields[15:]))
+    ]
+    given = []
 
-    class Fake(torch.nn.Linear):
+    def run_benchmark(*args, **kwargs):
+        given.append((args, kwargs))
+        print('an exporter prints')
+        return dict(environment=dict(busy=False, cores=2.), results=results)
 
-        def __init__(self, name, duration):
-            super().__init__(2, 3)
-            self.name, self.duration = name, duration
-
-        def forward(self, inputs):
-            assert torch.is_inference_mode_enabled()
-            order.append(self.name)
-            now[0] += self.duration
-
-    durations = dict(a=1., b=2., c=4.)
-    monkeypatch.setattr(benchmark, 'build_network',
-                        lambda name, size: Fake(name, durations[name]))
-    monkeypatch.setattr(benchmark, 'get_model_complexity_info',
-                        lambda *args, **kwargs: dict(flops=7))
-    monkeypatch.setattr(benchmark.time_interleaved, '__defaults__',
-                        (20, lambda: now[0]))
-    return order
-
-
-def test_every_round_runs_every_network_once(fake_networks):
-    benchmark.run_benchmark('abc', rounds=30, warmup=2)
-    rounds = [tuple(fake_networks[i:i + 3]) for i in range(0, 32 * 3, 3)]
-    assert len(fake_networks) == 32 * 3
-    assert all(sorted(order) == list('abc') for order in rounds)
-    assert len(set(rounds)) == 6
-    first, fake_networks[:] = list(fake_networks), []
-    benchmark.run_benchmark('abc', rounds=30, warmup=2)
-    assert fake_networks == first
-
-
-def test_figures(fake_networks):
-    results = benchmark.run_benchmark(
-        'abca', rounds=3, batch=2, baseline='b')['results']
-    assert results == [('a', 9, 7, 1e3, 1e3, 1e3, .5, 2.),
-                       ('b', 9, 7, 2e3, 2e3, 2e3, 1., 1.),
-                       ('c', 9, 7, 4e3, 4e3, 4e3, 2., .5)]
-    assert benchmark.run_benchmark('cb', rounds=1)['results'][1].ratio == .5
+    monkeypatch.setattr(benchmark, 'run_benchmark', run_benchmark)
+    monkeypatch.setattr(sys, 'argv', ['x', 'benchmark', 'a b'])
+    return given, results
 
 
-def test_spread_leaves_the_warm_up_out(fake_networks, monkeypatch):
-    # The clock is asked before and after each call: durations 9, 9, 0 ... 10.
-    durations = iter([9., 9.] + list(range(11)))
-    ticks = (tick for duration in durations for tick in (0., duration))
-    seconds = benchmark.time_interleaved({'a': lambda: None}, 11, 2,
-                                         lambda: next(ticks))
-    assert seconds == {'a': list(range(11))}
-    monkeypatch.setattr(benchmark, 'time_interleaved', lambda *_: seconds)
-    result, = benchmark.run_benchmark('a')['results']
-    assert (result.p10_ms, result.median_ms, result.p90_ms) == (1e3, 5e3, 9e3)
+def test_options(results, capsys):
+    given, _ = results
+    assert call('a', 'b', '--backends', 'eager', 'openvino', '--threads', 1, 2,
+                '--batch', 1, 8, '--rounds', 7, '--input-size', '64x96',
+                '--baseline', 'b', 'openvino') == 0
+    assert given.pop() == ((['a', 'b'], ['eager', 'openvino']),
+                           dict(
+                               input_size=(64, 96),
+                               threads=[1, 2],
+                               batches=[1, 8],
+                               rounds=7,
+                               baseline=['b', 'openvino']))
+    call()
+    (names, backends), options = given.pop()
+    assert 'lgm-pose' in names and 'hrnet-w32' in names
+    assert backends == ['eager'] and options['input_size'] == (256, 192)
 
 
-@pytest.mark.parametrize('cores, load, busy',
-                         [(2., 1.2, False), (2., 1.8, True), (8., 1.8, False),
-                          (1., .3, False)])
-def test_busy_machine(fake_networks, monkeypatch, capsys, cores, load, busy):
-    monkeypatch.setattr(benchmark, 'available_cpus', lambda: cores)
-    monkeypatch.setattr('os.getloadavg', lambda: (load, 0., 0.), raising=False)
-    assert call('a', '--rounds', 1) == 0
-    assert ('WARNING' in capsys.readouterr().out) == busy
+def test_backends_are_those_of_the_benchmark():
+    assert command.BACKENDS == benchmark.BACKENDS
 
 
-def test_json_and_markdown_of_real_networks(capsys):
-    args = ('lgm-pose-mobilevit', 'rtmpose-t', '--rounds=2',
-            '--input-size=64x96', '--memory-format=channels_last')
-    assert call(*args, '--format=json') == 0
-    report = json.loads(capsys.readouterr().out)
+def test_markdown(results, capsys):
+    assert call('a') == 0
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    assert 'an exporter prints' in err and 'WARNING' not in out
+    assert lines[2] == ('| rtmpose-t | onnxruntime | 1 | 2 | 3.300 | 0.350 '
+                        '| 68.2 | 8.0 | 7.0-9.0 | 0.50 | 250.0 | 40% | 51 |')
+    assert '| 68.6 (paper) | 16.1 |' in lines[3]
+    assert lines[4] == ('| mine.py | onnxruntime | 1 | 2 | 3.300 | 0.350 |  '
+                        '| failed |  |  |  |  |  |')
+    assert ('- mine.py, onnxruntime, threads 1, batch 2: ValueError: why'
+            in lines)
+    assert "- command: lgm-pose benchmark 'a b'" in lines
+    assert {len(line.split(' | ')) for line in lines[:5]} == {13}
+
+
+def test_json_and_plot(results, capsys, tmp_path):
+    file, plot = tmp_path / 'out.json', tmp_path / 'plot.png'
+    assert call('--format', 'json', '--json', file, '--plot', plot) == 0
+    text = capsys.readouterr().out
+    assert file.read_text() == text
+    report = json.loads(text)
     assert set(report) == {'environment', 'results'}
-    assert [list(result) for result in report['results']
-            ] == [list(benchmark.Result._fields)] * 2
-    lgm, rtmpose = report['results']
-    assert lgm['name'] == 'lgm-pose-mobilevit' and lgm['ratio'] == 1
-    assert rtmpose['params'] > 3e6 > lgm['params'] > 2e6
-    for result in report['results']:
-        assert 0 < result['p10_ms'] <= result['median_ms'] <= result['p90_ms']
-        assert result['macs'] > 1e6
-    environment = report['environment']
-    assert environment['input (HxW)'] == '64x96'
-    assert environment['memory format'] == 'channels_last'
-    assert environment['rounds'] == 2 and environment['threads'] == 1
-    assert len(environment['load average']) == 2
-    assert environment['torch'] == torch.__version__ and environment['CPU']
-
-    assert call(*args) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[2].startswith('| lgm-pose-mobilevit | 2.')
-    assert f'- CPU: {environment["CPU"]}' in lines
+    for row in report['results']:
+        assert list(row) == list(benchmark.Result._fields)
+    assert plot.read_bytes().startswith(b'\x89PNG')
+    assert sorted(tmp_path.iterdir()) == [file, plot]
 
 
-@pytest.mark.parametrize('name', benchmark.NETWORKS)
-def test_networks(name):
-    network = benchmark.build_network(name, (128, 96))
-    with torch.inference_mode():
-        out = network(torch.rand(1, 3, 128, 96))
-    shapes = {
-        'rtmpose-t': [(1, 17, 192), (1, 17, 256)],
-        'lapx': [(1, 17, 32, 24)] * 3,
-        'lap': [(1, 17, 32, 24)] * 2
-    }
-    out = [out] if isinstance(out, torch.Tensor) else out
-    assert [o.shape for o in out] == shapes.get(name, [(1, 17, 32, 24)])
-    assert not any(module.training for module in network.modules())
-    assert not any(
-        isinstance(module, torch.nn.SyncBatchNorm)
-        for module in network.modules())
+def test_nothing_measured(results, capsys, tmp_path):
+    _, found = results
+    del found[:2]
+    assert call('--plot', tmp_path / 'plot.png') == 1
+    assert 'ValueError: why' in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
 
 
-def test_load_config():
-    name = 'mmpose::' + benchmark.NETWORKS['rtmpose-t'].partition('::')[2]
-    assert benchmark.load_config(name).model.head.type == 'RTMCCHead'
-    mpii = benchmark.NETWORKS['lgm-pose-mobilevit']
-    cfg = benchmark.load_config(mpii)
-    assert cfg.model.head.out_channels == 16
-    assert benchmark.load_config(cfg.filename).model == cfg.model
+def test_busy(monkeypatch, capsys):
+    monkeypatch.setattr(
+        benchmark, 'run_benchmark',
+        lambda *args, **kwargs: dict(environment=dict(busy=True), results=[]))
+    call('a')
+    assert 'WARNING' in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    'name', ['resnet', 'nowhere/config.py', 'mmpose::no.py', 'absent::a.py'])
-def test_unknown_config(name):
-    with pytest.raises(ValueError, match=f'{name}.*lgm-pose-l.*rtmpose-t'):
-        benchmark.run_benchmark(['rtmpose-t', name])
-
-
-@pytest.mark.parametrize('text', [
-    'a = 1',
-    "model = dict(type='mmpose.BottomupPoseEstimator', "
-    "backbone=dict(type='mmpose.MobileNetV2', out_indices=(7, )), "
-    "head=dict(type='mmpose.HeatmapHead', in_channels=1280, "
-    'out_channels=17))',
+@pytest.mark.parametrize('args, match', [
+    (['--plot', 'a.txt'], 'a.txt.*png'),
+    (['--plot', 'nowhere/a.png'], 'no folder nowhere'),
+    (['--json', 'nowhere/a.json'], 'nowhere/a.json'),
+    (['--pipeline', '--batch', 2], 'no --batch'),
+    (['--pipeline', '--threads', 1, 2], 'one number of threads'),
+    (['--pipeline', '--input-size', '64x64'], 'no .*--input-size'),
+    (['--pipeline', '--backends', 'compile'], "no backend 'compile'"),
 ])
-def test_not_top_down(tmp_path, text):
-    path = tmp_path / 'other.py'
-    path.write_text(text)
-    with pytest.raises(ValueError, match='other.py is no config of a top'):
-        benchmark.build_network(str(path), (64, 64))
+def test_wrong_options(results, args, match):
+    given, _ = results
+    with pytest.raises((ValueError, FileNotFoundError), match=match):
+        call('lgm-pose', *args)
+    assert not given
 
 
-def test_bad_arguments(capsys):
-    for name in ('rounds', 'batch', 'threads'):
-        with pytest.raises(ValueError, match=f'{name} must be at least 1'):
-            benchmark.run_benchmark(**{name: 0})
-    with pytest.raises(ValueError, match='vgg.*lgm-pose, lgm-pose-l'):
-        benchmark.run_benchmark(baseline='vgg')
-    with pytest.raises(SystemExit):
-        call('--input-size', '256')
-    assert 'HxW' in capsys.readouterr().err
+def test_missing_package(monkeypatch):
+
+    def run_benchmark(*args, **kwargs):
+        raise ModuleNotFoundError("No module named 'onnx'")
+
+    monkeypatch.setattr(benchmark, 'run_benchmark', run_benchmark)
+    with pytest.raises(ImportError, match='onnx.*pip install'):
+        call('a')
+
+
+def test_usage(capsys):
+    for args in (['--input-size', '256'], ['--backends', 'tensorrt']):
+        with pytest.raises(SystemExit):
+            call(*args)
+        assert args[0] in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_real_networks(capsys):
+    """Eager and exported, in processes of their own."""
+    pytest.importorskip('onnx')
+    pytest.importorskip('openvino')
+    with redirect_stdout(io.StringIO()) as out:
+        assert call('rtmpose-t', '--backends', 'eager',
+                    'onnxruntime', 'openvino', '--rounds=2',
+                    '--input-size=64x96', '--baseline', 'rtmpose-t',
+                    'onnxruntime', '--format=json') == 0
+    report = json.loads(out.getvalue())
+    rows = {(row['network'], row['backend']): row for row in report['results']}
+    assert len(rows) == 3
+    for row in rows.values():
+        assert row['error'] is None and row['published_ap'] is None
+        assert 0 < row['p10_ms'] <= row['median_ms'] <= row['p90_ms']
+        assert row['matmul_share'] > 0
+    assert rows['rtmpose-t', 'onnxruntime']['ratio'] == 1
+    eager, exported = (
+        rows['rtmpose-t', name] for name in ('eager', 'onnxruntime'))
+    assert eager['runtime'].startswith('torch')
+    assert exported['runtime'].startswith('onnxruntime')
+    # It knows nothing of torch.
+    assert exported['peak_memory_mb'] < eager['peak_memory_mb'] / 2
+    assert eager['params'] == exported['params'] > 3e6
+    environment = report['environment']
+    assert environment['rounds'] == 2 and environment['threads'] == [1]
+    assert environment['input (HxW)'] == '64x96'

@@ -1,0 +1,191 @@
+"""Networks by short name: their configs, random weights, published AP."""
+import copy
+import os.path as osp
+import textwrap
+from glob import glob
+from typing import Optional, Tuple
+
+from mmengine.config import Config
+from mmengine.fileio import load
+from mmengine.infer import BaseInferencer
+from mmengine.model import revert_sync_batchnorm
+from mmengine.runner import load_checkpoint, set_random_seed
+from torch import nn
+
+from mmpose.models import TopdownPoseEstimator, build_pose_estimator
+
+_OURS = f'{__package__}::body_2d_keypoint/topdown_heatmap/'
+_SIMCC = f'{__package__}::body_2d_keypoint/simcc/'
+_HEATMAP = 'mmpose::body_2d_keypoint/topdown_heatmap/coco/'
+_RTMPOSE = 'mmpose::body_2d_keypoint/rtmpose/coco/'
+
+# Configs by short name; a config of another data set gets COCO's key points.
+NETWORKS = {
+    'lgm-pose': _OURS + 'coco/td-hm_lgm-pose_1xb32-260e_coco-256x192.py',
+    'lgm-pose-l': _OURS + 'coco/td-hm_lgm-pose-l_1xb32-260e_coco-256x192.py',
+    'lgm-pose-b': _OURS + 'coco/td-hm_lgm-pose-b_1xb32-260e_coco-256x192.py',
+    'lgm-pose-fast':
+    _SIMCC + 'coco/simcc_lgm-pose-fast_8xb64-210e_coco-256x192.py',
+    'lgm-pose-relu':
+    _OURS + 'coco/td-hm_lgm-pose-relu_1xb32-260e_coco-256x192.py',
+    'lgm-pose-hswish':
+    _OURS + 'coco/td-hm_lgm-pose-hswish_1xb32-260e_coco-256x192.py',
+    'lgm-pose-mobilevit':
+    _OURS + 'ablation/td-hm_lgm-pose-mobilevit_1xb32-260e_mpii-256x256.py',
+    'lapx': _OURS + 'coco/td-hm_lapx_8xb64-210e_coco-256x192.py',
+    'lap': _OURS + 'coco/td-hm_lap_8xb64-210e_coco-256x192.py',
+    'mobilenetv2': _HEATMAP + 'td-hm_mobilenetv2_8xb64-210e_coco-256x192.py',
+    'shufflenetv2': _HEATMAP + 'td-hm_shufflenetv2_8xb64-210e_coco-256x192.py',
+    'litehrnet-18': _HEATMAP + 'td-hm_litehrnet-18_8xb64-210e_coco-256x192.py',
+    'litehrnet-30': _HEATMAP + 'td-hm_litehrnet-30_8xb64-210e_coco-256x192.py',
+    'vipnas-mbv3': _HEATMAP + 'td-hm_vipnas-mbv3_8xb64-210e_coco-256x192.py',
+    'simplebaseline-50': _HEATMAP + 'td-hm_res50_8xb64-210e_coco-256x192.py',
+    'hrnet-w32': _HEATMAP + 'td-hm_hrnet-w32_8xb64-210e_coco-256x192.py',
+    'rtmpose-t': _RTMPOSE + 'rtmpose-t_8xb256-420e_coco-256x192.py',
+    'rtmpose-s': _RTMPOSE + 'rtmpose-s_8xb256-420e_coco-256x192.py',
+}
+
+
+def load_config(name: str) -> Config:
+    """Load a config.
+
+    Args:
+        name (str): A short name (a key of ``NETWORKS``), a path, or a path
+            inside a package's configs, as ``mmpose::body_2d_keypoint/...``.
+
+    Returns:
+        Config: The config.
+
+    Raises:
+        ValueError: If there is no such config.
+    """
+    path = NETWORKS.get(name, name)
+    scope, separator, inner = path.partition('::')
+    # MMEngine's get_config would install packages that are missing.
+    if separator and scope in ('mmpose', __package__):
+        path = osp.join(
+            BaseInferencer._get_repo_or_mim_dir(scope), 'configs', inner)
+    if not osp.isfile(path):
+        raise ValueError(f'there is no config {name!r}; give a path, '
+                         "'mmpose::body_2d_keypoint/...py' or one of "
+                         f'{", ".join(NETWORKS)}')
+    cfg = Config.fromfile(path)
+    if name in NETWORKS:
+        cfg.model.head.out_channels = 17
+    return cfg
+
+
+def build_model(cfg: Config,
+                checkpoint: Optional[str] = None,
+                seed: int = 0) -> nn.Module:
+    """Build a config's network, in eval mode on the CPU.
+
+    Args:
+        cfg (Config): A top-down config.
+        checkpoint (str, optional): Path or URL of the weights. Without it
+            they are random: pretrained backbones are not loaded.
+        seed (int): Seed of the random weights. Defaults to 0.
+
+    Returns:
+        nn.Module: The network.
+
+    Raises:
+        FileNotFoundError: If there is no such checkpoint.
+        ValueError: If the config is not top-down or the checkpoint is none or
+            of another network.
+    """
+    model_cfg = copy.deepcopy(cfg.get('model', {}))
+    _drop_pretrained(model_cfg)
+    set_random_seed(seed)
+    model = build_pose_estimator(model_cfg) if 'type' in model_cfg else None
+    if not isinstance(model, TopdownPoseEstimator):
+        raise ValueError(f'{cfg.filename} is no config of a top-down network')
+    if checkpoint is None:
+        model.init_weights()
+    elif '://' not in checkpoint and not osp.isfile(checkpoint):
+        raise FileNotFoundError(f'there is no checkpoint {checkpoint}; give '
+                                'its path, or none for random weights')
+    else:
+        try:
+            load_checkpoint(model, checkpoint, 'cpu', True, 'current')
+        # Broken files raise whatever the bytes happen to lead to.
+        except Exception as error:
+            raise ValueError(
+                f'{checkpoint} is no checkpoint of {cfg.filename}: ' +
+                textwrap.shorten(str(error), 400)) from error
+    return revert_sync_batchnorm(model).eval()
+
+
+def _drop_pretrained(cfg: dict) -> None:
+    """Take weights to download out of a model's config."""
+    for key, value in list(cfg.items()):
+        if isinstance(value, dict):
+            if value.get('type') == 'Pretrained':
+                del cfg[key]
+            else:
+                _drop_pretrained(value)
+
+
+def build_network(name: str, input_size: Tuple[int, int]) -> nn.Module:
+    """Build a network with random weights for any input size.
+
+    Args:
+        name (str): See :func:`load_config`.
+        input_size (tuple[int, int]): Height and width the network is built
+            for, whatever its config says.
+
+    Returns:
+        nn.Module: See :func:`build_model`.
+
+    Raises:
+        ValueError: If there is no such config or it has no top-down network.
+    """
+    cfg = load_config(name)
+    if 'model' in cfg:
+        width, height = _input_size(cfg) or input_size[::-1]
+        _rescale(cfg.model, (input_size[1] / width, input_size[0] / height))
+    return build_model(cfg)
+
+
+def _input_size(cfg: Config) -> Optional[Tuple[int, int]]:
+    """Width and height of a config's input, if its codec tells."""
+    decoder = cfg.model.get('head', {}).get('decoder', {})
+    return decoder.get('input_size')
+
+
+def _rescale(cfg: dict, scale: Tuple[float, float]) -> None:
+    """Scale the sizes (width, height) in a model's config."""
+    for key, value in cfg.items():
+        if key in ('input_size', 'heatmap_size', 'in_featuremap_size'):
+            cfg[key] = tuple(round(a * b) for a, b in zip(value, scale))
+        elif isinstance(value, dict):
+            _rescale(value, scale)
+
+
+def published_ap(name: str,
+                 input_size: Tuple[int, int]) -> Tuple[Optional[float], str]:
+    """Look up a network's COCO AP in the metafile beside its config.
+
+    Args:
+        name (str): See :func:`load_config`.
+        input_size (tuple[int, int]): Height and width of the input; an AP of
+            another size does not count.
+
+    Returns:
+        tuple[float | None, str]: AP in percent on COCO val2017, ``None`` if
+        nothing is published, and where it stands: ``'metafile'`` for one of
+        published weights, ``'paper'`` for a paper's that nobody reproduced.
+    """
+    cfg = load_config(name)
+    if tuple(_input_size(cfg) or ()) != input_size[::-1]:
+        return None, ''
+    for file in glob(osp.join(osp.dirname(cfg.filename), '*.yml')):
+        for model in load(file)['Models']:
+            if osp.basename(model['Config']) != osp.basename(cfg.filename):
+                continue
+            for result in model.get('Results') or []:
+                if result['Dataset'] == 'COCO' and 'AP' in result['Metrics']:
+                    return round(100 * result['Metrics']['AP'], 2), 'metafile'
+            if 'Paper COCO AP' in model['Metadata']:
+                return model['Metadata']['Paper COCO AP'], 'paper'
+    return None, ''

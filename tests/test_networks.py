@@ -1,0 +1,95 @@
+"""Networks by short name, and what is published of them."""
+import re
+
+import pytest
+import torch
+
+from lgm_pose_plugin import networks
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch):
+
+    def refuse(*args, **kwargs):
+        raise AssertionError('the network was used')
+
+    monkeypatch.setattr('socket.socket.connect', refuse)
+    monkeypatch.setattr('mmengine.runner.checkpoint.load_checkpoint', refuse)
+
+
+@pytest.mark.parametrize('name', networks.NETWORKS)
+def test_networks(name):
+    network = networks.build_network(name, (128, 96))
+    with torch.inference_mode():
+        out = network(torch.rand(1, 3, 128, 96), None, mode='tensor')
+    shapes = {
+        'rtmpose-t': [(1, 17, 192), (1, 17, 256)],
+        'rtmpose-s': [(1, 17, 192), (1, 17, 256)],
+        'lapx': [(1, 17, 32, 24)] * 3,
+        'lap': [(1, 17, 32, 24)] * 2
+    }
+    out = [out] if isinstance(out, torch.Tensor) else out
+    assert [o.shape for o in out] == shapes.get(name, [(1, 17, 32, 24)])
+    assert all(o.isfinite().all() for o in out)
+    assert not any(module.training for module in network.modules())
+    assert not any(
+        isinstance(module, torch.nn.SyncBatchNorm)
+        for module in network.modules())
+
+
+def test_load_config():
+    name = 'mmpose::' + networks.NETWORKS['rtmpose-t'].partition('::')[2]
+    assert networks.load_config(name).model.head.type == 'RTMCCHead'
+    mpii = networks.NETWORKS['lgm-pose-mobilevit']
+    cfg = networks.load_config(mpii)
+    assert cfg.model.head.out_channels == 16
+    assert networks.load_config(cfg.filename).model == cfg.model
+
+
+@pytest.mark.parametrize(
+    'name', ['resnet', 'nowhere/config.py', 'mmpose::no.py', 'absent::a.py'])
+def test_unknown_config(name):
+    with pytest.raises(ValueError, match=f'{name}.*lgm-pose-l.*rtmpose-t'):
+        networks.build_network(name, (256, 192))
+
+
+@pytest.mark.parametrize('text', [
+    'a = 1',
+    "model = dict(type='mmpose.BottomupPoseEstimator', "
+    "backbone=dict(type='mmpose.MobileNetV2', out_indices=(7, )), "
+    "head=dict(type='mmpose.HeatmapHead', in_channels=1280, "
+    'out_channels=17))',
+])
+def test_not_top_down(tmp_path, text):
+    path = tmp_path / 'other.py'
+    path.write_text(text)
+    with pytest.raises(ValueError, match='other.py is no config of a top'):
+        networks.build_network(str(path), (64, 64))
+
+
+@pytest.mark.parametrize('name, expected', [
+    ('rtmpose-t', (68.2, 'metafile')),
+    ('litehrnet-30', (67.6, 'metafile')),
+    ('hrnet-w32', (74.6, 'metafile')),
+    ('lgm-pose', (68.6, 'paper')),
+    ('lgm-pose-l', (None, '')),
+    ('lgm-pose-mobilevit', (None, '')),
+])
+def test_published_ap(name, expected):
+    assert networks.published_ap(name, (256, 192)) == expected
+    assert networks.published_ap(name, (128, 96)) == (None, '')
+
+
+def test_published_ap_without_metafile(tmp_path):
+    path = tmp_path / 'mine.py'
+    networks.load_config('lgm-pose').dump(str(path))
+    assert networks.published_ap(str(path), (256, 192)) == (None, '')
+
+
+def test_readme_has_the_papers_figures(request):
+    readme = (request.config.rootpath / 'README.md').read_text()
+    table = dict(re.findall(r'^\| (\S+) \| ([\d.]+)', readme, re.MULTILINE))
+    for name, column in (('lgm-pose', 'LGM-Pose'), ('lapx', 'LAPX'), ('lap',
+                                                                      'LAP')):
+        ap, source = networks.published_ap(name, (256, 192))
+        assert f'{ap:.1f}' == table[column] and source == 'paper'

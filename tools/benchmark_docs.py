@@ -1,0 +1,259 @@
+"""Time everything docs/benchmark.md shows and write its figures.
+
+Runs `lgm-pose benchmark` several times, keeps the JSON of each run in a
+folder, and replaces what stands between the document's markers
+`<!-- benchmark:NAME -->` and `<!-- /benchmark:NAME -->`; the text around them
+stays.
+"""
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+
+from lgm_pose_plugin.benchmark_report import (environment_list, full_table,
+                                              markdown_table, pipeline_table,
+                                              summary_table)
+from lgm_pose_plugin.networks import NETWORKS, load_config
+
+PLOT = 'docs/images/benchmark.png'
+COMPARED = [
+    'lgm-pose', 'lgm-pose-fast', 'lgm-pose-relu', 'lgm-pose-hswish',
+    'mobilenetv2', 'litehrnet-18', 'rtmpose-t', 'rtmpose-s'
+]
+EXPORTED = ['onnxruntime', 'openvino', 'onnxruntime-int8', 'openvino-int8']
+# Arguments of `lgm-pose benchmark` and the number of rounds; together they
+# take less than a quarter of an hour on two cores.
+RUNS = {
+    'compared':
+    ([*COMPARED, '--backends', 'eager', 'channels_last', *EXPORTED], 200),
+    'all': ([*NETWORKS, '--backends', 'eager', *EXPORTED, '--plot', PLOT], 20),
+    'threads': ([
+        'lgm-pose', 'mobilenetv2', 'rtmpose-t', '--backends', 'onnxruntime',
+        'openvino', '--threads', '1', '2', '--batch', '1', '8'
+    ], 30),
+    'compile': (['lgm-pose', 'rtmpose-t', '--backends', 'eager',
+                 'compile'], 200),
+    'pipeline': (['lgm-pose', 'rtmpose-t', '--pipeline'], 60),
+}
+
+
+class Speedup(NamedTuple):
+    """A target: so many times as fast as something else.
+
+    Attributes:
+        faster (str): Network and backend that the target is about; ``*``
+            stands for ``onnxruntime`` and for ``openvino``.
+        slower (str): Those it is compared with.
+        wanted (float): The least ratio of their times.
+    """
+    faster: str
+    slower: str
+    wanted: float
+
+
+SPEEDUPS = (
+    Speedup('lgm-pose eager', 'mobilenetv2 eager', 1.5),
+    Speedup('lgm-pose eager', 'litehrnet-18 eager', 1.6),
+    Speedup('lgm-pose *', 'lgm-pose eager', 2.5),
+    Speedup('lgm-pose *', 'mobilenetv2 *', 2.),
+    Speedup('lgm-pose *', 'litehrnet-18 *', 1.2),
+    Speedup('lgm-pose *-int8', 'lgm-pose *', 1.7),
+    Speedup('lgm-pose *-int8', 'rtmpose-t *', 1.),
+    Speedup('lgm-pose-fast *', 'rtmpose-t *', 1.),
+    Speedup('lgm-pose-fast *-int8', 'rtmpose-t *-int8', 1.),
+)
+MOST_AROUND = .15  # of the time, for a frame with four people
+
+
+def targets_table(rows: Sequence[Dict[str, Any]],
+                  frames: Sequence[Dict[str, Any]]) -> str:
+    """Compare a run with the targets.
+
+    Args:
+        rows (Sequence[dict]): Results of ``lgm-pose benchmark`` with one
+            thread and batch 1.
+        frames (Sequence[dict]): Results of ``lgm-pose benchmark --pipeline``.
+
+    Returns:
+        str: A table in Markdown, a row for each target and runtime.
+    """
+    medians = {
+        (row['network'], row['backend']): row['median_ms']
+        for row in rows
+    }
+    lines: List[List[str]] = []
+    for target in SPEEDUPS:
+        runtimes = ['onnxruntime', 'openvino'
+                    ] if '*' in target.faster else ['']
+        for runtime in runtimes:
+            faster, slower = (
+                name.replace('*', runtime)
+                for name in (target.faster, target.slower))
+            times = [
+                medians.get(tuple(name.split())) for name in (slower, faster)
+            ]
+            ratio = times[0] / times[1] if all(times) else None
+            lines.append([
+                f'{faster}, times as fast as {slower}',
+                f'at least {target.wanted:.2f}',
+                '' if ratio is None else f'{ratio:.2f}',
+                _verdict(None if ratio is None else ratio >= target.wanted)
+            ])
+    for frame in frames:
+        if frame['network'] == 'lgm-pose' and frame['people'] == 4:
+            share = frame['around_share']
+            lines.append([
+                f'lgm-pose {frame["backend"]}, four people, share of crop, '
+                'normalization and decoding', f'at most {MOST_AROUND:.0%}',
+                f'{share:.1%}',
+                _verdict(share <= MOST_AROUND)
+            ])
+    return markdown_table(('target', 'wanted', 'measured', ''), lines, left=1)
+
+
+def _verdict(met: Optional[bool]) -> str:
+    """What to say of a target."""
+    return {None: 'not measured', True: 'met', False: '**missed**'}[met]
+
+
+def networks_table() -> str:
+    """List the short names.
+
+    Returns:
+        str: A table in Markdown.
+    """
+    lines = [[f'`{name}`',
+              os.path.basename(load_config(name).filename)]
+             for name in NETWORKS]
+    return markdown_table(('name', 'config'), lines, left=2)
+
+
+def sections(reports: Dict[str, Dict[str, Any]]) -> Dict[str, str]:
+    """Write what goes between the markers.
+
+    Args:
+        reports (dict[str, dict]): The JSON of each of ``RUNS``.
+
+    Returns:
+        dict[str, str]: Markdown by the name of the marker.
+    """
+    rows = {name: report['results'] for name, report in reports.items()}
+    tables = {
+        name: full_table(rows[name])
+        for name in ('compared', 'all', 'threads', 'compile')
+    }
+    texts = {
+        'compared':
+        _with_details(summary_table(rows['compared']), tables['compared']),
+        'all':
+        _with_details(summary_table(rows['all']), tables['all']),
+        'threads':
+        tables['threads'],
+        'compile':
+        tables['compile'],
+        'pipeline':
+        pipeline_table(rows['pipeline']),
+    }
+    for name, text in texts.items():
+        texts[name] = text + _details(
+            'Environment', environment_list(reports[name]['environment']))
+    return dict(
+        texts,
+        targets=targets_table(rows['compared'], rows['pipeline']),
+        networks=networks_table())
+
+
+def _with_details(summary: str, table: str) -> str:
+    """A short table and, folded, a long one."""
+    return summary + _details('All figures', table)
+
+
+def _details(title: str, text: str) -> str:
+    """A part that is folded until it is asked for."""
+    return (f'\n<details><summary>{title}</summary>\n\n{text}\n'
+            '</details>\n')
+
+
+def replace_sections(document: str, texts: Dict[str, str]) -> str:
+    """Replace what stands between the markers of a document.
+
+    Args:
+        document (str): The document.
+        texts (dict[str, str]): What to put there by the marker's name.
+
+    Returns:
+        str: The new document.
+
+    Raises:
+        ValueError: If it has not exactly these markers.
+    """
+    pattern = r'(<!-- benchmark:(\w+) -->\n).*?(<!-- /benchmark:\2 -->)'
+    found = sorted(match[2]
+                   for match in re.finditer(pattern, document, re.DOTALL))
+    if found != sorted(texts):
+        raise ValueError(f'the document has the markers {", ".join(found)}, '
+                         f'there is text for {", ".join(sorted(texts))}')
+    return re.sub(
+        pattern,
+        lambda match: match[1] + '\n' + texts[match[2]] + '\n' + match[3],
+        document,
+        flags=re.DOTALL)
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    """Time and write.
+
+    Args:
+        argv (Sequence[str], optional): The arguments. Defaults to
+            ``sys.argv[1:]``.
+
+    Returns:
+        int: 0.
+    """
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        '--document',
+        default='docs/benchmark.md',
+        help='(default: %(default)s)')
+    parser.add_argument(
+        '--folder',
+        default='work_dirs/benchmark',
+        help="of the runs' JSON (default: %(default)s)")
+    parser.add_argument(
+        '--rounds', type=int, help="in place of each run's own, for a trial")
+    parser.add_argument(
+        '--write-only',
+        action='store_true',
+        help='time nothing, take the JSON that is there')
+    args = parser.parse_args(argv)
+    os.makedirs(args.folder, exist_ok=True)
+    reports = {}
+    for name, (arguments, rounds) in RUNS.items():
+        file = os.path.join(args.folder, f'{name}.json')
+        if not args.write_only:
+            command = [
+                'benchmark', *arguments, '--rounds',
+                str(args.rounds or rounds), '--json', file
+            ]
+            print('lgm-pose', *command, flush=True)
+            subprocess.run([sys.executable, '-m', 'lgm_pose_plugin', *command],
+                           stdout=subprocess.DEVNULL,
+                           check=True)
+        with open(file) as opened:
+            reports[name] = json.load(opened)
+    with open(args.document) as opened:
+        document = replace_sections(opened.read(), sections(reports))
+    temporary = f'{args.document}.{os.getpid()}.tmp'
+    with open(temporary, 'w') as opened:
+        opened.write(document)
+    os.replace(temporary, args.document)
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
