@@ -12,7 +12,8 @@ from torch import nn
 from torch.utils.data import Dataset, Subset
 
 from .erf import open_dataset, pipeline_batch
-from .export import ExportError, decode_maps, graph_inputs, run_session
+from .export import (MAP_NAMES, ExportError, decode_maps, graph_inputs,
+                     run_session)
 from .runtime import Session
 
 BATCH = 32  # people at a time
@@ -71,14 +72,12 @@ def _restrict(coco: Any, images: set) -> None:
         coco.createIndex()
 
 
-def compare(
-    model: nn.Module,
-    cfg: Config,
-    raw: Sequence[dict],
-    sessions: Sequence[Session],
-    maps: Sequence[str],
-    normalize: bool,
-    evaluators: Sequence[Evaluator] = ()) -> Dict[str, Any]:
+def compare(model: nn.Module,
+            cfg: Config,
+            raw: Sequence[dict],
+            sessions: Sequence[Session],
+            normalize: bool,
+            evaluators: Optional[Sequence[Evaluator]] = None) -> dict:
     """Run two files of a network on the same people.
 
     Both are decoded by the network's codec, without flip test.
@@ -89,10 +88,9 @@ def compare(
         raw (Sequence[dict]): The N people, what the pipeline starts from.
         sessions (Sequence[Session]): The float and the int8 file, which
             return maps.
-        maps (Sequence[str]): Names of the maps.
         normalize (bool): Whether the files take uint8 crops.
-        evaluators (Sequence[Evaluator]): Evaluators that are given the
-            predictions of each file. Defaults to none.
+        evaluators (Sequence[Evaluator], optional): Evaluators that are given
+            the predictions of each file.
 
     Returns:
         dict: ``agreement``, see :func:`agreement`, and with evaluators
@@ -109,7 +107,8 @@ def compare(
         found = []
         for i, session in enumerate(sessions):
             outputs = run_session(session, inputs)
-            found.append([outputs[name] for name in maps])
+            found.append(
+                [outputs[name] for name in MAP_NAMES if name in outputs])
             places, values = decode_maps(model.head.decoder, found[-1])
             keypoints[i].append(places)
             scores[i].append(values)

@@ -769,7 +769,7 @@ def export(config: str,
         calibrated = calibration_samples(cfg, images, dataset, calibration)
         calibrated += calibrated[:1] * (0 if dynamic else -len(calibrated) %
                                         batch)
-        people, evaluators = calibrated, []
+        people, evaluators = calibrated, None
         if dataset:
             people, evaluators = accuracy.evaluation_people(cfg, eval_samples)
     with tempfile.TemporaryDirectory(
@@ -782,10 +782,10 @@ def export(config: str,
         finish_onnx(source, final, decoded or maps, metadata)
         full = source
         if format == 'openvino':
-            for file in (full, final):
-                to_openvino(file, file[:-len('.onnx')] + '.xml')
             full, final = (
-                file[:-len('.onnx')] + '.xml' for file in (full, final))
+                file[:-len('.onnx')] + '.xml' for file in (source, final))
+            for file in (full, final):
+                to_openvino(file[:-len('.xml')] + '.onnx', file)
         outputs = run_session(open_session(full), inputs)
         found = [outputs[name] for name in maps]
         check = dict(
@@ -802,7 +802,6 @@ def export(config: str,
             file=osp.basename(out),
             format=format,
             batch=batch,
-            bytes=0,
             checkpoint=checkpoint and osp.basename(checkpoint),
             metadata=metadata,
             check=check,
@@ -817,9 +816,9 @@ def export(config: str,
             quantized, final = (
                 osp.join(folder, name + SUFFIXES[format])
                 for name in ('full-int8', 'final-int8'))
-            to_int8, finish = (quantize.quantize_onnx,
-                               finish_onnx) if format == 'onnx' else (
-                                   quantize.quantize_openvino, finish_openvino)
+            to_int8, finish = (quantize.quantize_onnx, finish_onnx)
+            if format == 'openvino':
+                to_int8, finish = quantize.quantize_openvino, finish_openvino
             report['int8']['float_nodes'] = to_int8(
                 source,
                 quantized,
@@ -832,8 +831,8 @@ def export(config: str,
             report['int8'].update(
                 accuracy.compare(
                     model, cfg, people,
-                    [open_session(file) for file in (full, quantized)], maps,
-                    normalize, evaluators))
+                    [open_session(file)
+                     for file in (full, quantized)], normalize, evaluators))
             accuracy.check_agreement(report['int8']['agreement'])
         report['bytes'] = sum(map(osp.getsize, _files(final)))
         report_file = osp.join(folder, 'report.json')

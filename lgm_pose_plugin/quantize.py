@@ -20,8 +20,8 @@ from .export import MAP_NAMES, read_openvino
 _CONVOLUTIONS = ('Conv', 'ConvTranspose')
 _PRODUCTS = ('Gemm', 'MatMul')
 # Never quantised: matrix products, norms (ReduceL2 is ScaleNorm's), softmax;
-# and Gather, because OpenVINO 2026.4.1 crashes on the channel shuffle of
-# LGM-Pose's neck between operators in int8.
+# and Gather, because OpenVINO 2026.4.1 crashes on a channel shuffle (that of
+# LGM-Pose's neck) between operators in int8.
 FLOAT_OPERATORS = ('Gather', 'InstanceNormalization', 'LayerNormalization',
                    'ReduceL2', 'Softmax', *_PRODUCTS)
 # What ONNX Runtime has in int8; Sigmoid and Mul are SiLU and gates. Of
@@ -205,8 +205,6 @@ def quantize_openvino(source_onnx: str,
     manager.register_pass(ConstantFolding())
     manager.run_passes(model)
     fuse_silu(model)
-    # Operators have the names of the ONNX nodes, apart from the folded ones.
-    names = {op.get_friendly_name() for op in model.get_ops()}
     overflow_fix = nncf.OverflowFix.ENABLE if reduce_range else None
     nncf.set_log_level(logging.ERROR)
     with redirect_stdout(sys.stderr):  # for the progress bars
@@ -217,7 +215,7 @@ def quantize_openvino(source_onnx: str,
             # Asymmetric activations: of SiLU and Hardswish few are negative.
             preset=nncf.QuantizationPreset.MIXED,
             ignored_scope=nncf.IgnoredScope(
-                names=[name for name in kept if name in names]),
+                names=_operator_names(model, graph, kept)),
             advanced_parameters=nncf.AdvancedQuantizationParameters(
                 overflow_fix=overflow_fix))
     openvino.save_model(quantized, target_xml, compress_to_fp16=False)
@@ -251,6 +249,34 @@ def fuse_silu(model: Any) -> int:
                 fused += 1
                 break
     return fused
+
+
+def _operator_names(model: Any, graph: onnx.GraphProto,
+                    kept: Sequence[str]) -> List[str]:
+    """Names of the operators OpenVINO makes of ONNX nodes.
+
+    Of a convolution with bias it makes two, of LayerNormalization three; the
+    last has the node's name or that of a graph's output.
+    """
+    known, wanted = set(), set()
+    for node in graph.node:
+        known.update((node.name, *node.output))
+        if node.name in kept:
+            wanted.update((node.name, *node.output))
+    found = set()
+    operators = [
+        op for op in model.get_ops() if op.get_friendly_name() in wanted
+    ]
+    while operators:
+        op = operators.pop()
+        found.add(op.get_friendly_name())
+        operators += [
+            source
+            for source in (value.get_node() for value in op.input_values())
+            if source.get_friendly_name() not in known
+            and source.get_type_name() not in ('Constant', 'Parameter')
+        ]
+    return sorted(found)
 
 
 def check_runs(file: str, inputs: np.ndarray) -> None:

@@ -1,14 +1,17 @@
 """The exported files and `lgm-pose export`; test_runtime.py runs them."""
 import json
 import os
+import re
+import sys
 
 import cv2
 import numpy as np
 import pytest
 import torch
 
+from lgm_pose_plugin import erf
 from lgm_pose_plugin.cli import main
-from lgm_pose_plugin.rendered_people import render_image
+from lgm_pose_plugin.rendered_people import render_image, write_dataset
 from mmpose.codecs import MSRAHeatmap, SimCCLabel
 
 onnx = pytest.importorskip('onnx')
@@ -16,8 +19,10 @@ onnxruntime = pytest.importorskip('onnxruntime')
 pytest.importorskip('openvino')
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
+from lgm_pose_plugin import accuracy  # noqa: E402
+from lgm_pose_plugin import quantize  # noqa: E402
 from lgm_pose_plugin import export as exporter  # noqa: E402
-from lgm_pose_plugin.runtime import open_session  # noqa: E402
+from lgm_pose_plugin.runtime import PoseRuntime, open_session  # noqa: E402
 
 
 @pytest.fixture
@@ -265,6 +270,10 @@ def test_outputs_of_networks():
     (dict(file='nowhere/pose.onnx'), 'there is no folder'),
     (dict(batch=0), 'batch must be at least 1'),
     (dict(samples=0), 'samples must be at least 1'),
+    (dict(int8=True, calibration=0), 'calibration must be at least 1'),
+    (dict(int8=True, eval_samples=5), 'eval_samples needs int8 and dataset'),
+    (dict(dataset=True, eval_samples=5), 'eval_samples needs int8'),
+    (dict(reduce_range=True), 'reduce_range needs int8'),
     (dict(images=['nowhere.jpg']), 'no picture or folder nowhere.jpg'),
     (dict(dataset=True), 'cannot be read'),
     (dict(options={'model.test_cfg.output_keypoint_indices': [0]}),
@@ -314,3 +323,142 @@ def test_network_that_torch_cannot_export(export, monkeypatch):
     monkeypatch.setattr(exporter.ExportedNetwork, 'forward', forward)
     with pytest.raises(ValueError, match='fixed --batch.*linalg_eig'):
         export('lgm')
+
+
+@pytest.fixture
+def any_agreement(monkeypatch):
+    """Take int8 as it comes: random weights make noise, not people."""
+    monkeypatch.setattr(accuracy, 'LEAST', -9)
+
+
+def int8_command(small_network, tmp_path, *options):
+    config, cfg_options, checkpoint = small_network('udp')
+    return [
+        'export', config, checkpoint, '--int8', '--samples', '2', '-o',
+        str(tmp_path / 'pose.onnx'), *options
+    ]
+
+
+def test_int8_of_a_data_set(small_network, tmp_path, capsys, any_agreement):
+    """Other people are calibrated on than measured."""
+    for split, images in (('train2017', 3), ('val2017', 4)):
+        write_dataset(str(tmp_path), images, 0, split, (160, 120), 2)
+    command = int8_command(
+        small_network, tmp_path, '--format', 'openvino', '-o',
+        str(tmp_path / 'pose.xml'), '--dataset', '--calibration-samples', '2',
+        '--eval-samples', '1', '--cfg-options',
+        f'train_dataloader.dataset.data_root={tmp_path}',
+        f'test_dataloader.dataset.data_root={tmp_path}',
+        f'test_evaluator.ann_file={tmp_path}/annotations/'
+        'person_keypoints_val2017.json')
+    capsys.readouterr()
+    assert main(command) == 0
+    out = capsys.readouterr().out
+    assert 'int8 calibrated on 2 crops (dataset)' in out
+    assert re.search(r'coco/AP: 0\.\d+ in float32, 0\.\d+ in int8', out)
+    report = json.loads((tmp_path / 'pose.xml.report.json').read_text())
+    int8 = report['int8']
+    assert report['bytes'] == sum(
+        (tmp_path / name).stat().st_size for name in ('pose.xml', 'pose.bin'))
+    assert report['bytes'] < .5 * int8['bytes_float32']
+    assert report['metadata']['precision'] == 'int8'
+    assert int8['calibration'] == dict(crops='dataset', number_of_crops=2)
+    assert 'warning' not in int8 and not int8['reduce_range']
+    assert '/model/final_layer/Conv' in int8['float_nodes']
+    assert 1 <= int8['agreement']['number_of_crops'] <= 2
+    assert 'coco/AP .5' in int8['accuracy']['float32']
+    assert int8['accuracy']['int8'].keys() == int8['accuracy']['float32'].keys(
+    )
+    assert report['environment']['nncf'] and report['environment']['openvino']
+    # The maps that were compared are no outputs of the file.
+    runtime = PoseRuntime(str(tmp_path / 'pose.xml'))
+    assert runtime.metadata == report['metadata']
+    image = cv2.imread(str(tmp_path / 'val2017' / '000000000001.jpg'))
+    keypoints, scores = runtime(image, [[10, 10, 80, 100], [50, 5, 150, 110]])
+    assert keypoints.shape == (2, 17, 2) and scores.shape == (2, 17)
+    assert runtime.session.run(np.zeros(
+        (1, 128, 96, 3), np.uint8)).keys() >= {'keypoints', 'scores'}
+    assert 'heatmaps' not in runtime.session.run(
+        np.zeros((1, 128, 96, 3), np.uint8))
+
+
+def test_int8_of_rendered_people(export, tmp_path, any_agreement):
+    report = export(
+        'udp',
+        int8=True,
+        calibration=3,
+        batch=2,
+        decode=False,
+        reduce_range=True)
+    assert 'rendered people' in report['int8']['warning']
+    # Whole batches.
+    assert report['int8']['calibration'] == dict(
+        crops='rendered', number_of_crops=4)
+    assert report['int8']['agreement']['number_of_crops'] == 4
+    assert report['int8']['reduce_range']
+    assert 'accuracy' not in report['int8']
+    session = open_session(str(tmp_path / 'pose.onnx'))
+    assert session.batch == 2
+    assert json.loads(session.metadata)['precision'] == 'int8'
+    keypoints, _ = PoseRuntime(str(tmp_path / 'pose.onnx')).predict_crops(
+        np.stack([render_image(np.random.default_rng(0), (96, 128))[0]] * 3),
+        flip_test=True)
+    assert keypoints.shape == (3, 17, 2)
+
+
+def test_useless_int8_is_not_written(monkeypatch, small_network, tmp_path,
+                                     capsys):
+    """A network is written in place of the quantised one."""
+    folder = tmp_path / 'pictures'
+    folder.mkdir()
+    for i in range(3):
+        cv2.imwrite(
+            str(folder / f'{i}.png'),
+            render_image(np.random.default_rng(i), (96, 128))[0])
+
+    def wrong(source, target, inputs, **kwargs):
+        assert inputs.shape == (3, 128, 96, 3)
+        model = onnx.load(source)
+        for one in model.graph.initializer:
+            array = numpy_helper.to_array(one)
+            if array.ndim == 4:
+                one.CopyFrom(numpy_helper.from_array(-array, one.name))
+        onnx.save(model, target)
+        return []
+
+    monkeypatch.setattr(quantize, 'quantize_onnx', wrong)
+    (tmp_path / 'pose.onnx').write_text('of an earlier export')
+    command = int8_command(small_network, tmp_path, '--images', str(folder))
+    assert main(command) == 1
+    assert 'int8 destroys this network' in capsys.readouterr().err
+    assert sorted(os.listdir(tmp_path)) == ['pictures', 'pose.onnx']
+    assert (tmp_path / 'pose.onnx').read_text() == 'of an earlier export'
+
+
+def test_int8_without_training_data(export, tmp_path):
+    write_dataset(str(tmp_path), 1, 0, 'val2017', (160, 120), 1)
+    with pytest.raises(ValueError, match='train data set .* cannot be read'):
+        export(
+            'udp',
+            int8=True,
+            dataset=True,
+            options={'test_dataloader.dataset.data_root': str(tmp_path)})
+    assert not (tmp_path / 'pose.onnx').exists()
+
+
+def test_missing_nncf(export, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'nncf', None)
+    with pytest.raises(ImportError, match='pip install nncf'):
+        export('lgm', 'pose.xml', format='openvino', int8=True)
+
+
+@pytest.mark.parametrize('activation', ['HSwish', 'ReLU'])
+def test_other_activations(load_config, activation):
+    """Configs of int8-friendly activations by --cfg-options alone."""
+    cfg = load_config(
+        'td-hm_lgm-pose_1xb4-2e_rendered-128x96',
+        model__backbone__act_cfg__type=activation,
+        model__neck__act_cfg__type=activation)
+    names = {type(m).__name__ for m in erf.build_model(cfg).modules()}
+    assert not names & {'SiLU', 'Swish'}
+    assert names & {'Hardswish', 'HSwish', 'ReLU'}
