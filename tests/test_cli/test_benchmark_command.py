@@ -166,10 +166,10 @@ def test_real_networks(capsys):
     pytest.importorskip('onnx')
     pytest.importorskip('openvino')
     with redirect_stdout(io.StringIO()) as out:
-        assert call('rtmpose-t', '--backends', 'eager',
-                    'onnxruntime', 'openvino', '--rounds=2',
-                    '--input-size=64x96', '--baseline', 'rtmpose-t',
-                    'onnxruntime', '--format=json') == 0
+        assert call('rtmpose-t', '--backends', 'eager', 'onnxruntime',
+                    'openvino', '--rounds=2', '--input-size=64x96',
+                    '--baseline', 'rtmpose-t', 'onnxruntime',
+                    '--format=json') == 0
     report = json.loads(out.getvalue())
     rows = {(row['network'], row['backend']): row for row in report['results']}
     assert len(rows) == 3
