@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip('onnx')
-from lgm_pose_plugin import accuracy, erf  # noqa: E402
+from lgm_pose_plugin import accuracy, networks  # noqa: E402
 from lgm_pose_plugin.export import ExportError  # noqa: E402
 from lgm_pose_plugin.rendered_people import write_dataset  # noqa: E402
 from lgm_pose_plugin.runtime import Session  # noqa: E402
@@ -117,7 +117,7 @@ def test_metrics_before_and_after(cfg, monkeypatch, people):
     maps = perfect_maps(cfg, [raw[i] for i in range(len(raw))])
     wrong = np.roll(maps, 3, axis=3) * np.float32(.8)
     report = accuracy.compare(
-        erf.build_model(cfg), cfg, raw,
+        networks.build_model(cfg), cfg, raw,
         [session_of(maps), session_of(wrong)], True, evaluators)
     # Restricted to these people: what was not looked at is not missed.
     assert report['accuracy']['float32']['coco/AP'] > .75
@@ -133,7 +133,7 @@ def test_metrics_before_and_after(cfg, monkeypatch, people):
     assert 0 < agreement['maps_mean_cosine'] < .9
     assert agreement['maps_mean_difference'] > .001
     same = accuracy.compare(
-        erf.build_model(cfg), cfg, raw,
+        networks.build_model(cfg), cfg, raw,
         [session_of(maps), session_of(maps)], True)
     assert 'accuracy' not in same
     assert same['agreement']['near'] == 1

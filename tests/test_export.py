@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from lgm_pose_plugin import erf
+from lgm_pose_plugin import networks
 from lgm_pose_plugin.cli import main
 from lgm_pose_plugin.rendered_people import render_image, write_dataset
 from mmpose.codecs import MSRAHeatmap, SimCCLabel
@@ -459,6 +459,6 @@ def test_other_activations(load_config, activation):
         'td-hm_lgm-pose_1xb4-2e_rendered-128x96',
         model__backbone__act_cfg__type=activation,
         model__neck__act_cfg__type=activation)
-    names = {type(m).__name__ for m in erf.build_model(cfg).modules()}
+    names = {type(m).__name__ for m in networks.build_model(cfg).modules()}
     assert not names & {'SiLU', 'Swish'}
     assert names & {'Hardswish', 'HSwish', 'ReLU'}

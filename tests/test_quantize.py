@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lgm_pose_plugin import benchmark, erf
+from lgm_pose_plugin import networks
 from lgm_pose_plugin.rendered_people import render_image
 
 onnx = pytest.importorskip('onnx')
@@ -29,9 +29,9 @@ def float_file(tmp_path_factory, small_network):
     @functools.lru_cache(maxsize=None)
     def make(name, normalize=True, decode=True, batch=None):
         config, options, checkpoint = small_network(name)
-        cfg = benchmark.load_config(config)
+        cfg = networks.load_config(config)
         cfg.merge_from_dict(options)
-        model = erf.build_model(cfg, checkpoint)
+        model = networks.build_model(cfg, checkpoint)
         metadata = exporter.describe(cfg, model, normalize, decode)
         width, height = metadata['input_size']
         example = torch.zeros(batch or 2, height, width, 3, dtype=torch.uint8)
@@ -75,27 +75,26 @@ def graph_of(outputs='heatmaps'):
         convolution('final', 'q', 'maps'),
         convolution('blur', outputs, 'blurred'),
     ]
-    node = dict(
-        zip('firs midd dept pair afte late fina blur'.split(), convolutions))
+    node = {one.name: one for one, _ in convolutions}
     make = helper.make_node
     nodes = [
         make('Div', ['images', 'scale'], ['scaled'], 'normalize'),
-        node['firs'][0],
+        node['first'],
         make('Relu', ['a'], ['b'], 'relu'),
-        node['midd'][0],
-        node['dept'][0],
-        node['pair'][0],
-        node['afte'][0],
+        node['middle'],
+        node['depthwise'],
+        node['paired'],
+        node['after'],
         make('Add', ['f', 'd'], ['g'], 'add'),
         make('Shape', ['g'], ['size'], 'shape'),
         make('Reshape', ['g', 'size'], ['h'], 'reshape'),
         make('MatMul', ['h', 'matrix'], ['k'], 'matmul'),
         make('Mul', ['k', 'scale'], ['l'], 'scale_it'),
         make('Add', ['l', 'g'], ['m'], 'add_float'),
-        node['late'][0],
-        node['fina'][0],
+        node['late'],
+        node['final'],
         make('Sigmoid', ['maps'], [outputs], 'sigmoid'),
-        node['blur'][0],
+        node['blur'],
         make('Mul', ['blurred', 'scale'], ['keypoints'], 'decode'),
     ]
     return helper.make_graph(
