@@ -28,7 +28,7 @@ EXPORTED = ['onnxruntime', 'openvino', 'onnxruntime-int8', 'openvino-int8']
 # take about a quarter of an hour on two cores.
 RUNS = {
     'compared':
-    ([*COMPARED, '--backends', 'eager', 'channels_last', *EXPORTED], 200),
+    ([*COMPARED, '--backends', 'eager', *EXPORTED], 200),
     # Without ONNX Runtime's int8: quantizing takes longer than timing.
     'all': ([
         *NETWORKS, '--backends', 'eager', 'onnxruntime', 'openvino',
