@@ -174,6 +174,19 @@ def test_fold_batch_norms(kind, groups, bias, second_use):
         assert len(model.graph.initializer) == 2
 
 
+def test_fold_batch_norms_of_equal_weights():
+    """The exporter repeats a weight by Identity."""
+    model = conv_and_norm('Conv', 1, True, False)
+    norm = model.graph.node[1]
+    norm.input[1] = 'repeated'
+    model.graph.node.insert(
+        0, helper.make_node('Identity', ['gamma'], ['repeated']))
+    expected = conv_and_norm('Conv', 1, True, False)
+    for graph in (model.graph, expected.graph):
+        assert exporter.fold_batch_norms(graph) == 1
+    assert model == expected
+
+
 def test_wrong_file_is_not_written(monkeypatch, small_network, tmp_path,
                                    capsys):
     """A weight is changed a little after the export."""
