@@ -27,8 +27,7 @@ EXPORTED = ['onnxruntime', 'openvino', 'onnxruntime-int8', 'openvino-int8']
 # Arguments of `lgm-pose benchmark` and the number of rounds; together they
 # take about a quarter of an hour on two cores.
 RUNS = {
-    'compared':
-    ([*COMPARED, '--backends', 'eager', *EXPORTED], 200),
+    'compared': ([*COMPARED, '--backends', 'eager', *EXPORTED], 200),
     # Without ONNX Runtime's int8: quantizing takes longer than timing.
     'all': ([
         *NETWORKS, '--backends', 'eager', 'onnxruntime', 'openvino',
