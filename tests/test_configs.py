@@ -14,7 +14,8 @@ CONFIG_DIR = Path(__file__).resolve().parents[1] / 'configs'
 PATHS = sorted((CONFIG_DIR / 'body_2d_keypoint').rglob('*.py'))
 NAMES = [path.stem for path in PATHS]
 PATTERN = re.compile(
-    r'(?P<algorithm>td-hm|simcc)_(?P<net>lgm-pose|lapx|lap)'
+    r'(?P<algorithm>td-hm|simcc)_'
+    r'(?P<net>lgm-pose|lapx|lap|mobilenetv2|litehrnet-18|rtmpose-t)'
     r'(?:-(?P<variant>[a-z0-9-]+))?'
     r'_(?P<gpus>\d+)xb(?P<batch>\d+)-(?P<epochs>\d+)e'
     r'_(?P<data>coco|mpii|lsp|rendered)-(?P<height>\d+)x(?P<width>\d+)'
@@ -89,7 +90,11 @@ def test_sizes_agree(load_config, build, name):
     cfg = load_config(name)
     codec = cfg.codec
     codecs = list(_codecs(cfg._cfg_dict.to_dict()))
-    assert len(codecs) >= 3 and all(one == codec for one in codecs)
+    assert len(codecs) >= 3
+    # The paper's loss takes the same targets and decodes them otherwise.
+    assert all(
+        dict(one, type=codec.type) == codec if '-mse_' in name else one ==
+        codec for one in codecs)
     # LAPX takes any size.
     assert cfg.model.backbone.get('input_size',
                                   codec.input_size) == codec.input_size
@@ -122,11 +127,14 @@ def test_flip_test_fits_the_codec(load_config, name):
         assert cfg.codec.type == 'SimCCLabel'
         assert cfg.model.test_cfg == dict(flip_test=True)
         return
-    assert cfg.codec.type in ('MSRAHeatmap', 'UDPHeatmap')
+    decoder = cfg.model.head.decoder.type
+    assert decoder in ('MSRAHeatmap', 'UDPHeatmap', 'SoftmaxUDPHeatmap')
+    assert (decoder == 'SoftmaxUDPHeatmap') is (
+        cfg.model.head.loss.type == 'KeypointCrossEntropyLoss')
     assert cfg.model.test_cfg == dict(
         flip_test='no-flip' not in name,
         flip_mode='heatmap',
-        shift_heatmap=cfg.codec.type == 'MSRAHeatmap')
+        shift_heatmap=decoder == 'MSRAHeatmap')
 
 
 @pytest.mark.parametrize('name', [
@@ -179,7 +187,7 @@ def test_recipe(load_config, name):
 def test_lsp_recipe(load_config, name):
     cfg, parts = load_config(name), PATTERN.fullmatch(name)
     steps = {step.type: step for step in cfg.train_dataloader.dataset.pipeline}
-    assert {'RandomFlip', 'RandomHalfBody', 'RandomBBoxTransform'} < set(steps)
+    assert {'RandomFlip', 'RandomBBoxTransform'} < set(steps)
     warm_up, cosine = cfg.param_scheduler
     assert warm_up.type == 'LinearLR' and not warm_up.by_epoch
     assert cosine.type == 'CosineAnnealingLR' and 'T_max' not in cosine
@@ -210,6 +218,25 @@ def test_ablations_change_one_thing(load_config, variant, neck):
     assert other.model.head == cfg.model.head
     assert (other.model.backbone == cfg.model.backbone) is (variant
                                                             != 'mobilevit')
+
+
+@pytest.mark.parametrize(
+    'name',
+    [path.stem for path in PATHS if path.parent.name == 'lsp_benchmark'])
+def test_benchmark_changes_the_network_alone(load_config, name):
+    """But for what SimCC, the Non-Local layers and names need."""
+    cfg = load_config('td-hm_lgm-pose_1xb8-4e_lsp-128x96')
+    other = load_config(name)
+    changed = {key for key in {*cfg, *other} if cfg.get(key) != other.get(key)}
+    allowed = {'model', 'custom_hooks', 'find_unused_parameters'}
+    if name.startswith('simcc'):
+        allowed |= {'codec', 'simcc', 'train_pipeline'}
+        steps = [c.train_dataloader.dataset.pipeline for c in (cfg, other)]
+        assert [
+            step for step in steps[0] if step.type != 'GenerateTarget'
+        ] == [step for step in steps[1] if step.type != 'GenerateTarget']
+        changed -= {'train_dataloader'}
+    assert changed <= allowed
 
 
 def test_no_larm_lacks_larm_alone(load_config, build):
