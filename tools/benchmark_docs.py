@@ -25,7 +25,7 @@ COMPARED = [
 ]
 EXPORTED = ['onnxruntime', 'openvino', 'onnxruntime-int8', 'openvino-int8']
 # Arguments of `lgm-pose benchmark` and the number of rounds; together they
-# take about a quarter of an hour on two cores.
+# take about half an hour on two shared cores.
 RUNS = {
     'compared': ([*COMPARED, '--backends', 'eager', *EXPORTED], 200),
     # Without ONNX Runtime's int8: quantizing takes longer than timing.
