@@ -77,6 +77,20 @@ def test_every_round_runs_every_worker_once(fake):
     assert order == first
 
 
+def test_networks_are_described_once(fake, monkeypatch):
+    """Whatever the number of backends, threads and batches."""
+    described = []
+
+    def published_ap(name, input_size):
+        described.append(name)
+        return None, ''
+
+    monkeypatch.setattr(benchmark, 'published_ap', published_ap)
+    benchmark.run_benchmark(
+        'ab', ['eager', 'openvino'], batches=[1, 2], rounds=1)
+    assert described == ['a', 'b']
+
+
 def test_figures(fake):
     report = benchmark.run_benchmark(
         'abca', ['eager', 'openvino-int8'],
