@@ -191,6 +191,26 @@ def serve(requests='', **task):
     return [json.loads(line) for line in answers.getvalue().splitlines()]
 
 
+def test_second_run_is_timed(monkeypatch):
+    """The first finds the caches as other processes left them."""
+    calls = []
+
+    def time_call(run):
+        calls.append('clock')
+        run()
+        return 1.
+
+    def opener(threads):
+        return lambda: calls.append('run'), 'fake 1'
+
+    monkeypatch.setattr(benchmark_worker, 'time_call', time_call)
+    monkeypatch.setitem(benchmark_worker.OPENERS, 'fake', opener)
+    ready, *answers = serve('run\nrun\n', opener='fake', threads=1)
+    assert ready == dict(runtime='fake 1')
+    assert [answer['seconds'] for answer in answers] == [1., 1.]
+    assert calls == ['run'] + ['run', 'clock', 'run'] * 2
+
+
 @pytest.mark.parametrize('mode', ['eager', 'channels_last'])
 def test_torch_worker(mode):
     ready, *answers = serve(

@@ -3,9 +3,9 @@
 Without --pipeline, what is timed is the plain network (backbone, neck and
 head, random weights, no flip test, no normalization, no decoding), as float32
 or int8. Each combination of network, backend, threads and batch has a process
-of its own; every round runs each of them once, in an order of its own. Nothing
-is downloaded. Compare the ratios: absolute times are of one machine and its
-load. On a shared machine use one thread.
+of its own; every round runs each of them twice, in an order of its own, and
+times the second run. Nothing is downloaded. Compare the ratios: absolute times
+are of one machine and its load. On a shared machine use one thread.
 
 With --pipeline, whole frames are timed: decoding the image, crops, the
 network, key points, drawing.
