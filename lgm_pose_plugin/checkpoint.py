@@ -2,7 +2,6 @@
 import ast
 import hashlib
 import io
-import os
 import pickle
 import re
 import zipfile
@@ -17,6 +16,7 @@ import torch
 from mmengine.logging import HistoryBuffer
 
 import mmpose
+from .outputs import replacing
 from .version import __version__
 
 __all__ = ['allow_mmengine_checkpoints', 'publish_checkpoint']
@@ -317,12 +317,6 @@ def publish_checkpoint(path: Union[str, Path],
         folder, stem = out.parent, out.stem
     sha = hashlib.sha256(data).hexdigest()[:8]
     target = folder / f'{stem}-{sha}_{date.today():%Y%m%d}.pth'
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f'.{target.name}.{os.getpid()}.tmp'
-    try:
-        temporary.write_bytes(data)
-        os.replace(str(temporary), str(target))
-    finally:
-        if temporary.exists():
-            temporary.unlink()
+    with replacing(str(target)) as temporary:
+        Path(temporary).write_bytes(data)
     return target
