@@ -37,8 +37,8 @@ class TrainingLoop:
         runner = Runner.from_cfg(cfg)
         self.model = runner.model.train()
         self.optimizer = runner.build_optim_wrapper(cfg.optim_wrapper)
-        self.batches = self._endless(runner.build_dataloader(
-            cfg.train_dataloader))
+        self.batches = self._endless(
+            runner.build_dataloader(cfg.train_dataloader))
         self.batch_size: int = cfg.train_dataloader.batch_size
         self.times: Dict[str, List[float]] = dict(load=[], step=[])
 

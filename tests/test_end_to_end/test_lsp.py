@@ -12,7 +12,7 @@ from .conftest import SHORT
 
 pytestmark = pytest.mark.xdist_group('mim')
 
-CONFIG = 'td-hm_lgm-pose_1xb32-60e_lsp-128x96'
+CONFIG = 'td-hm_lgm-pose_1xb16-60e_lsp-128x96'
 
 
 def test_train(mim, workspace, rendered_lsp):

@@ -12,8 +12,8 @@ dataset_type = 'LspDataset'
 data_mode = 'topdown'
 data_root = 'data/lsp/'
 
-# MMPose's stronger augmentation learns slower, and these people lie and hang in
-# any direction without it.
+# MMPose's stronger augmentation learns slower, and these people lie and hang
+# in any direction without it.
 train_pipeline = [
     dict(type='LoadImage'),
     dict(type='GetBBoxCenterScale'),
