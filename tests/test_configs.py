@@ -148,8 +148,11 @@ def test_recipe(load_config, name):
     assert not any('Pretrained' in str(part)
                    for part in (cfg.model, cfg.get('load_from')))
     optimizer, schedule = cfg.optim_wrapper.optimizer, cfg.param_scheduler[-1]
-    assert optimizer.type == 'Adam'
-    if parts['algorithm'] == 'simcc':
+    is_plus = parts['variant'] == 'plus'
+    assert optimizer.type == ('AdamW' if is_plus else 'Adam')
+    if is_plus:
+        assert cfg.codec.type == 'SoftmaxUDPHeatmap' and cfg.codec.sigma == 2
+    elif parts['algorithm'] == 'simcc':
         assert cfg.codec.type == 'SimCCLabel'
         assert cfg.codec.sigma == (4.9, 5.66)  # RTMPose's at 256x192
     else:
@@ -157,9 +160,14 @@ def test_recipe(load_config, name):
         assert cfg.codec.sigma == (3 if parts['width'] == '288' else 2)
     assert cfg.auto_scale_lr.base_batch_size == int(parts['batch']) * int(
         parts['gpus'])
-    assert schedule.type == 'MultiStepLR' and schedule.by_epoch
-    assert schedule.gamma == 0.1
-    assert schedule.end == cfg.train_cfg.max_epochs
+    assert schedule.by_epoch
+    if is_plus:
+        assert schedule.type == 'CosineAnnealingLR' and 'T_max' not in schedule
+        assert 'EMAHook' in [hook.type for hook in cfg.custom_hooks]
+    else:
+        assert schedule.type == 'MultiStepLR'
+        assert schedule.gamma == 0.1
+        assert schedule.end == cfg.train_cfg.max_epochs
     if parts['gpus'] == '1':  # the paper's
         assert optimizer.lr == 1e-3
         assert schedule.milestones == [200, 240]
@@ -168,7 +176,7 @@ def test_recipe(load_config, name):
         assert len(cfg.param_scheduler) == 1
     else:
         assert cfg.train_cfg.max_epochs == 210
-        assert schedule.milestones == [170, 200]
+        assert is_plus or schedule.milestones == [170, 200]
         assert cfg.param_scheduler[0].type == 'LinearLR'
         assert optimizer.lr == (4e-3 if parts['net'] == 'lgm-pose' else 5e-4)
     metric = {
@@ -235,7 +243,7 @@ def test_benchmark_changes_the_network_alone(load_config, name):
     changed = {key for key in {*cfg, *other} if cfg.get(key) != other.get(key)}
     allowed = {'model', 'custom_hooks', 'find_unused_parameters'}
     if name.startswith('simcc'):
-        allowed |= {'codec', 'simcc', 'train_pipeline'}
+        allowed |= {'codec', 'simcc', 'train_pipeline', 'optim_wrapper'}
         steps = [c.train_dataloader.dataset.pipeline for c in (cfg, other)]
         assert [
             step for step in steps[0] if step.type != 'GenerateTarget'

@@ -6,6 +6,9 @@ _base_ = [
 
 train_dataloader = dict(batch_size=8)
 
+# SimCC heads do not learn at 4e-3.
+optim_wrapper = dict(optimizer=dict(lr=2e-3))
+
 model = dict(
     backbone=dict(input_size=_base_.codec.input_size),
     head=dict(
