@@ -58,7 +58,7 @@ def check_inputs_kept(outputs: Sequence[str], inputs: Sequence[str]) -> None:
 
 
 @contextmanager
-def _replacing(path: str) -> Iterator[str]:
+def replacing(path: str) -> Iterator[str]:
     """A path to write to, moved to ``path`` at the end or removed."""
     temporary = _temporary(path)
     os.makedirs(osp.dirname(path) or os.curdir, exist_ok=True)
@@ -86,7 +86,7 @@ def write_json(path: str,
         data (Any): Of JSON's types.
         indent (int | str, optional): As in ``json.dump``.
     """
-    with _replacing(path) as temporary:
+    with replacing(path) as temporary:
         with open(temporary, 'w', encoding='utf-8') as file:
             json.dump(data, file, indent=indent)
 
@@ -104,7 +104,7 @@ def write_image(path: str, image: np.ndarray) -> None:
     success, data = cv2.imencode(osp.splitext(path)[1], image)
     if not success:
         raise OSError(f'OpenCV cannot encode {path}')
-    with _replacing(path) as temporary:
+    with replacing(path) as temporary:
         data.tofile(temporary)
 
 

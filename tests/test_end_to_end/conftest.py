@@ -51,7 +51,7 @@ def workspace(tmp_path_factory):
 
 @pytest.fixture(scope='session')
 def mim(workspace):
-    """Run mim in the workspace; returns what it printed."""
+    """Run mim in the workspace, or fail to; returns what it printed."""
     try:
         if _is_editable():
             pytest.skip('mim does not find the configs of an editable install')
@@ -67,8 +67,7 @@ def mim(workspace):
                                 stderr=subprocess.STDOUT,
                                 text=True,
                                 timeout=400)
-        if check:
-            assert result.returncode == 0, result.stdout[-5000:]
+        assert (result.returncode == 0) is check, result.stdout[-5000:]
         return result.stdout
 
     return run
@@ -93,3 +92,16 @@ def trained(mim, workspace):
     assert 'Epoch(train) [1]' in output.replace('  ', ' ')
     assert 'coco/AP' in output
     return workspace / 'work_dirs/coco/epoch_1.pth'
+
+
+@pytest.fixture(scope='session')
+def tested(mim, workspace, trained):
+    """Metrics and predictions of the checkpoint on the detected boxes."""
+    mim('test', 'lgm_pose_plugin',
+        'td-hm_lgm-pose_1xb32-260e_coco-256x192.py', '-C', trained, '--out',
+        'detected.json', '--work-dir', 'work_dirs/test', '--cfg-options',
+        'test_evaluator.outfile_prefix=detected')
+    return [
+        json.loads((workspace / name).read_text())
+        for name in ('detected.json', 'detected.keypoints.json')
+    ]

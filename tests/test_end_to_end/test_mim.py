@@ -32,10 +32,8 @@ def config_path(name):
     return next(Path(root).rglob(f'{name}.py'))
 
 
-def test_detected_boxes_are_the_default(mim, workspace, trained):
-    mim('test', 'lgm_pose_plugin', f'{CONFIG}.py', '-C', trained, '--out',
-        'detected.json', '--work-dir', 'work_dirs/test')
-    metrics = json.loads((workspace / 'detected.json').read_text())
+def test_detected_boxes_are_the_default(mim, workspace, trained, tested):
+    metrics, _ = tested
     assert metrics.keys() == COCO_METRICS
     boxes = workspace / 'data/coco/person_detection_results'
     moved = boxes.rename(boxes.with_name('elsewhere'))
