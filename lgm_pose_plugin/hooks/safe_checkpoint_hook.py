@@ -141,8 +141,9 @@ class SafeCheckpointHook(CheckpointHook):
             runner (Runner): The runner of the training.
             metrics (dict[str, float]): What the validation gave.
         """
-        with self._removing_afterwards():
-            super().after_val_epoch(runner, metrics)
+        if self.save_best:
+            with self._removing_afterwards():
+                super().after_val_epoch(runner, metrics)
 
     @contextmanager
     def _removing_afterwards(self) -> Iterator[None]:

@@ -24,8 +24,7 @@ CONFIGS = PACKAGE / 'lgm_pose_plugin/.mim/configs'
 COCO = 'body_2d_keypoint/topdown_heatmap/coco'
 SIZE = dict(input_size=(64, 64), heatmap_size=(16, 16))
 CONFIG = {
-    'lgm-pose':
-    ('td-hm_lgm-pose_1xb32-260e', {
+    'lgm-pose': ('td-hm_lgm-pose_1xb32-260e', {
         'model.backbone.input_size': (64, 64),
     }),
     # a ramp that begins with the second epoch
@@ -180,7 +179,7 @@ def trainings(tmp_path_factory, workspace):
                             stdout=subprocess.PIPE,
                             stderr=subprocess.STDOUT,
                             text=True,
-                            timeout=400)
+                            timeout=1200)
     assert result.returncode == 0, result.stdout[-5000:]
     return folder
 
@@ -215,8 +214,7 @@ def assert_same(one, other, path=''):
 
 @pytest.mark.parametrize('fault', FAULTS)
 @pytest.mark.parametrize('network', CONFIG)
-def test_killed_training_becomes_what_it_would_have(trainings, network,
-                                                    fault):
+def test_killed_training_becomes_what_it_would_have(trainings, network, fault):
     whole = trainings / f'{network}-whole'
     resumed = trainings / f'{network}-{fault}'
     files = [

@@ -54,8 +54,7 @@ def config(workspace):
     dataset = cfg.train_dataloader.dataset
     dataset.indices = 4 * STEPS
     dataset.pipeline = [
-        step for step in dataset.pipeline
-        if not step.type.startswith('Random')
+        step for step in dataset.pipeline if not step.type.startswith('Random')
     ]
     cfg.train_dataloader.update(batch_size=4, num_workers=0)
     cfg.train_cfg.max_epochs = 3
@@ -112,7 +111,7 @@ def test_two_processes_train_as_one_with_the_batch_doubled(
     assert len(one) == 2 * STEPS and len(two) == 2
     assert not np.allclose(two[0][:2 * STEPS], two[1][:2 * STEPS], rtol=1e-2)
     assert np.allclose(one, np.mean(two, 0)[:2 * STEPS], rtol=1e-4)
-    assert one[-1] < 0.9 * one[0]
+    assert one[STEPS:].mean() < 0.97 * one[:STEPS].mean()
 
 
 def losses(work_dir):

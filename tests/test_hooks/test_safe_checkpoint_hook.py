@@ -80,7 +80,8 @@ def train(tmp_path, monkeypatch):
         checkpoint.update(kwargs)
         torch.manual_seed(0)
         loader = dict(
-            dataset=[dict(x=torch.ones(2)), dict(x=torch.zeros(2))],
+            dataset=[dict(x=torch.ones(2)),
+                     dict(x=torch.zeros(2))],
             batch_size=1,
             collate_fn=dict(type='default_collate'),
             sampler=dict(type='DefaultSampler', shuffle=False))
@@ -103,8 +104,7 @@ def train(tmp_path, monkeypatch):
             default_scope='mmpose',
             log_level='ERROR',
             experiment_name=f'{tmp_path}-{next(runs)}')
-        runner = Runner(
-            cfg=dict(resume=resume, work_dir=str(tmp_path)), **cfg)
+        runner = Runner(cfg=dict(resume=resume, work_dir=str(tmp_path)), **cfg)
         runner.train()
         return validations
 
@@ -212,8 +212,8 @@ def test_newest_whole_checkpoint_is_taken(train, tmp_path, damage):
             work_dir=str(tmp_path),
             logger=SimpleNamespace(warning=warnings.append)))
     newest = 3 if damage == 'empty' else 2
-    assert find_latest_checkpoint(str(tmp_path)) == str(
-        tmp_path / f'epoch_{newest}.pth')
+    assert find_latest_checkpoint(str(tmp_path)) == str(tmp_path /
+                                                        f'epoch_{newest}.pth')
     assert f'resuming from {tmp_path}/epoch_{newest}.pth' in warnings[0]
     assert [epoch for epoch, _ in train(4, resume=True).epochs
             ] == ([2, 4] if newest == 2 else [4])
