@@ -59,7 +59,15 @@ def check_inputs_kept(outputs: Sequence[str], inputs: Sequence[str]) -> None:
 
 @contextmanager
 def replacing(path: str) -> Iterator[str]:
-    """A path to write to, moved to ``path`` at the end or removed."""
+    """Write a file beside its place, move it there at the end.
+
+    Args:
+        path (str): The file. Its folder is made if there is none.
+
+    Yields:
+        str: The path to write to, of the same suffix. On an error it is
+        removed and ``path`` stays as it was.
+    """
     temporary = _temporary(path)
     os.makedirs(osp.dirname(path) or os.curdir, exist_ok=True)
     try:
