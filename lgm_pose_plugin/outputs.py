@@ -59,14 +59,14 @@ def check_inputs_kept(outputs: Sequence[str], inputs: Sequence[str]) -> None:
 
 @contextmanager
 def replacing(path: str) -> Iterator[str]:
-    """Write a file, and the folders it lies in, whole or not at all.
+    """Write a file beside its place, move it there at the end.
 
     Args:
-        path (str): The file.
+        path (str): The file. Its folder is made if there is none.
 
     Yields:
-        str: The path to write to. What is there at the end becomes the file;
-        after an exception it is removed, and an earlier file stays.
+        str: The path to write to, of the same suffix. On an error it is
+        removed and ``path`` stays as it was.
     """
     temporary = _temporary(path)
     os.makedirs(osp.dirname(path) or os.curdir, exist_ok=True)

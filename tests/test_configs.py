@@ -191,6 +191,15 @@ def test_recipe(load_config, name):
             cfg.val_dataloader.dataset.bbox_file)
 
 
+@pytest.mark.parametrize('name',
+                         [name for name in NAMES if '_rendered-' not in name])
+def test_killed_trainings_can_be_resumed(load_config, name):
+    cfg = load_config(name)
+    assert cfg.default_hooks.checkpoint.type == 'SafeCheckpointHook'
+    assert cfg.default_hooks.epoch_seed.type == 'EpochSeedHook'
+    assert not cfg.train_dataloader.persistent_workers
+
+
 @pytest.mark.parametrize('name', [name for name in NAMES if '_lsp-' in name])
 def test_lsp_recipe(load_config, name):
     cfg, parts = load_config(name), PATTERN.fullmatch(name)

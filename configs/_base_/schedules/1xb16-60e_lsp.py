@@ -1,6 +1,6 @@
 # AdamW: warmed up, steady, then down to zero in the last fifth, so that a run
 # can be stopped and finished from any epoch of the steady part.
-_base_ = 'mmpose::_base_/default_runtime.py'
+_base_ = '../default_runtime.py'
 
 train_cfg = dict(max_epochs=60, val_interval=2)
 

@@ -1,5 +1,5 @@
 # The recipe of docs/lsp_benchmark.md: as short as networks still differ.
-_base_ = 'mmpose::_base_/default_runtime.py'
+_base_ = '../default_runtime.py'
 
 train_cfg = dict(max_epochs=4, val_interval=2)
 
