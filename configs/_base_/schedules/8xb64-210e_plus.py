@@ -1,5 +1,5 @@
-# What docs/lsp_benchmark.md found, for long trainings: AdamW with a cosine, and
-# averaged weights.
+# What docs/lsp_benchmark.md found, for long trainings: AdamW with a cosine,
+# and averaged weights.
 _base_ = '../default_runtime.py'
 
 train_cfg = dict(max_epochs=210, val_interval=10)
