@@ -17,6 +17,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 from benchmark_docs import replace_sections
 
 from lgm_pose_plugin.benchmark_report import markdown_table
+from lgm_pose_plugin.cli import set_up_mmpose
 from lgm_pose_plugin.complexity import count_complexity
 from lgm_pose_plugin.outputs import replacing, write_json
 
@@ -178,6 +179,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     parser.add_argument(
         '--write-only', action='store_true', help='train nothing')
     args = parser.parse_args(argv)
+    set_up_mmpose()
     results: Dict[str, Dict[str, dict]] = {}
     for name in dict(row for rows in TABLES.values() for row in rows):
         for seed in SEEDS.get(name, (0, )):
