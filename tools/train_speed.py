@@ -116,7 +116,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     print(
         markdown_table(('config', 'batch', 'images/s', 'ratio', 'loading'),
                        rows,
-                       left=1))
+                       left=1),
+        end='')
     return 0
 
 
