@@ -15,9 +15,8 @@ class KeypointCrossEntropyLoss(nn.Module):
     A softmax over the pixels of each predicted map is compared with the target
     map divided by its sum: Mask R-CNN's loss of key points (arXiv 1703.06870,
     section 5) with a Gaussian target, less the target's entropy, so that 0 is
-    reached. A network learns it in fewer steps than
-    :class:`KeypointMSELoss`, for which a map of zeros is nearly right. Decode
-    with :class:`SoftmaxUDPHeatmap`.
+    reached. Decode with :class:`SoftmaxUDPHeatmap`; docs/lsp_benchmark.md
+    compares it with :class:`KeypointMSELoss`.
 
     Args:
         use_target_weight (bool): Whether key points are weighted by
