@@ -89,7 +89,7 @@ def assert_same(found, expected):
     compared = expected[1] > 0
     assert compared.sum(1).min() > 5
     differs = np.abs(found[0] - expected[0]).max(2) > 0.05
-    assert (differs & compared).sum(1).max() <= 1
+    assert (differs & compared).sum(1).max() <= 2
     np.testing.assert_allclose(found[1], expected[1], atol=1e-4)
 
 
