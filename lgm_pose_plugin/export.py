@@ -33,7 +33,7 @@ from .networks import build_model, load_config
 from .outputs import check_out_file
 from .rendered_people import render_image
 from .runtime import (BACKENDS, FORMAT_VERSION, METADATA_KEY, Session,
-                      open_session)
+                      open_session, openvino_core)
 from .version import __version__
 
 SUFFIXES = dict(onnx='.onnx', openvino='.xml')
@@ -353,11 +353,9 @@ def read_openvino(source: str) -> Any:
     Returns:
         openvino.Model: The network.
     """
-    import openvino
-
     # Not convert_model: once saved, LGM-Pose converted by OpenVINO 2026.4.1
     # computed heat maps that were wrong by a tenth of their maximum.
-    model = openvino.Core().read_model(source)
+    model = openvino_core().read_model(source)
     props = {p.key: p.value for p in onnx.load(source).metadata_props}
     if METADATA_KEY in props:
         model.set_rt_info(props[METADATA_KEY], [METADATA_KEY])
@@ -388,7 +386,7 @@ def finish_openvino(source: str, target: str, outputs: Sequence[str],
     """
     import openvino
 
-    model = openvino.Core().read_model(source)
+    model = openvino_core().read_model(source)
     for result in list(model.get_results()):
         if result.input_value(0).get_names().isdisjoint(outputs):
             model.remove_result(result)

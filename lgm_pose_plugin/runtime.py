@@ -4,9 +4,11 @@ Needs NumPy, OpenCV and ONNX Runtime or OpenVINO. Geometry and, for files that
 hold raw heat maps, decoding are MMPose's (``GetBBoxCenterScale``,
 ``TopdownAffine``, the codecs), written for a whole batch.
 """
+import functools
 import json
 import os.path as osp
-from typing import Callable, Dict, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import (Any, Callable, Dict, NamedTuple, Optional, Sequence, Tuple,
+                    Union)
 
 import cv2
 import numpy as np
@@ -103,9 +105,24 @@ def _open_onnxruntime(file: str, threads: int) -> Session:
     return Session(metadata, batch, run)
 
 
-def _open_openvino(file: str, threads: int) -> Session:
+@functools.lru_cache(maxsize=None)
+def openvino_core() -> Any:
+    """Give all users in the process the same OpenVINO, which is never closed.
+
+    Each ``openvino.Core`` gives its thread another stack for signal handlers.
+    If two are closed in the order in which they were opened, OpenVINO 2026.4.1
+    leaves the thread with one that was freed, and the next signal that Python
+    handles kills the process: SIGCHLD after torch has loaded data in workers.
+
+    Returns:
+        openvino.Core: The core.
+    """
     import openvino
-    core = openvino.Core()
+    return openvino.Core()
+
+
+def _open_openvino(file: str, threads: int) -> Session:
+    core = openvino_core()
     model = core.read_model(file)
     metadata = None
     # The latter is where OpenVINO puts an ONNX file's.

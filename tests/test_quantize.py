@@ -144,9 +144,10 @@ def test_rule_on_networks(float_file, name):
 def int8_weights(file):
     """How many convolutions have weights in int8."""
     if file.endswith('.xml'):
-        return sum(op.get_type_name() == 'Constant'
-                   and op.get_element_type() == openvino.Type.i8
-                   for op in openvino.Core().read_model(file).get_ops())
+        return sum(
+            op.get_type_name() == 'Constant'
+            and op.get_element_type() == openvino.Type.i8
+            for op in runtime.openvino_core().read_model(file).get_ops())
     graph = onnx.load(file).graph
     int8 = {
         one.name
@@ -232,7 +233,7 @@ def test_too_few_inputs(float_file, tmp_path, crops):
 
 
 def test_fuse_silu(float_file, crops):
-    core = openvino.Core()
+    core = runtime.openvino_core()
     model = core.read_model(float_file('lgm'))
 
     def count(kind):

@@ -294,6 +294,21 @@ def run_python(script, *args, **environ):
         universal_newlines=True)
 
 
+def test_signals_after_openvino(exported):
+    """Two that were opened and closed leave no freed stack for handlers."""
+    result = run_python(
+        """
+        import os, signal, sys
+        from lgm_pose_plugin.runtime import PoseRuntime
+        first, second = PoseRuntime(sys.argv[1]), PoseRuntime(sys.argv[1])
+        del first
+        del second
+        signal.signal(signal.SIGUSR1, lambda *args: print('handled'))
+        os.kill(os.getpid(), signal.SIGUSR1)
+        """, exported('lgm', '.xml'))
+    assert (result.returncode, result.stdout) == (0, 'handled\n')
+
+
 @pytest.mark.parametrize('backend', BACKENDS)
 def test_needs_no_torch(exported, picture, tmp_path, backend):
     np.save(tmp_path / 'picture.npy', picture)
