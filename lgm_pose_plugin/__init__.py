@@ -25,7 +25,7 @@ def register_all_modules() -> None:
             message names the cause; ``lgm-pose doctor`` prints the remedy.
     """
     try:
-        from . import backbones, datasets, heads, hooks, metrics, necks
+        from . import backbones, datasets, heads, hooks, metrics, necks, optim
         from .checkpoint import allow_mmengine_checkpoints
         from .model_index import register_model_names
     except Exception as error:

@@ -1,5 +1,5 @@
 # The recipe of LGM-Pose: Adam, 260 epochs, batch size 32 on one GPU.
-_base_ = 'mmpose::_base_/default_runtime.py'
+_base_ = '../default_runtime.py'
 
 train_cfg = dict(max_epochs=260, val_interval=10)
 

@@ -1,5 +1,5 @@
 # A short training: AdamW, warmed up, then a cosine.
-_base_ = 'mmpose::_base_/default_runtime.py'
+_base_ = '../default_runtime.py'
 
 train_cfg = dict(max_epochs=60, val_interval=5)
 

@@ -1,5 +1,5 @@
 # To over-fit a few images: a high learning rate, warmed up, then a cosine.
-_base_ = 'mmpose::_base_/default_runtime.py'
+_base_ = '../default_runtime.py'
 
 train_cfg = dict(max_epochs=250, val_interval=25)
 

@@ -1,7 +1,7 @@
 # MMPose's schedule for 8 GPUs. The learning rate is LGM-Pose's 1e-3 at batch
 # size 32, scaled by the square root of the batch size (512 / 32 = 16), as
 # suits Adam, and warmed up.
-_base_ = 'mmpose::_base_/default_runtime.py'
+_base_ = '../default_runtime.py'
 
 train_cfg = dict(max_epochs=210, val_interval=10)
 
