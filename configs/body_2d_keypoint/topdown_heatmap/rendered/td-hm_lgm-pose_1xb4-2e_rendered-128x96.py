@@ -4,7 +4,7 @@
 # batch size 8: 0.02, 4: 0.06; the latter with sigma 2: 0.02, with a learning
 # rate of 4e-3 instead of 2e-3: 0.07.
 _base_ = [
-    '../../../_base_/default_runtime.py', '../../../_base_/models/lgm-pose.py',
+    'mmpose::_base_/default_runtime.py', '../../../_base_/models/lgm-pose.py',
     '../../../_base_/datasets/rendered_128x96.py'
 ]
 
@@ -23,6 +23,10 @@ param_scheduler = [
 ]
 
 train_dataloader = dict(batch_size=4)
+
+default_hooks = dict(
+    invalid_loss=dict(type='InvalidLossHook'),
+    skipped_data=dict(type='SkippedDataHook'))
 
 model = dict(
     backbone=dict(input_size=_base_.codec.input_size),
