@@ -650,9 +650,7 @@ def dirty_run(rendered_run, rendered_root, tmp_path):
     path.write_text(json.dumps(data))
     for split in ('train', 'val', 'test'):
         rendered_run[f'{split}_dataloader'].dataset.data_root = str(root)
-    # Its workers are processes.
-    rendered_run.train_dataloader.update(
-        num_workers=2, persistent_workers=True)
+    rendered_run.train_dataloader.num_workers = 2  # processes
     return rendered_run
 
 
@@ -681,6 +679,8 @@ def test_training_goes_on_without_the_broken(dirty_run):
 
 
 def test_training_stops_at_the_broken(dirty_run):
+    # After an error, torch waits 5 s for each.
+    dirty_run.train_dataloader.num_workers = 1
     with pytest.raises(BadDataError, match='annotation 7 of .*007.jpg'):
         Runner.from_cfg(dirty_run).train()
     path = os.path.join(dirty_run.train_dataloader.dataset.data_root,
