@@ -160,6 +160,8 @@ class CheckedDataset:
             return None
         if person is not None:
             person['img_shape'] = (height, width)
+            # MMPose 1.1 leaves it to the metric.
+            person.setdefault('area', annotation.get('area', 0))
         return person
 
     def _ambiguity(self, annotation: dict, image: dict) -> Optional[str]:

@@ -90,7 +90,6 @@ class InGraphDecoding:
         self._refuse_in_deploy_mode()
         # NumPy, in which MMPose computes the accuracy, has no bfloat16.
         with autocast(feats[0].device.type, enabled=False):
-            feats = tuple(
-                x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
-                for x in feats)
+            half = (torch.bfloat16, torch.float16)
+            feats = tuple(x.float() if x.dtype in half else x for x in feats)
             return super().loss(feats, batch_data_samples, train_cfg)
