@@ -46,6 +46,7 @@ def spoil_weight(runner, data_batch):
     (spoil_weight, 1, None),
 ])
 def test_stops_and_writes_the_batch(rendered_run, spoil, at, faulty):
+    rendered_run.default_hooks.checkpoint.update(by_epoch=False, interval=1)
     runner = Runner.from_cfg(rendered_run)
     spoiler = Spoiler(at, spoil)
     runner.register_hook(spoiler)
@@ -63,7 +64,8 @@ def test_stops_and_writes_the_batch(rendered_run, spoil, at, faulty):
     for key, place in (('inputs_finite', 1), ('targets_finite', 2)):
         assert [one[key] for one in samples
                 ] == [key != faulty or i != place for i in range(4)]
-    assert not list(Path(runner.work_dir).rglob('*.pth'))
+    saved = sorted(path.name for path in Path(runner.work_dir).glob('*.pth'))
+    assert saved == [f'iter_{number}.pth' for number in range(1, at + 1)]
 
 
 def test_broken_weights_are_not_saved(rendered_run, tmp_path):
