@@ -21,7 +21,7 @@ env: $(UV)  ## Build the reference environment in .venv
 	$(PYTHON) -m venv .venv-uv
 	.venv-uv/bin/python -m pip install --quiet uv
 
-benchmark: env  ## Time everything in docs/benchmark.md, in a quarter of an hour
+benchmark: env  ## Time everything in docs/benchmark.md, in half an hour
 	.venv/bin/python tools/benchmark_docs.py
 
 demo: env  ## Train and test on rendered people, in some minutes

@@ -16,7 +16,10 @@ __all__ = ['__version__', 'register_all_modules']
 
 
 def register_all_modules() -> None:
-    """Register the plugin's modules, model names and safe-loading rules.
+    """Register the plugin's modules and model names, and widen MMEngine.
+
+    MMEngine then loads its checkpoints safely on torch >= 2.6 and starts
+    processes without GPUs.
 
     Runs at import; calling it again changes nothing.
 
@@ -25,14 +28,17 @@ def register_all_modules() -> None:
             message names the cause; ``lgm-pose doctor`` prints the remedy.
     """
     try:
-        from . import backbones, datasets, heads, hooks, metrics, necks, optim
+        from . import (backbones, codecs, datasets, heads, hooks, losses,
+                       metrics, necks, optim)
         from .checkpoint import allow_mmengine_checkpoints
         from .model_index import register_model_names
+        from .processes import allow_processes_without_gpu
     except Exception as error:
         raise ImportError(
             f'lgm_pose_plugin cannot register its modules: {error!r}. '
             'Run `lgm-pose doctor` for the remedy.') from error
     allow_mmengine_checkpoints()
+    allow_processes_without_gpu()
     register_model_names()
 
 

@@ -182,8 +182,8 @@ def run_benchmark(
     warmup = max(2, rounds // 10) if warmup is None else warmup
     load = load_average()
     networks = {name: build_network(name, input_size) for name in names}
-    macs = {
-        name: count_macs(network, input_size)
+    facts = {
+        name: describe_network(name, network, input_size)
         for name, network in networks.items()
     }
     entries = [
@@ -217,20 +217,15 @@ def run_benchmark(
     device = cpu_model()
     results = []
     for entry in entries:
-        ap, source = published_ap(entry.network, input_size)
-        network = networks[entry.network]
         result = Result(
             *entry,
+            **facts[entry.network],
             precision='int8' if entry.backend.endswith('int8') else 'float32',
             flip=False,
             device=device,
             runtime=workers[entry].runtime if entry in workers else '',
             input_size=input_size,
             rounds=rounds,
-            params=sum(p.numel() for p in network.parameters()),
-            macs=macs[entry.network],
-            published_ap=ap,
-            ap_source=source,
             error=errors.get(entry))
         if entry in medians:
             median = medians[entry]
@@ -305,6 +300,27 @@ def choose_baseline(names: Sequence[str], backends: Sequence[str],
                          f'networks {", ".join(names)} and one of the '
                          f'backends {", ".join(backends)}')
     return chosen
+
+
+def describe_network(name: str, network: nn.Module,
+                     input_size: Tuple[int, int]) -> Dict[str, Any]:
+    """Say what does not depend on backend, threads and batch.
+
+    Args:
+        name (str): The network's name.
+        network (nn.Module): The network.
+        input_size (tuple[int, int]): Height and width of the images.
+
+    Returns:
+        dict: ``params``, ``macs``, ``published_ap`` and ``ap_source`` of
+        :class:`Result`.
+    """
+    ap, source = published_ap(name, input_size)
+    return dict(
+        params=sum(p.numel() for p in network.parameters()),
+        macs=count_macs(network, input_size),
+        published_ap=ap,
+        ap_source=source)
 
 
 def count_macs(network: nn.Module, input_size: Tuple[int, int]) -> int:

@@ -134,7 +134,7 @@ def peak_memory() -> Optional[int]:
 
 
 def serve(task: Dict[str, Any], requests: TextIO, answers: TextIO) -> None:
-    """Set a task up, then for every line that is read run it and time it.
+    """Set a task up; for every line run it twice and time the second run.
 
     Args:
         task (dict): ``opener``, a key of ``OPENERS``, and its arguments.
@@ -225,11 +225,11 @@ class Worker:
         self.runtime = self._read().get('runtime', '')
 
     def run(self) -> float:
-        """Run the task once.
+        """Run the task twice.
 
         Returns:
-            float: The seconds it took, by the process's own clock; NaN if it
-            failed, now or before.
+            float: The seconds the second run took, by the process's own clock;
+            NaN if it failed, now or before.
         """
         if self.error is None:
             try:

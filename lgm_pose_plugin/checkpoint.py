@@ -2,7 +2,6 @@
 import ast
 import hashlib
 import io
-import os
 import pickle
 import re
 import zipfile
@@ -17,6 +16,7 @@ import torch
 from mmengine.logging import HistoryBuffer
 
 import mmpose
+from .outputs import replacing
 from .version import __version__
 
 __all__ = ['allow_mmengine_checkpoints', 'publish_checkpoint']
@@ -254,8 +254,20 @@ def _load(path: Path) -> Dict[str, Any]:
     return checkpoint
 
 
+def _halved(name: str, value: torch.Tensor) -> torch.Tensor:
+    """A weight with two or more axes as float16, anything else as it is."""
+    if value.dim() < 2 or not value.is_floating_point():
+        return value
+    half = value.half()
+    if not half.isfinite().all():
+        raise ValueError(f'{name} has values up to {value.abs().max():.3g}, '
+                         'which float16 cannot hold; publish without half')
+    return half
+
+
 def publish_checkpoint(path: Union[str, Path],
-                       out: Optional[Union[str, Path]] = None) -> Path:
+                       out: Optional[Union[str, Path]] = None,
+                       half: bool = False) -> Path:
     """Write a checkpoint's weights to a file that loads everywhere.
 
     Of MMEngine's checkpoint the ``state_dict`` remains (with an ``EMAHook``
@@ -275,6 +287,9 @@ def publish_checkpoint(path: Union[str, Path],
         out (str | Path, optional): A file name ending in ``.pth``, to which
             hash and date are added, or a folder. Defaults to the folder of
             ``path``.
+        half (bool): Whether the weights of convolutions and linear layers
+            are stored as float16; networks of float32 load them. Defaults to
+            ``False``.
 
     Returns:
         Path: The written file.
@@ -282,7 +297,8 @@ def publish_checkpoint(path: Union[str, Path],
     Raises:
         FileNotFoundError: If ``path`` is not a file.
         ValueError: If ``path`` is not a checkpoint, is truncated, holds
-            objects that are not safe to load, or no ``state_dict``.
+            objects that are not safe to load, or no ``state_dict``; if
+            ``half`` and a weight is too large for float16.
 
     Example:
         >>> publish_checkpoint('work_dirs/lgm/epoch_210.pth', 'lgm.pth')
@@ -306,23 +322,21 @@ def publish_checkpoint(path: Union[str, Path],
     if cfg is not None:
         published['cfg'] = cfg
 
+    weights = checkpoint['state_dict']
+    if half:
+        halved = [(name, _halved(name, value))
+                  for name, value in weights.items()]
+        # In place, since it also holds the versions of the layers.
+        weights.update(halved)
     # In memory, because torch writes a file's name into the file.
     buffer = io.BytesIO()
-    torch.save(
-        OrderedDict(meta=published, state_dict=checkpoint['state_dict']),
-        buffer)
+    torch.save(OrderedDict(meta=published, state_dict=weights), buffer)
     data = buffer.getvalue()
     folder, stem = out, path.stem
     if out.suffix == '.pth':
         folder, stem = out.parent, out.stem
     sha = hashlib.sha256(data).hexdigest()[:8]
     target = folder / f'{stem}-{sha}_{date.today():%Y%m%d}.pth'
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f'.{target.name}.{os.getpid()}.tmp'
-    try:
-        temporary.write_bytes(data)
-        os.replace(str(temporary), str(target))
-    finally:
-        if temporary.exists():
-            temporary.unlink()
+    with replacing(str(target)) as temporary:
+        Path(temporary).write_bytes(data)
     return target

@@ -115,12 +115,16 @@ def matches(value: float, printed: Optional[str]) -> bool:
 
 
 def package_configs() -> List[str]:
-    """Paths of the plugin's configs by name, over-fits and ablations last."""
+    """Paths of the plugin's configs by name, over-fits and ablations last.
+
+    Those of docs/lsp_benchmark.md, which has its own table, are left out.
+    """
     root = BaseInferencer._get_repo_or_mim_dir(__package__)
+    paths = glob(
+        osp.join(root, 'configs', 'body_2d_keypoint', '**', '*.py'),
+        recursive=True)
     return sorted(
-        glob(
-            osp.join(root, 'configs', 'body_2d_keypoint', '**', '*.py'),
-            recursive=True),
+        (path for path in paths if 'lsp_benchmark' not in path),
         key=lambda path:
         ('ablation' in path, 'overfit' in path, osp.splitext(path)[0]))
 

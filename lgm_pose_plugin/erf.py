@@ -25,7 +25,7 @@ from torch.utils.data import Dataset
 from mmpose.apis.inference import dataset_meta_from_config
 from mmpose.registry import DATASETS
 from .networks import build_model, load_config
-from .outputs import check_out_file
+from .outputs import check_out_file, replacing
 from .sources import IMAGE_SUFFIXES
 
 DECADES = 5  # of the colour scale
@@ -524,13 +524,8 @@ def save_picture(figure: Figure, path: str) -> None:
         ValueError: If it cannot be written.
     """
     check_picture_path(path)
-    suffix = osp.splitext(path)[1][1:].lower()
-    temporary = f'{path}.{os.getpid()}.tmp'
     try:
-        figure.savefig(temporary, format=suffix, dpi=150)
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            figure.savefig(temporary, dpi=150)
     except OSError as error:
         raise ValueError(f'{error}; choose another place') from error
-    finally:
-        if osp.exists(temporary):
-            os.remove(temporary)

@@ -58,8 +58,16 @@ def check_inputs_kept(outputs: Sequence[str], inputs: Sequence[str]) -> None:
 
 
 @contextmanager
-def _replacing(path: str) -> Iterator[str]:
-    """A path to write to, moved to ``path`` at the end or removed."""
+def replacing(path: str) -> Iterator[str]:
+    """Write a file beside its place, move it there at the end.
+
+    Args:
+        path (str): The file. Its folder is made if there is none.
+
+    Yields:
+        str: The path to write to, of the same suffix. On an error it is
+        removed and ``path`` stays as it was.
+    """
     temporary = _temporary(path)
     os.makedirs(osp.dirname(path) or os.curdir, exist_ok=True)
     try:
@@ -86,7 +94,7 @@ def write_json(path: str,
         data (Any): Of JSON's types.
         indent (int | str, optional): As in ``json.dump``.
     """
-    with _replacing(path) as temporary:
+    with replacing(path) as temporary:
         with open(temporary, 'w', encoding='utf-8') as file:
             json.dump(data, file, indent=indent)
 
@@ -104,7 +112,7 @@ def write_image(path: str, image: np.ndarray) -> None:
     success, data = cv2.imencode(osp.splitext(path)[1], image)
     if not success:
         raise OSError(f'OpenCV cannot encode {path}')
-    with _replacing(path) as temporary:
+    with replacing(path) as temporary:
         data.tofile(temporary)
 
 

@@ -24,8 +24,8 @@ Network = Callable[[np.ndarray, np.ndarray], Tuple[np.ndarray, np.ndarray]]
 # Who is in an image: (image, path) -> boxes.
 FindPeople = Callable[[np.ndarray, str], Boxes]
 
-# A person's box by the rectangle around the key points: medians of the ratios
-# of 33 people of COCO with at least 14 labelled key points.
+# A person's box by the rectangle around the key points, in width and height:
+# medians on COCO, see docs/predict.md.
 KEYPOINTS_TO_BOX = (1.3, 1.2)
 
 

@@ -22,6 +22,7 @@ from scipy.spatial.transform import Rotation
 
 from mmpose.datasets import CocoDataset
 from .datasets.coco_format import person_category
+from .outputs import write_json
 
 DESCRIPTION = 'Rendered people of lgm_pose_plugin'
 # Raised with any change of the pictures, so that old data sets are not taken
@@ -718,15 +719,14 @@ def write_dataset(root: str,
         os.remove(ann_file)
         shutil.rmtree(image_dir, ignore_errors=True)
     os.replace(partial_dir, image_dir)
-    with open(f'{ann_file}.partial', 'w') as file:
-        json.dump(
-            dict(
-                info=info,
-                licenses=[],
-                images=images,
-                annotations=annotations,
-                categories=[person_category(CocoDataset.METAINFO)]), file)
-    os.replace(f'{ann_file}.partial', ann_file)
+    write_json(
+        ann_file,
+        dict(
+            info=info,
+            licenses=[],
+            images=images,
+            annotations=annotations,
+            categories=[person_category(CocoDataset.METAINFO)]))
     return True
 
 

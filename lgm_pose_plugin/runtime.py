@@ -412,8 +412,8 @@ def decode(outputs: Dict[str, np.ndarray],
     """What MMPose's codec decodes from the outputs of a network.
 
     Args:
-        outputs (dict[str, np.ndarray]): ``heatmaps`` of shape
-            ``(M, K, H, W)``, or ``simcc_x`` of shape ``(M, K, Wx)`` and
+        outputs (dict[str, np.ndarray]): ``heatmaps`` (or their logits) of
+            shape ``(M, K, H, W)``, or ``simcc_x`` of shape ``(M, K, Wx)`` and
             ``simcc_y`` of shape ``(M, K, Wy)``.
         codec (dict): The codec's type and arguments.
 
@@ -424,7 +424,8 @@ def decode(outputs: Dict[str, np.ndarray],
 
     Raises:
         ValueError: If the codec is not SimCCLabel (without ``use_dark`` and
-            ``decode_visibility``), MSRAHeatmap or UDPHeatmap (gaussian).
+            ``decode_visibility``), MSRAHeatmap, UDPHeatmap (gaussian) or
+            SoftmaxUDPHeatmap.
     """
     kind = codec['type']
     if kind == 'SimCCLabel' and not (codec.get('use_dark')
@@ -434,12 +435,18 @@ def decode(outputs: Dict[str, np.ndarray],
         keypoints = np.stack([vector.argmax(2) for vector in vectors], 2)
         keypoints = np.where(scores[..., None] > 0, keypoints, -1)
         return np.float32(keypoints / codec['simcc_split_ratio']), scores
-    gaussian = kind == 'UDPHeatmap' and codec['heatmap_type'] == 'gaussian'
+    softmax = kind == 'SoftmaxUDPHeatmap'
+    gaussian = softmax or (kind == 'UDPHeatmap'
+                           and codec['heatmap_type'] == 'gaussian')
     if kind != 'MSRAHeatmap' and not gaussian:
         raise ValueError(
             f'the outputs of a network with the codec {kind} {codec} cannot '
             'be decoded here; use MMPose')
     heatmaps = outputs['heatmaps']
+    if softmax:
+        heatmaps = np.exp(heatmaps - heatmaps.max((2, 3), keepdims=True))
+        heatmaps *= 2 * np.pi * codec['sigma']**2 / heatmaps.sum(
+            (2, 3), keepdims=True)
     height, width = heatmaps.shape[2:]
     flat = heatmaps.reshape(*heatmaps.shape[:2], -1)
     index, scores = flat.argmax(2), flat.max(2)

@@ -156,6 +156,13 @@ def test_runs_the_benchmark(tool, reports, tmp_path, monkeypatch):
         parser.parse_args(command[4:])
 
 
+def test_no_place_for_the_document(tool, tmp_path, monkeypatch):
+    """Known before hours of timing."""
+    monkeypatch.setattr(subprocess, 'run', None)
+    with pytest.raises(FileNotFoundError, match='no folder .*nowhere'):
+        tool.main(['--document', str(tmp_path / 'nowhere' / 'a.md')])
+
+
 def test_wrong_markers(tool):
     with pytest.raises(ValueError, match='markers a, .* for b'):
         tool.replace_sections('<!-- benchmark:a -->\n<!-- /benchmark:a -->',

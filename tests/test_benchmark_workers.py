@@ -77,6 +77,20 @@ def test_every_round_runs_every_worker_once(fake):
     assert order == first
 
 
+def test_networks_are_described_once(fake, monkeypatch):
+    """Whatever the number of backends, threads and batches."""
+    described = []
+
+    def published_ap(name, input_size):
+        described.append(name)
+        return None, ''
+
+    monkeypatch.setattr(benchmark, 'published_ap', published_ap)
+    benchmark.run_benchmark(
+        'ab', ['eager', 'openvino'], batches=[1, 2], rounds=1)
+    assert described == ['a', 'b']
+
+
 def test_figures(fake):
     report = benchmark.run_benchmark(
         'abca', ['eager', 'openvino-int8'],
@@ -175,6 +189,26 @@ def serve(requests='', **task):
     answers = io.StringIO()
     benchmark_worker.serve(task, io.StringIO(requests), answers)
     return [json.loads(line) for line in answers.getvalue().splitlines()]
+
+
+def test_second_run_is_timed(monkeypatch):
+    """The first finds the caches as other processes left them."""
+    calls = []
+
+    def time_call(run):
+        calls.append('clock')
+        run()
+        return 1.
+
+    def opener(threads):
+        return lambda: calls.append('run'), 'fake 1'
+
+    monkeypatch.setattr(benchmark_worker, 'time_call', time_call)
+    monkeypatch.setitem(benchmark_worker.OPENERS, 'fake', opener)
+    ready, *answers = serve('run\nrun\n', opener='fake', threads=1)
+    assert ready == dict(runtime='fake 1')
+    assert [answer['seconds'] for answer in answers] == [1., 1.]
+    assert calls == ['run'] + ['run', 'clock', 'run'] * 2
 
 
 @pytest.mark.parametrize('mode', ['eager', 'channels_last'])

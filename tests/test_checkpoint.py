@@ -483,6 +483,31 @@ def test_published_weights_are_the_averaged_ones(trained, tmp_path):
     assert published['state_dict']._metadata == averaged._metadata
 
 
+def test_publish_half(trained, tmp_path):
+    whole = load(publish_checkpoint(trained, tmp_path / 'whole'))['state_dict']
+    half = load(publish_checkpoint(trained, tmp_path / 'half', half=True))
+    half = half['state_dict']
+    assert list(half) == list(whole) and half._metadata == whole._metadata
+    for name, value in whole.items():
+        is_weight = value.dim() > 1
+        assert half[name].dtype == (torch.float16
+                                    if is_weight else value.dtype), name
+        torch.testing.assert_close(
+            half[name].to(value.dtype), value, rtol=1e-3, atol=1e-4)
+    assert any(value.dtype == torch.float16 for value in half.values())
+
+
+def test_publish_half_too_large(trained, tmp_path):
+    checkpoint = torch.load(trained, weights_only=False)
+    name, = (key for key, value in checkpoint['state_dict'].items()
+             if value.dim() > 1)
+    checkpoint['state_dict'][name][:] = 1e5
+    torch.save(checkpoint, tmp_path / 'large.pth')
+    with pytest.raises(ValueError, match=f'{name} has values up to 1e'):
+        publish_checkpoint(tmp_path / 'large.pth', tmp_path / 'o', half=True)
+    assert not (tmp_path / 'o').exists()
+
+
 def test_published_name_holds_the_hash(trained, tmp_path):
     out = publish_checkpoint(trained, tmp_path / 'new' / 'lgm.pth')
     match = re.fullmatch(r'lgm-([0-9a-f]{8})_\d{8}\.pth', out.name)

@@ -16,7 +16,8 @@ CONFIG_DIR = Path(__file__).resolve().parents[1] / 'configs'
 PATHS = sorted((CONFIG_DIR / 'body_2d_keypoint').rglob('*.py'))
 NAMES = [path.stem for path in PATHS]
 PATTERN = re.compile(
-    r'(?P<algorithm>td-hm|simcc)_(?P<net>lgm-pose|lapx|lap)'
+    r'(?P<algorithm>td-hm|simcc)_'
+    r'(?P<net>lgm-pose|lapx|lap|mobilenetv2|litehrnet-18|rtmpose-t)'
     r'(?:-(?P<variant>[a-z0-9-]+))?'
     r'_(?P<gpus>\d+)xb(?P<batch>\d+)-(?P<epochs>\d+)e'
     r'_(?P<data>coco|mpii|lsp|rendered)-(?P<height>\d+)x(?P<width>\d+)'
@@ -102,7 +103,11 @@ def test_sizes_agree(load_config, build, name):
     cfg = load_config(name)
     codec = cfg.codec
     codecs = list(_codecs(cfg._cfg_dict.to_dict()))
-    assert len(codecs) >= 3 and all(one == codec for one in codecs)
+    assert len(codecs) >= 3
+    # The paper's loss takes the same targets and decodes them otherwise.
+    assert all(
+        dict(one, type=codec.type) == codec if cfg.model.head.decoder.type ==
+        'UDPHeatmap' else one == codec for one in codecs)
     # LAPX takes any size.
     assert cfg.model.backbone.get('input_size',
                                   codec.input_size) == codec.input_size
@@ -135,11 +140,14 @@ def test_flip_test_fits_the_codec(load_config, name):
         assert cfg.codec.type == 'SimCCLabel'
         assert cfg.model.test_cfg == dict(flip_test=True)
         return
-    assert cfg.codec.type in ('MSRAHeatmap', 'UDPHeatmap')
+    decoder = cfg.model.head.decoder.type
+    assert decoder in ('MSRAHeatmap', 'UDPHeatmap', 'SoftmaxUDPHeatmap')
+    assert (decoder == 'SoftmaxUDPHeatmap') is (
+        cfg.model.head.loss.type == 'KeypointCrossEntropyLoss')
     assert cfg.model.test_cfg == dict(
         flip_test='no-flip' not in name,
         flip_mode='heatmap',
-        shift_heatmap=cfg.codec.type == 'MSRAHeatmap')
+        shift_heatmap=decoder == 'MSRAHeatmap')
 
 
 @pytest.mark.parametrize('name', [
@@ -153,8 +161,11 @@ def test_recipe(load_config, name):
     assert not any('Pretrained' in str(part)
                    for part in (cfg.model, cfg.get('load_from')))
     optimizer, schedule = cfg.optim_wrapper.optimizer, cfg.param_scheduler[-1]
-    assert optimizer.type == 'Adam'
-    if parts['algorithm'] == 'simcc':
+    is_plus = parts['variant'] == 'plus'
+    assert optimizer.type == ('AdamW' if is_plus else 'Adam')
+    if is_plus:
+        assert cfg.codec.type == 'SoftmaxUDPHeatmap' and cfg.codec.sigma == 2
+    elif parts['algorithm'] == 'simcc':
         assert cfg.codec.type == 'SimCCLabel'
         assert cfg.codec.sigma == (4.9, 5.66)  # RTMPose's at 256x192
     else:
@@ -162,9 +173,14 @@ def test_recipe(load_config, name):
         assert cfg.codec.sigma == (3 if parts['width'] == '288' else 2)
     assert cfg.auto_scale_lr.base_batch_size == int(parts['batch']) * int(
         parts['gpus'])
-    assert schedule.type == 'MultiStepLR' and schedule.by_epoch
-    assert schedule.gamma == 0.1
-    assert schedule.end == cfg.train_cfg.max_epochs
+    assert schedule.by_epoch
+    if is_plus:
+        assert schedule.type == 'CosineAnnealingLR' and 'T_max' not in schedule
+        assert 'EMAHook' in [hook.type for hook in cfg.custom_hooks]
+    else:
+        assert schedule.type == 'MultiStepLR'
+        assert schedule.gamma == 0.1
+        assert schedule.end == cfg.train_cfg.max_epochs
     if parts['gpus'] == '1':  # the paper's
         assert optimizer.lr == 1e-3
         assert schedule.milestones == [200, 240]
@@ -173,7 +189,7 @@ def test_recipe(load_config, name):
         assert len(cfg.param_scheduler) == 1
     else:
         assert cfg.train_cfg.max_epochs == 210
-        assert schedule.milestones == [170, 200]
+        assert is_plus or schedule.milestones == [170, 200]
         assert cfg.param_scheduler[0].type == 'LinearLR'
         assert optimizer.lr == (4e-3 if parts['net'] == 'lgm-pose' else 5e-4)
     metric = {
@@ -188,14 +204,27 @@ def test_recipe(load_config, name):
             cfg.val_dataloader.dataset.bbox_file)
 
 
+@pytest.mark.parametrize('name',
+                         [name for name in NAMES if '_rendered-' not in name])
+def test_killed_trainings_can_be_resumed(load_config, name):
+    cfg = load_config(name)
+    assert cfg.default_hooks.checkpoint.type == 'SafeCheckpointHook'
+    assert cfg.default_hooks.epoch_seed.type == 'EpochSeedHook'
+    assert not cfg.train_dataloader.persistent_workers
+
+
 @pytest.mark.parametrize('name', [name for name in NAMES if '_lsp-' in name])
 def test_lsp_recipe(load_config, name):
     cfg, parts = load_config(name), PATTERN.fullmatch(name)
     steps = {step.type: step for step in cfg.train_dataloader.dataset.pipeline}
-    assert {'RandomFlip', 'RandomHalfBody', 'RandomBBoxTransform'} < set(steps)
-    warm_up, cosine = cfg.param_scheduler
-    assert warm_up.type == 'LinearLR' and not warm_up.by_epoch
-    assert cosine.type == 'CosineAnnealingLR' and 'T_max' not in cosine
+    assert {'RandomFlip', 'RandomBBoxTransform'} < set(steps)
+    if '-paper_' in name:
+        steps, = cfg.param_scheduler
+        assert steps.type == 'MultiStepLR' and not steps.by_epoch
+    else:
+        warm_up, cosine = cfg.param_scheduler
+        assert warm_up.type == 'LinearLR' and not warm_up.by_epoch
+        assert cosine.type == 'CosineAnnealingLR' and 'T_max' not in cosine
     assert cfg.auto_scale_lr.base_batch_size == int(parts['batch'])
     assert [metric.type for metric in cfg.val_evaluator
             ] == ['LspPCKAccuracy', 'CocoMetric']
@@ -223,6 +252,26 @@ def test_ablations_change_one_thing(load_config, variant, neck):
     assert other.model.head == cfg.model.head
     assert (other.model.backbone == cfg.model.backbone) is (variant
                                                             != 'mobilevit')
+
+
+@pytest.mark.parametrize('name', [
+    path.stem for path in PATHS
+    if path.parent.name == 'lsp_benchmark' and '-paper_' not in path.stem
+])
+def test_benchmark_changes_the_network_alone(load_config, name):
+    """But for what SimCC, the Non-Local layers and names need."""
+    cfg = load_config('td-hm_lgm-pose_1xb8-4e_lsp-128x96')
+    other = load_config(name)
+    changed = {key for key in {*cfg, *other} if cfg.get(key) != other.get(key)}
+    allowed = {'model', 'custom_hooks', 'find_unused_parameters'}
+    if name.startswith('simcc'):
+        allowed |= {'codec', 'simcc', 'train_pipeline', 'optim_wrapper'}
+        steps = [c.train_dataloader.dataset.pipeline for c in (cfg, other)]
+        assert [
+            step for step in steps[0] if step.type != 'GenerateTarget'
+        ] == [step for step in steps[1] if step.type != 'GenerateTarget']
+        changed -= {'train_dataloader'}
+    assert changed <= allowed
 
 
 def test_no_larm_lacks_larm_alone(load_config, build):

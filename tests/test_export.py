@@ -187,6 +187,16 @@ def test_fold_batch_norms_of_equal_weights():
     assert model == expected
 
 
+def test_identity_of_no_weight_stays():
+    """Here it gives the output its name."""
+    model = conv_and_norm('Conv', 1, True, False)
+    model.graph.node.append(helper.make_node('Identity', ['z'], ['out']))
+    model.graph.output[0].name = 'out'
+    assert exporter.fold_batch_norms(model.graph) == 1
+    assert [node.op_type for node in model.graph.node] == ['Conv', 'Identity']
+    assert list(model.graph.node[1].output) == ['out']
+
+
 def test_wrong_file_is_not_written(monkeypatch, small_network, tmp_path,
                                    capsys):
     """A weight is changed a little after the export."""

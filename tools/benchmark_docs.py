@@ -17,6 +17,7 @@ from lgm_pose_plugin.benchmark_report import (environment_list, full_table,
                                               markdown_table, pipeline_table,
                                               summary_table)
 from lgm_pose_plugin.networks import NETWORKS, load_config
+from lgm_pose_plugin.outputs import check_out_file, replacing
 
 PLOT = 'docs/images/benchmark.png'
 COMPARED = [
@@ -25,7 +26,7 @@ COMPARED = [
 ]
 EXPORTED = ['onnxruntime', 'openvino', 'onnxruntime-int8', 'openvino-int8']
 # Arguments of `lgm-pose benchmark` and the number of rounds; together they
-# take about a quarter of an hour on two cores.
+# take about half an hour on two shared cores.
 RUNS = {
     'compared': ([*COMPARED, '--backends', 'eager', *EXPORTED], 200),
     # Without ONNX Runtime's int8: quantizing takes longer than timing.
@@ -234,6 +235,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         action='store_true',
         help='time nothing, take the JSON that is there')
     args = parser.parse_args(argv)
+    check_out_file(args.document)
     os.makedirs(args.folder, exist_ok=True)
     reports = {}
     for name, (arguments, rounds) in RUNS.items():
@@ -251,10 +253,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
             reports[name] = json.load(opened)
     with open(args.document) as opened:
         document = replace_sections(opened.read(), sections(reports))
-    temporary = f'{args.document}.{os.getpid()}.tmp'
-    with open(temporary, 'w') as opened:
+    with replacing(args.document) as temporary, open(temporary, 'w') as opened:
         opened.write(document)
-    os.replace(temporary, args.document)
     return 0
 
 

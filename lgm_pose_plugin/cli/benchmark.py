@@ -3,9 +3,9 @@
 Without --pipeline, what is timed is the plain network (backbone, neck and
 head, random weights, no flip test, no normalization, no decoding), as float32
 or int8. Each combination of network, backend, threads and batch has a process
-of its own; every round runs each of them once, in an order of its own. Nothing
-is downloaded. Compare the ratios: absolute times are of one machine and its
-load. On a shared machine use one thread.
+of its own; every round runs each of them twice, in an order of its own, and
+times the second run. Nothing is downloaded. Compare the ratios: absolute times
+are of one machine and its load. On a shared machine use one thread.
 
 With --pipeline, whole frames are timed: decoding the image, crops, the
 network, key points, drawing.
@@ -15,8 +15,6 @@ example: lgm-pose benchmark lgm-pose rtmpose-t --backends eager onnxruntime
 """
 import argparse
 import json
-import os
-import os.path as osp
 import shlex
 import sys
 from contextlib import redirect_stdout
@@ -115,7 +113,8 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         FileNotFoundError: If the folder of a file to write is missing.
         ImportError: If a package that exports is missing.
-        ValueError: If an argument is out of range.
+        ValueError: If an argument is out of range or a file cannot be
+            written.
     """
     if args.pipeline and (args.plot or args.baseline or args.input_size
                           or args.batch != [1] or len(args.threads) > 1):
@@ -125,33 +124,30 @@ def run(args: argparse.Namespace) -> int:
     from ..benchmark_report import (draw, environment_list, full_table,
                                     pipeline_table)
     from ..erf import check_picture_path
+    from ..outputs import check_out_file, write_json
     if args.plot:
         check_picture_path(args.plot)
-    if args.json and not osp.isdir(osp.dirname(args.json) or os.curdir):
-        raise FileNotFoundError(f'there is no folder for {args.json}; make it '
-                                'or choose another place')
+    if args.json:
+        check_out_file(args.json)
     try:
         # Exporters print.
         with redirect_stdout(sys.stderr):
-            report = _measure(args)
+            measured = _measure(args)
     except ModuleNotFoundError as error:
         raise ImportError(f'{error}; pip install onnx onnxruntime '
                           'openvino') from error
-    rows = [result._asdict() for result in report['results']]
+    rows = [result._asdict() for result in measured['results']]
     environment = dict(
         command=shlex.join(['lgm-pose', *sys.argv[1:]]),
-        **report['environment'])
-    text = json.dumps(dict(environment=environment, results=rows), indent=2)
+        **measured['environment'])
+    report = dict(environment=environment, results=rows)
     if args.json:
-        temporary = f'{args.json}.{os.getpid()}.tmp'
-        with open(temporary, 'w') as file:
-            file.write(text + '\n')
-        os.replace(temporary, args.json)
+        write_json(args.json, report, indent=2)
     failed = all(row.get('error') for row in rows)
     if args.plot and not failed:
         draw(rows, args.plot)
     if args.format == 'json':
-        print(text)
+        print(json.dumps(report, indent=2))
         return int(failed)
     table = pipeline_table if args.pipeline else full_table
     print(table(rows))

@@ -13,13 +13,14 @@ example: lgm-pose predict clip.mp4 --config CONFIG --checkpoint net.pth \\
 import argparse
 import sys
 from functools import partial
-from typing import Any, Callable, Optional, Sequence, Tuple
+from importlib.util import find_spec
+from typing import Any, Callable, Sequence, Tuple
 
 from . import add_cfg_options, parse_cfg_options, set_up_mmpose
 from .detect import add_detector_arguments, open_detector
 
-# A file of `lgm-pose export` for those who name no network: none yet.
-DEFAULT_MODEL: Optional[str] = None
+# For those who name no network: a model whose weights lie in the package.
+DEFAULT_MODEL = 'lgm-pose_lsp-256x192'
 OUT_DIR = 'predict_out'
 
 
@@ -216,11 +217,6 @@ def check_arguments(args: argparse.Namespace) -> None:
         raise ValueError('--config and --checkpoint go together')
     if args.model and args.config:
         raise ValueError('give either --model or --config with --checkpoint')
-    if not (args.model or args.config or DEFAULT_MODEL):
-        raise ValueError(
-            'no network is given, and there are no published weights yet; '
-            'give --model FILE of `lgm-pose export`, or --config CONFIG and '
-            '--checkpoint FILE')
     if bool(args.det_config) != bool(args.det_checkpoint):
         raise ValueError('--det-config and --det-checkpoint go together')
     if sum((args.boxes != 'whole', bool(args.box), bool(args.det_config))) > 1:
@@ -240,23 +236,34 @@ def open_network(args: argparse.Namespace) -> Tuple[Callable, dict]:
     Returns:
         tuple[callable, dict]: See ``predict.Network``, and its metadata.
     """
-    if args.config:
-        set_up_mmpose()
-        from mmengine.device import get_device
-
-        from ..pose_model import PoseModel
-        model: Any = PoseModel(args.config, args.checkpoint, args.device
-                               or get_device(),
-                               parse_cfg_options(args.cfg_options))
-    else:
+    if args.model:
         from ..runtime import PoseRuntime
-        model = PoseRuntime(args.model or DEFAULT_MODEL, args.backend,
-                            args.threads)
+        model: Any = PoseRuntime(args.model, args.backend, args.threads)
         if args.flip_test and model.metadata['decode']:
             raise ValueError(
                 f'{model.file} returns key points, the flip test averages '
                 'heat maps; export it with --no-decode')
+    else:
+        model = _open_checkpoint(args)
     return partial(model, flip_test=args.flip_test), model.metadata
+
+
+def _open_checkpoint(args: argparse.Namespace) -> Any:
+    """Open the network of --config and --checkpoint, or the default one."""
+    config, checkpoint = args.config, args.checkpoint
+    if not config and not find_spec('mmpose'):
+        raise ValueError('the default network needs MMPose, which is not '
+                         'installed; give --model FILE of `lgm-pose export`')
+    set_up_mmpose()
+    from mmengine.device import get_device
+
+    from ..model_index import load_model_from_index
+    from ..pose_model import PoseModel
+    if not config:
+        cfg, checkpoint = load_model_from_index(DEFAULT_MODEL)
+        config = cfg.filename
+    return PoseModel(config, checkpoint, args.device or get_device(),
+                     parse_cfg_options(args.cfg_options))
 
 
 def open_boxes(args: argparse.Namespace) -> Callable:

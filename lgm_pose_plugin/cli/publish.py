@@ -22,6 +22,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--out',
         help='folder, or file name ending in .pth to which hash and date are '
         'added (default: the folder of the checkpoint)')
+    parser.add_argument(
+        '--half',
+        action='store_true',
+        help='store the weights of convolutions and linear layers as float16')
 
 
 def run(args: argparse.Namespace) -> int:
@@ -39,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     """
     from ..checkpoint import publish_checkpoint
     try:
-        print(publish_checkpoint(args.checkpoint, args.out))
+        print(publish_checkpoint(args.checkpoint, args.out, args.half))
     except FileNotFoundError:
         raise
     except OSError as error:

@@ -3,6 +3,7 @@ import json
 import os
 import os.path as osp
 import re
+from contextlib import ExitStack
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 import numpy as np
@@ -10,6 +11,7 @@ from mmengine.utils import track_iter_progress
 from PIL import Image, ImageOps
 from scipy.io import loadmat
 
+from ..outputs import replacing
 from .body import LspDataset
 from .coco_format import person_category
 
@@ -321,24 +323,15 @@ def _write(files: Dict[str, Dict[str, Any]], source: str, out: str) -> None:
     """Write the annotation files, all or none, and link the images."""
     folder = osp.join(out, 'annotations')
     images = osp.join(out, 'images')
-    partial = {
-        osp.join(folder, f'.{name}.{os.getpid()}.tmp'): osp.join(folder, name)
-        for name in files
-    }
     try:
-        os.makedirs(folder, exist_ok=True)
-        for path, content in zip(partial, files.values()):
-            with open(path, 'w') as file:
-                json.dump(content, file)
-        if not osp.lexists(images):
-            os.symlink(osp.abspath(osp.join(source, 'images')), images)
-        for path, target in partial.items():
-            os.replace(path, target)
+        with ExitStack() as stack:
+            for name, content in files.items():
+                path = stack.enter_context(replacing(osp.join(folder, name)))
+                with open(path, 'w') as file:
+                    json.dump(content, file)
+            if not osp.lexists(images):
+                os.symlink(osp.abspath(osp.join(source, 'images')), images)
     except OSError as error:
         raise ValueError(
             f'{error}; choose another folder than {out}, or copy the images '
             'there if they cannot be linked.') from error
-    finally:
-        for path in partial:
-            if osp.exists(path):
-                os.remove(path)

@@ -1,5 +1,5 @@
 """Decoding of heat maps with tensor operations, for exported graphs."""
-from typing import Tuple
+from typing import Optional, Tuple
 
 import cv2
 import torch
@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmpose.codecs import MSRAHeatmap, UDPHeatmap
+from ..codecs import SoftmaxUDPHeatmap
 
 
 class KeypointDecoder(nn.Module):
@@ -15,7 +16,8 @@ class KeypointDecoder(nn.Module):
 
     It covers MMPose's :class:`MSRAHeatmap`, plain (a quarter pixel towards
     the second maximum) and ``unbiased`` (DARK, arXiv 1910.06278), and
-    :class:`UDPHeatmap` with ``heatmap_type='gaussian'`` (arXiv 1911.07524).
+    :class:`UDPHeatmap` with ``heatmap_type='gaussian'`` (arXiv 1911.07524),
+    and this package's :class:`SoftmaxUDPHeatmap`.
 
     Args:
         codec (:obj:`BaseKeypointCodec`): The codec of the heat maps.
@@ -26,6 +28,8 @@ class KeypointDecoder(nn.Module):
 
     def __init__(self, codec):
         super().__init__()
+        self.mass: Optional[float] = (
+            codec.mass if isinstance(codec, SoftmaxUDPHeatmap) else None)
         if isinstance(codec, MSRAHeatmap):
             self.refinement = 'dark' if codec.unbiased else 'quarter'
             scale = codec.scale_factor
@@ -55,7 +59,8 @@ class KeypointDecoder(nn.Module):
         """Decode heat maps.
 
         Args:
-            heatmaps (Tensor): Heat maps of shape ``(B, K, H, W)``.
+            heatmaps (Tensor): Heat maps (for :class:`SoftmaxUDPHeatmap`,
+                logits) of shape ``(B, K, H, W)``.
 
         Returns:
             tuple[Tensor, Tensor]: Key points (x, y) in pixels of the
@@ -65,6 +70,9 @@ class KeypointDecoder(nn.Module):
         """
         # Half precision has too few digits for coordinates.
         heatmaps = heatmaps.float()
+        if self.mass is not None:
+            heatmaps = self.mass * heatmaps.flatten(2).softmax(2).view_as(
+                heatmaps)
         width = heatmaps.shape[3]
         scores, index = heatmaps.flatten(2).max(dim=2)
         y = torch.div(index, width, rounding_mode='floor')

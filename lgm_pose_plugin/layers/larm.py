@@ -66,8 +66,9 @@ class LARM(BaseModule):
         patch_size (tuple[int, int]): Height and width of a patch.
         mlp_ratios (tuple[int, int]): Expansion of the MLP over the patches
             and of the MLP over the pixels. Defaults to ``(2, 2)``.
-        residual (bool): Whether each MLP has a residual connection; Equation
-            (1) shows none. Defaults to ``False``.
+        residual (bool): Whether each MLP has a residual connection. Equation
+            (1) shows none, but networks learn faster with it
+            (docs/lsp_benchmark.md). Defaults to ``True``.
         init_cfg (dict or list[dict], optional): Initialization config.
             Defaults to ``None``.
 
@@ -86,7 +87,7 @@ class LARM(BaseModule):
                  feature_size: Tuple[int, int],
                  patch_size: Tuple[int, int],
                  mlp_ratios: Tuple[int, int] = (2, 2),
-                 residual: bool = False,
+                 residual: bool = True,
                  init_cfg: OptMultiConfig = None):
         super().__init__(init_cfg)
         (height, width), (patch_h, patch_w) = feature_size, patch_size

@@ -29,7 +29,7 @@ class MobileViMBlock(BaseModule):
         mlp_ratios (tuple[int, int]): Expansion of LARM's MLP over the patches
             and of its MLP over the pixels. Defaults to ``(2, 2)``.
         residual (bool): Whether LARM's MLPs have residual connections.
-            Defaults to ``False``.
+            Defaults to ``True``.
         fast (bool): Whether LARM is :class:`FastLARM`. Defaults to ``False``.
         norm_cfg (dict): Config of the normalization layers. Defaults to
             ``dict(type='BN')``.
@@ -46,7 +46,7 @@ class MobileViMBlock(BaseModule):
                  embed_dims: int,
                  patch_size: Optional[int],
                  mlp_ratios: Tuple[int, int] = (2, 2),
-                 residual: bool = False,
+                 residual: bool = True,
                  fast: bool = False,
                  norm_cfg: ConfigType = dict(type='BN'),
                  act_cfg: ConfigType = dict(type='SiLU'),

@@ -102,8 +102,8 @@ def test_json_and_plot(results, capsys, tmp_path):
     file, plot = tmp_path / 'out.json', tmp_path / 'plot.png'
     assert call('--format', 'json', '--json', file, '--plot', plot) == 0
     text = capsys.readouterr().out
-    assert file.read_text() == text
     report = json.loads(text)
+    assert json.loads(file.read_text()) == report
     assert set(report) == {'environment', 'results'}
     for row in report['results']:
         assert list(row) == list(benchmark.Result._fields)
@@ -130,7 +130,8 @@ def test_busy(monkeypatch, capsys):
 @pytest.mark.parametrize('args, match', [
     (['--plot', 'a.txt'], 'a.txt.*png'),
     (['--plot', 'nowhere/a.png'], 'no folder nowhere'),
-    (['--json', 'nowhere/a.json'], 'nowhere/a.json'),
+    (['--json', 'nowhere/a.json'], 'no folder nowhere'),
+    (['--json', '.'], r'cannot write \.'),
     (['--pipeline', '--batch', 2], 'no --batch'),
     (['--pipeline', '--threads', 1, 2], 'one number of threads'),
     (['--pipeline', '--input-size', '64x64'], 'no .*--input-size'),

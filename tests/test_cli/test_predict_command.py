@@ -293,10 +293,12 @@ def test_show(predict, data, monkeypatch, capsys):
     assert 'opencv-python-headless' in capsys.readouterr().err
 
 
-def test_network_has_to_be_given(capsys):
-    assert cli.main(['predict', 'a.jpg']) == 1
-    error = capsys.readouterr().err
-    assert '--model FILE' in error and '--checkpoint' in error
+def test_default_network_needs_mmpose(data, capsys, monkeypatch):
+    """tests/test_weights.py runs it."""
+    monkeypatch.setattr('lgm_pose_plugin.cli.predict.find_spec',
+                        lambda name: None)
+    assert cli.main(['predict', str(data / '1.png')]) == 1
+    assert '--model FILE' in capsys.readouterr().err
 
 
 def test_wrong_networks(network_files, detector_files, data, capsys):

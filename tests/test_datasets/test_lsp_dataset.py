@@ -15,7 +15,7 @@ from mmpose.apis.inferencers.utils import default_det_models
 from mmpose.datasets.datasets.utils import parse_pose_metainfo
 from mmpose.registry import DATASETS
 
-CONFIG = 'td-hm_lgm-pose_1xb32-60e_lsp-128x96'
+CONFIG = 'td-hm_lgm-pose_1xb16-60e_lsp-128x96'
 # Of the data set's README.
 NAMES = ('right_ankle', 'right_knee', 'right_hip', 'left_hip', 'left_knee',
          'left_ankle', 'right_wrist', 'right_elbow', 'right_shoulder',

@@ -98,11 +98,7 @@ def test_tests_and_predicts(mim, workspace, lapx):
     assert result.pred_instances.keypoints.shape == (1, 17, 2)
 
 
-def test_submission(mim, workspace, lapx):
+def test_submission(mim, lapx, check_submission):
     mim('test', 'lgm_pose_plugin', f'{CONFIG}-test-dev.py', '-C',
         lapx / 'epoch_5.pth', '--cfg-options', *OPTIONS)
-    results = json.loads((
-        workspace / 'work_dirs/'
-        'person_keypoints_test-dev2017_lapx-256x192_results.json').read_text())
-    assert results and all(
-        len(result['keypoints']) == 51 for result in results)
+    check_submission('lapx-256x192')

@@ -32,10 +32,8 @@ def config_path(name):
     return next(Path(root).rglob(f'{name}.py'))
 
 
-def test_detected_boxes_are_the_default(mim, workspace, trained):
-    mim('test', 'lgm_pose_plugin', f'{CONFIG}.py', '-C', trained, '--out',
-        'detected.json', '--work-dir', 'work_dirs/test')
-    metrics = json.loads((workspace / 'detected.json').read_text())
+def test_detected_boxes_are_the_default(mim, workspace, trained, tested):
+    metrics, _ = tested
     assert metrics.keys() == COCO_METRICS
     boxes = workspace / 'data/coco/person_detection_results'
     moved = boxes.rename(boxes.with_name('elsewhere'))
@@ -87,28 +85,9 @@ def test_fine_tune_at_a_larger_size(mim, workspace, trained):
     assert (workspace / 'work_dirs/larger/epoch_1.pth').exists()
 
 
-def test_submission_for_test_dev(mim, workspace, trained):
+def test_submission_for_test_dev(mim, trained, check_submission):
     mim('test', 'lgm_pose_plugin', f'{CONFIG}-test-dev.py', '-C', trained)
-    folder = workspace / 'work_dirs'
-    results = json.loads(
-        (folder / 'person_keypoints_test-dev2017_lgm-pose-256x192_results.json'
-         ).read_text())
-    image_info = json.loads(
-        (workspace /
-         'data/coco/annotations/image_info_test-dev2017.json').read_text())
-    assert 'annotations' not in image_info
-    assert {result['image_id']
-            for result in results
-            } == {image['id']
-                  for image in image_info['images']}
-    for result in results:
-        assert result.keys() == {
-            'image_id', 'category_id', 'keypoints', 'score'
-        }
-        assert result['category_id'] == 1
-        assert len(result['keypoints']) == 51
-        assert np.isfinite(result['keypoints'] + [result['score']]).all()
-    assert not list(folder.glob('*.keypoints.json'))
+    check_submission('lgm-pose-256x192')
 
 
 def test_foreign_checkpoint_is_refused(mim, workspace, tmp_path):

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import torch
 
+from lgm_pose_plugin.codecs import SoftmaxUDPHeatmap
 from lgm_pose_plugin.heads.keypoint_decoder import KeypointDecoder
 from mmpose.codecs import MSRAHeatmap, SimCCLabel, UDPHeatmap
 
@@ -152,3 +153,19 @@ def test_unsupported_codec(codec):
     name = type(codec).__name__ if codec else 'None'
     with pytest.raises(ValueError, match=f'MSRAHeatmap and UDP.*{name}'):
         KeypointDecoder(codec)
+
+
+def test_softmax():
+    """Logits are decoded as by the codec, without any overflow."""
+    codec = SoftmaxUDPHeatmap((96, 128), (24, 32), 1.5, 7)
+    rng = np.random.default_rng(0)
+    centers = rng.uniform((2, 2), (21, 29), (28, 2))
+    maps = np.log(gaussians(centers, (24, 32), 1.5).clip(1e-9))
+    maps = (maps + rng.normal(0, .1, maps.shape)).astype(np.float32)
+    maps = (maps + 300).reshape(2, 14, 32, 24)
+    keypoints, scores = KeypointDecoder(codec)(torch.from_numpy(maps))
+    expected = [codec.decode(one) for one in maps]
+    np.testing.assert_allclose(
+        keypoints, np.concatenate([one[0] for one in expected]), atol=1e-2)
+    np.testing.assert_allclose(
+        scores, np.concatenate([one[1] for one in expected]), rtol=1e-4)

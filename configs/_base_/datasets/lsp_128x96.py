@@ -2,7 +2,7 @@
 _base_ = 'lsp_256x192.py'
 
 codec = dict(
-    type='UDPHeatmap',
+    type='SoftmaxUDPHeatmap',
     input_size=(96, 128),
     heatmap_size=(24, 32),
     sigma=1.5,
@@ -12,8 +12,11 @@ train_pipeline = [
     dict(type='LoadCheckedImage'),
     dict(type='GetBBoxCenterScale'),
     dict(type='RandomFlip', direction='horizontal'),
-    dict(type='RandomHalfBody'),
-    dict(type='RandomBBoxTransform'),
+    dict(
+        type='RandomBBoxTransform',
+        shift_prob=0.,
+        rotate_factor=30.,
+        scale_factor=(0.8, 1.2)),
     dict(type='TopdownAffine', input_size=codec['input_size'], use_udp=True),
     dict(type='GenerateTarget', encoder=codec),
     dict(type='PackPoseInputs')

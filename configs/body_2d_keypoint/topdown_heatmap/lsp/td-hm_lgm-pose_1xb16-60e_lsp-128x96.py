@@ -1,0 +1,15 @@
+_base_ = [
+    '../../../_base_/models/lgm-pose.py',
+    '../../../_base_/datasets/lsp_128x96.py',
+    '../../../_base_/schedules/1xb16-60e_lsp.py'
+]
+
+train_dataloader = dict(batch_size=16)
+
+model = dict(
+    backbone=dict(input_size=_base_.codec.input_size),
+    head=dict(
+        out_channels=14,
+        loss=dict(_delete_=True, type='KeypointCrossEntropyLoss'),
+        decoder=_base_.codec),
+    test_cfg=dict(shift_heatmap=False))

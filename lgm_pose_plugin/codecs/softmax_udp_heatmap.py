@@ -1,0 +1,56 @@
+"""Heat maps that are probabilities over their pixels."""
+import math
+from typing import Tuple
+
+import numpy as np
+
+from mmpose.codecs import UDPHeatmap
+from mmpose.registry import KEYPOINT_CODECS
+
+
+@KEYPOINT_CODECS.register_module()
+class SoftmaxUDPHeatmap(UDPHeatmap):
+    """UDP's heat maps, of which a network predicts the logits.
+
+    For networks trained with :class:`KeypointCrossEntropyLoss`. The targets
+    are those of MMPose's :class:`UDPHeatmap` (arXiv 1911.07524). To decode, a
+    softmax over the pixels makes a map the probability of where the key point
+    is (as in Mask R-CNN, arXiv 1703.06870, section 5), which is scaled so that
+    a map of the target's shape has the target's maximum, 1; that is the score.
+
+    Args:
+        input_size (tuple[int, int]): Width and height of the network's input.
+        heatmap_size (tuple[int, int]): Width and height of the heat maps.
+        sigma (float): Standard deviation of the targets in heat-map pixels.
+            Defaults to 2.
+        blur_kernel_size (int): Kernel of the blur in DARK's refinement.
+            Defaults to 11.
+    """
+
+    def __init__(self,
+                 input_size: Tuple[int, int],
+                 heatmap_size: Tuple[int, int],
+                 sigma: float = 2.,
+                 blur_kernel_size: int = 11):
+        super().__init__(
+            input_size,
+            heatmap_size,
+            sigma=sigma,
+            blur_kernel_size=blur_kernel_size)
+        # The sum of a Gaussian with maximum 1.
+        self.mass = 2 * math.pi * sigma**2
+
+    def decode(self, encoded: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+        """Decode key points from logits.
+
+        Args:
+            encoded (np.ndarray): Logits of shape ``(K, H, W)``.
+
+        Returns:
+            tuple[np.ndarray, np.ndarray]: Key points (x, y) in pixels of the
+            network's input, of shape ``(1, K, 2)``, and scores of shape
+            ``(1, K)``; 1 is as sure as the targets, and more is possible.
+        """
+        heatmaps = np.exp(encoded - encoded.max((1, 2), keepdims=True))
+        heatmaps *= self.mass / heatmaps.sum((1, 2), keepdims=True)
+        return super().decode(heatmaps)

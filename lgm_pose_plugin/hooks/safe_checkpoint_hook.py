@@ -1,0 +1,162 @@
+"""Checkpoints that a killed training leaves whole."""
+import os
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Dict, Iterator, Union
+from zipfile import is_zipfile
+
+from mmengine.dist import barrier, is_main_process
+from mmengine.fileio import LocalBackend, register_backend
+from mmengine.hooks import CheckpointHook
+from mmengine.runner import EpochBasedTrainLoop, Runner
+
+from mmpose.registry import HOOKS
+from ..outputs import replacing
+
+
+@register_backend('local_whole', force=True)
+class WholeFileBackend(LocalBackend):
+    """MMEngine's local files, of which each is written whole or not at all.
+
+    MMEngine writes into the file itself; a process killed while it does so
+    leaves half of the new one and nothing of the old one.
+    """
+
+    def put(self, obj: bytes, filepath: Union[str, Path]) -> None:
+        """Write a file beside ``filepath``, then replace that.
+
+        Args:
+            obj (bytes): What to write.
+            filepath (str | Path): The file's path.
+        """
+        with replacing(str(filepath)) as temporary:
+            with open(temporary, 'wb') as file:
+                file.write(obj)
+                file.flush()
+                os.fsync(file.fileno())
+
+
+@HOOKS.register_module()
+class SafeCheckpointHook(CheckpointHook):
+    """MMEngine's ``CheckpointHook`` for trainings that may be killed.
+
+    - A checkpoint is written beside its final name and renamed, so that a
+      file of that name is whole.
+    - Outdated checkpoints (``max_keep_ckpts``, ``save_best``) are removed
+      once the new one is there.
+    - If the file ``last_checkpoint`` names a checkpoint that is missing or
+      not whole, ``--resume`` takes the newest whole one and says so.
+    - MMEngine saves before it validates, and a training resumed from such a
+      checkpoint would leave that validation out, the last one and the best
+      checkpoint included. A validation due at the resumed epoch is run
+      first. If it had been done, it gives the same and changes nothing.
+
+    Args:
+        **kwargs: Those of ``CheckpointHook``. ``backend_args`` defaults to
+            the local disk; give them to save elsewhere.
+    """
+
+    def __init__(self, **kwargs):
+        kwargs.setdefault('backend_args', dict(backend='local_whole'))
+        super().__init__(**kwargs)
+
+    def before_run(self, runner: Runner) -> None:
+        """Mend ``last_checkpoint`` before a training is resumed from it.
+
+        Args:
+            runner (Runner): The runner.
+
+        Raises:
+            FileNotFoundError: If neither the checkpoint it names nor one
+                beside it is whole.
+        """
+        if runner.cfg.get('resume') and not runner.cfg.get('load_from'):
+            if is_main_process():
+                self._mend_last_checkpoint(runner)
+            barrier()
+
+    def _mend_last_checkpoint(self, runner: Runner) -> None:
+        last_checkpoint = Path(runner.work_dir, 'last_checkpoint')
+        if not last_checkpoint.is_file():
+            return
+        named = last_checkpoint.read_text().strip()
+        if '://' in named or is_zipfile(named):
+            return
+        folders = {Path(named).parent, last_checkpoint.parent}
+        whole = [
+            path for folder in folders
+            for path in folder.glob(self.filename_tmpl.format('*'))
+            if is_zipfile(str(path))
+        ]
+        if not whole:
+            raise FileNotFoundError(
+                f'{last_checkpoint} names {named or "nothing"}, which is '
+                'missing or incomplete, and no whole checkpoint is beside it. '
+                f'Restore it, or remove {last_checkpoint} to start anew')
+        newest = max(whole, key=lambda path: path.stat().st_mtime)
+        runner.logger.warning(f'{named or last_checkpoint} is missing or '
+                              f'incomplete; resuming from {newest}')
+        with replacing(str(last_checkpoint)) as temporary:
+            Path(temporary).write_text(str(newest))
+
+    def before_train(self, runner: Runner) -> None:
+        """Run the validation that a kill may have prevented.
+
+        Args:
+            runner (Runner): The runner of the training.
+        """
+        super().before_train(runner)
+        loop = runner.train_loop
+        done, last = ((loop.epoch, loop.max_epochs) if isinstance(
+            loop, EpochBasedTrainLoop) else (loop.iter, loop.max_iters))
+        if 0 < done >= loop.val_begin and runner.val_loop is not None and (
+                done % loop.val_interval == 0 or done == last):
+            runner.logger.info('Validating the resumed checkpoint')
+            runner.val_loop.run()
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Save, then remove what is outdated.
+
+        Args:
+            runner (Runner): The runner of the training.
+        """
+        with self._removing_afterwards():
+            super().after_train_epoch(runner)
+
+    def after_train_iter(self, *args, **kwargs) -> None:
+        """Save, then remove what is outdated.
+
+        Args:
+            *args: Those of ``CheckpointHook``.
+            **kwargs: Those of ``CheckpointHook``.
+        """
+        with self._removing_afterwards():
+            super().after_train_iter(*args, **kwargs)
+
+    def after_val_epoch(self, runner: Runner, metrics: Dict[str,
+                                                            float]) -> None:
+        """Save the best checkpoint, then remove the one that was the best.
+
+        Args:
+            runner (Runner): The runner of the training.
+            metrics (dict[str, float]): What the validation gave.
+        """
+        if self.save_best:
+            with self._removing_afterwards():
+                super().after_val_epoch(runner, metrics)
+
+    @contextmanager
+    def _removing_afterwards(self) -> Iterator[None]:
+        """Put off what CheckpointHook removes; without it on an error."""
+        remove = self.file_backend.remove
+        outdated = []
+        # MMEngine < 0.8 removes the best one through file_client.
+        for files in (self.file_backend, self.file_client):
+            files.remove = outdated.append
+        try:
+            yield
+        finally:
+            for files in (self.file_backend, self.file_client):
+                del files.remove
+        for path in outdated:
+            remove(path)

@@ -1,0 +1,31 @@
+"""Several processes on a machine without a GPU."""
+import functools
+
+import torch
+from mmengine.dist import utils
+
+__all__ = ['allow_processes_without_gpu']
+
+
+def allow_processes_without_gpu() -> None:
+    """Let ``--launcher pytorch`` start processes that have no GPU.
+
+    MMEngine selects a GPU for each process before it looks at the backend,
+    and torch raises where there is none. With the backend ``gloo``
+    (``env_cfg.dist_cfg.backend``) and no GPU, processes now join without
+    that; everything else goes to MMEngine. Runs at the plugin's import;
+    calling it again changes nothing.
+    """
+    original = utils._init_dist_pytorch
+    if getattr(original, 'allows_no_gpu', False):
+        return
+
+    @functools.wraps(original)
+    def _init_dist_pytorch(backend: str, **kwargs) -> None:
+        if backend != 'gloo' or torch.cuda.is_available():
+            return original(backend, **kwargs)
+        kwargs.pop('init_backend', None)  # torch, deepspeed, colossalai
+        torch.distributed.init_process_group(backend, **kwargs)
+
+    _init_dist_pytorch.allows_no_gpu = True
+    utils._init_dist_pytorch = _init_dist_pytorch

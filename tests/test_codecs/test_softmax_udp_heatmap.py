@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+
+import lgm_pose_plugin  # noqa: F401
+from mmpose.codecs import UDPHeatmap
+from mmpose.registry import KEYPOINT_CODECS
+
+SIZES = dict(input_size=(192, 256), heatmap_size=(48, 64))
+
+
+@pytest.fixture
+def codec():
+    return KEYPOINT_CODECS.build(dict(type='SoftmaxUDPHeatmap', **SIZES))
+
+
+@pytest.fixture
+def keypoints():
+    rng = np.random.default_rng(0)
+    return rng.uniform((20, 20), (170, 230), (1, 17, 2)).astype(np.float32)
+
+
+def test_targets_are_those_of_udp(codec, keypoints):
+    visible = np.ones((1, 17), np.float32)
+    encoded = codec.encode(keypoints, visible)
+    expected = UDPHeatmap(**SIZES).encode(keypoints, visible)
+    for name in ('heatmaps', 'keypoint_weights'):
+        np.testing.assert_array_equal(encoded[name], expected[name])
+
+
+@pytest.mark.parametrize('offset', [-1e3, 0, 1e3])
+def test_round_trip(codec, keypoints, offset):
+    """Logits that are the targets' logarithm decode to the key points."""
+    heatmaps = codec.encode(keypoints, np.ones((1, 17), np.float32))
+    logits = np.log(heatmaps['heatmaps'].clip(1e-12)) + np.float32(offset)
+    before = logits.copy()
+    decoded, scores = codec.decode(logits)
+    assert decoded.shape == (1, 17, 2) and scores.shape == (1, 17)
+    np.testing.assert_array_equal(logits, before)
+    # MMPose decodes with W where it encodes with W - 1.
+    np.testing.assert_allclose(
+        decoded * [191 / 192, 255 / 256], keypoints, atol=0.05)
+    np.testing.assert_allclose(scores, 1, atol=0.05)
+
+
+def test_unsure(codec):
+    """Scores fall with the probability at the maximum."""
+    logits = np.zeros((2, 64, 48), np.float32)
+    logits[0, 20, 10] = logits[1, 20, 10] = 20
+    logits[1, 40, 30] = 19
+    decoded, scores = codec.decode(logits)
+    np.testing.assert_allclose(decoded[0, :, 0], 10 / 47 * 192, atol=2)
+    odds = 1 / (1 + np.exp(-1))
+    np.testing.assert_allclose(
+        scores[0], [codec.mass, codec.mass * odds], rtol=1e-3)

@@ -1,0 +1,229 @@
+import itertools
+import os
+from types import SimpleNamespace
+
+import mmengine.runner.runner
+import pytest
+import torch
+import torch.nn.functional as F
+from mmengine.evaluator import BaseMetric
+from mmengine.fileio import get_file_backend
+from mmengine.hooks import Hook
+from mmengine.model import BaseModel
+from mmengine.runner import Runner, find_latest_checkpoint
+from torch import nn
+
+from lgm_pose_plugin.hooks import SafeCheckpointHook
+from mmpose.registry import HOOKS
+
+
+class Net(BaseModel):
+    """One layer, whose bias is the metric."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(2, 1)
+
+    def init_weights(self):
+        """Keep the weights the test has given."""
+
+    def forward(self, x, mode):
+        if mode == 'predict':
+            return [self.layer.bias.item()]
+        return dict(loss=F.mse_loss(self.layer(x), x[:, :1] - 9))
+
+
+class Bias(BaseMetric):
+    """The network's bias, which sinks."""
+
+    def process(self, data_batch, data_samples):
+        self.results.extend(data_samples)
+
+    def compute_metrics(self, results):
+        return dict(bias=results[0])
+
+
+class Validations(Hook):
+    """Count validations and what is there when a checkpoint is saved."""
+
+    def __init__(self):
+        self.epochs = []
+        self.present = []
+
+    def after_val_epoch(self, runner, metrics):
+        self.epochs.append((runner.epoch, metrics['bias']))
+
+    def before_save_checkpoint(self, runner, checkpoint):
+        self.present.append(names(runner.work_dir))
+
+
+def names(folder):
+    return sorted(name for name in os.listdir(folder) if '.pth' in name)
+
+
+@pytest.fixture
+def train(tmp_path, monkeypatch):
+    """Train, or resume, in ``tmp_path``; returns what was validated."""
+    monkeypatch.setattr(mmengine.runner.runner, 'collect_env', dict)
+    # MMEngine waits between epochs when it trains by iterations.
+    monkeypatch.setattr('time.sleep', lambda seconds: None)
+    runs = itertools.count()
+
+    def train(epochs, resume=False, by_epoch=True, **kwargs):
+        checkpoint = dict(
+            type='SafeCheckpointHook',
+            interval=1,
+            max_keep_ckpts=1,
+            by_epoch=by_epoch,
+            save_best='bias',
+            rule='less')
+        checkpoint.update(kwargs)
+        torch.manual_seed(0)
+        loader = dict(
+            dataset=[dict(x=torch.ones(2)),
+                     dict(x=torch.zeros(2))],
+            batch_size=1,
+            collate_fn=dict(type='default_collate'),
+            sampler=dict(type='DefaultSampler', shuffle=False))
+        length = dict(max_epochs=epochs) if by_epoch else dict(
+            max_iters=epochs)
+        validations = Validations()
+        cfg = dict(
+            model=Net(),
+            work_dir=str(tmp_path),
+            train_dataloader=dict(
+                loader, sampler=dict(type='DefaultSampler', shuffle=True)),
+            val_dataloader=loader,
+            val_evaluator=[Bias()],
+            val_cfg=dict(),
+            train_cfg=dict(by_epoch=by_epoch, val_interval=2, **length),
+            optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
+            default_hooks=dict(checkpoint=checkpoint),
+            custom_hooks=[validations],
+            resume=resume,
+            default_scope='mmpose',
+            log_level='ERROR',
+            experiment_name=f'{tmp_path}-{next(runs)}')
+        runner = Runner(cfg=dict(resume=resume, work_dir=str(tmp_path)), **cfg)
+        runner.train()
+        return validations
+
+    return train
+
+
+def test_registered_with_mmengine_arguments():
+    hook = HOOKS.build(
+        dict(type='SafeCheckpointHook', interval=3, max_keep_ckpts=2))
+    assert type(hook) is SafeCheckpointHook
+    assert (hook.interval, hook.max_keep_ckpts) == (3, 2)
+    assert hook.backend_args == dict(backend='local_whole')
+    other = SafeCheckpointHook(backend_args=dict(backend='local'))
+    assert other.backend_args == dict(backend='local')
+
+
+def test_file_is_replaced_whole(tmp_path, monkeypatch):
+    backend = get_file_backend(backend_args=dict(backend='local_whole'))
+    path = tmp_path / 'new' / 'file.pth'
+    backend.put(b'old', path)
+    assert path.read_bytes() == b'old'
+
+    def no_space(descriptor):
+        raise OSError('no space')
+
+    monkeypatch.setattr(os, 'fsync', no_space)
+    with pytest.raises(OSError, match='no space'):
+        backend.put(b'new', path)
+    assert path.read_bytes() == b'old'
+    assert os.listdir(path.parent) == ['file.pth']
+
+
+def test_old_ones_stay_until_the_new_one_is_there(train, tmp_path):
+    validations = train(4)
+    assert [epoch for epoch, _ in validations.epochs] == [2, 4]
+    assert validations.epochs[0][1] > validations.epochs[1][1]
+    best = 'best_bias_epoch_{}.pth'.format
+    assert validations.present == [
+        [],  # epoch 1
+        ['epoch_1.pth'],  # epoch 2, the best, epoch 2 with the best's name
+        ['epoch_2.pth'],
+        [best(2), 'epoch_2.pth'],
+        [best(2), 'epoch_2.pth'],  # epoch 3
+        [best(2), 'epoch_3.pth'],  # epoch 4 likewise
+        [best(2), 'epoch_4.pth'],
+        [best(2), best(4), 'epoch_4.pth']
+    ]
+    assert names(tmp_path) == [best(4), 'epoch_4.pth']
+
+
+def test_old_ones_stay_if_there_is_no_space(train, tmp_path, monkeypatch):
+    train(1)
+
+    def no_space(descriptor):
+        raise OSError('no space')
+
+    monkeypatch.setattr(os, 'fsync', no_space)
+    with pytest.raises(OSError, match='no space'):
+        train(2, resume=True)
+    assert names(tmp_path) == ['best_bias_epoch_1.pth', 'epoch_1.pth']
+
+
+def test_validation_is_made_up_for(train, tmp_path):
+    whole = train(2)
+    again = train(2, resume=True)
+    assert again.epochs == whole.epochs
+    assert again.present == []  # was the best before
+    # As a kill in the validation leaves it, at the last epoch and before.
+    for path in tmp_path.glob('*.pth'):
+        path.unlink()
+    train(2, save_best=None)
+    assert train(2, resume=True).epochs == whole.epochs
+    assert names(tmp_path) == ['best_bias_epoch_2.pth', 'epoch_2.pth']
+    assert [epoch for epoch, _ in train(3, resume=True).epochs] == [2, 3]
+    assert train(4, resume=True).epochs[0][0] == 4
+
+
+def test_validation_is_made_up_for_by_iterations(train, tmp_path):
+    whole = train(4, by_epoch=False, save_best=None)
+    assert len(whole.epochs) == 2
+    again = train(4, by_epoch=False, resume=True)
+    assert [bias for _, bias in again.epochs] == [whole.epochs[-1][1]]
+    assert names(tmp_path) == ['best_bias_iter_4.pth', 'iter_4.pth']
+
+
+@pytest.mark.parametrize('damage', ['missing', 'truncated', 'empty'])
+def test_newest_whole_checkpoint_is_taken(train, tmp_path, damage):
+    train(3, max_keep_ckpts=3, save_best=None)
+    if damage == 'missing':
+        (tmp_path / 'epoch_3.pth').unlink()
+    elif damage == 'truncated':
+        data = (tmp_path / 'epoch_3.pth').read_bytes()
+        (tmp_path / 'epoch_3.pth').write_bytes(data[:-30])
+    else:
+        (tmp_path / 'last_checkpoint').write_text('')
+    for epoch in (1, 2, 3):
+        path = tmp_path / f'epoch_{epoch}.pth'
+        if path.exists():
+            os.utime(path, (epoch, epoch))
+    hook = SafeCheckpointHook(max_keep_ckpts=3)
+    warnings = []
+    hook.before_run(
+        SimpleNamespace(
+            cfg=dict(resume=True),
+            work_dir=str(tmp_path),
+            logger=SimpleNamespace(warning=warnings.append)))
+    newest = 3 if damage == 'empty' else 2
+    assert find_latest_checkpoint(str(tmp_path)) == str(tmp_path /
+                                                        f'epoch_{newest}.pth')
+    assert f'resuming from {tmp_path}/epoch_{newest}.pth' in warnings[0]
+    assert [epoch for epoch, _ in train(4, resume=True).epochs
+            ] == ([2, 4] if newest == 2 else [4])
+
+
+def test_no_whole_checkpoint_is_an_error(train, tmp_path):
+    train(1)
+    (tmp_path / 'epoch_1.pth').write_bytes(b'PK')
+    with pytest.raises(FileNotFoundError, match='epoch_1.pth.* start anew'):
+        train(2, resume=True)
+    # It is still there to be looked at, and does not stop a new training.
+    assert (tmp_path / 'last_checkpoint').exists()
+    train(2)

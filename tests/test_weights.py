@@ -1,0 +1,79 @@
+"""The weights that lie in the package."""
+import hashlib
+import json
+import socket
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from lgm_pose_plugin.cli import main
+from lgm_pose_plugin.cli.predict import DEFAULT_MODEL
+from lgm_pose_plugin.model_index import iter_models, load_model_from_index
+from lgm_pose_plugin.networks import build_model
+from lgm_pose_plugin.rendered_people import render_image
+from mmpose.apis import MMPoseInferencer
+
+SHIPPED = [
+    model for model in iter_models()
+    if model['Weights'] and '://' not in model['Weights']
+]
+
+
+@pytest.fixture
+def offline(monkeypatch):
+
+    def refuse(*args, **kwargs):
+        raise AssertionError('the network was used')
+
+    monkeypatch.setattr(socket.socket, 'connect', refuse)
+
+
+@pytest.fixture
+def picture(tmp_path):
+    image, _ = render_image(np.random.default_rng(0))
+    path = tmp_path / 'person.png'
+    assert cv2.imwrite(str(path), image)
+    return path
+
+
+def test_there_are_some():
+    assert [model['Alias'] for model in SHIPPED] == [DEFAULT_MODEL]
+
+
+@pytest.mark.parametrize('model', SHIPPED, ids=lambda model: model['Alias'])
+def test_file(model):
+    data = Path(model['Weights']).read_bytes()
+    assert len(data) < 5e6
+    digest = hashlib.sha256(data).hexdigest()
+    assert digest == model['Metadata']['SHA-256']
+    assert f'-{digest[:8]}_' in model['Weights']
+    weights = torch.load(model['Weights'], weights_only=True)['state_dict']
+    assert all(value.isfinite().all() for value in weights.values())
+
+
+@pytest.mark.parametrize('model', SHIPPED, ids=lambda model: model['Alias'])
+def test_no_weight_is_left_out(model):
+    cfg, path = load_model_from_index(model['Alias'])
+    network = build_model(cfg, path)
+    for name, value in torch.load(path)['state_dict'].items():
+        torch.testing.assert_close(
+            network.state_dict()[name], value, check_dtype=False)
+
+
+def test_inferencer(offline, picture):
+    inferencer = MMPoseInferencer(
+        pose2d=DEFAULT_MODEL, det_model='whole_image')
+    person, = next(inferencer(str(picture)))['predictions'][0]
+    assert np.shape(person['keypoints']) == (14, 2)
+    assert np.isfinite(person['keypoints']).all()
+
+
+def test_predict(offline, picture, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(['predict', picture.name]) == 0
+    people = json.loads(
+        (tmp_path / 'predict_out/predictions/person.json').read_text())
+    assert np.shape(people[0]['keypoints']) == (14, 2)
