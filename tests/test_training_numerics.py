@@ -12,6 +12,7 @@ from torch import nn
 from mmpose.structures import PoseDataSample
 
 LGM = 'td-hm_lgm-pose_1xb4-2e_rendered-128x96'
+PLUS = 'td-hm_lgm-pose-plus_8xb64-210e_coco-256x192'  # cross-entropy
 LAPX = 'td-hm_lapx_8xb64-210e_coco-256x192'
 
 
@@ -22,8 +23,9 @@ def small(build):
     def make(name=LGM):
         torch.manual_seed(0)
         options = dict(
-            model__backbone__input_size=(64, 64)) if name == LGM else dict(
-                model__backbone__channels=32, model__backbone__depth=1)
+            model__backbone__channels=32,
+            model__backbone__depth=1) if name == LAPX else dict(
+                model__backbone__input_size=(64, 64))
         model = build(name, **options)
         model.init_weights()
         return model
@@ -68,14 +70,15 @@ def flat(model):
         [weight.detach().flatten() for weight in model.parameters()]).clone()
 
 
-@pytest.mark.parametrize('name', [LGM, LAPX])
-def test_bfloat16_learns_as_float32_does(name, small):
+@pytest.mark.parametrize('name, steps', [(LGM, 20), (PLUS, 20), (LAPX, 2)])
+def test_bfloat16_learns_as_float32_does(name, steps, small):
     batch = make_batch(4)
-    steps = 30 if name == LGM else 2
     curves, types = [], []
     for options in (dict(), dict(type='BFloat16OptimWrapper')):
         model = small(name)
-        optim = wrapper(model, 4e-3, 'AdamW', **options)
+        # At 4e-3 without a warm-up the loss doubles first, and seeds differ
+        # more than precisions.
+        optim = wrapper(model, 2e-3, 'AdamW', **options)
         conv = next(one for one in model.modules()
                     if isinstance(one, nn.Conv2d))
         types.clear()
@@ -92,8 +95,8 @@ def test_bfloat16_learns_as_float32_does(name, small):
     assert half != full
     assert half[0] == pytest.approx(full[0], rel=0.02)
     assert half[-1] == pytest.approx(full[-1], rel=0.1)
-    if name == LGM:
-        assert full[-1] < 0.7 * full[0] and half[-1] < 0.7 * half[0]
+    if steps > 2:
+        assert max(full[-1], half[-1]) < 0.5 * full[0]
 
 
 def test_half_precision_of_a_head_in_evaluation(small):
@@ -120,26 +123,32 @@ def test_clipping_bounds_the_step(small):
     assert updates[1] == pytest.approx(1e-4, rel=0.05)
 
 
-def test_accumulation_equals_a_large_batch(small):
-    """But for BatchNorm, which sees the small ones."""
-    batch, results = make_batch(8), {}
-    for training in (False, True):
-        for batches in ([batch], halves(batch)):
-            model = small().train(training)
-            before = flat(model)
-            optim = wrapper(model, accumulative_counts=len(batches))
-            for number, part in enumerate(batches, start=1):
-                model.train_step(part, optim)
-                assert torch.equal(flat(model), before) is (number
-                                                            < len(batches))
-            results[training, len(batches)] = flat(model) - before
-
-    def difference(training):
-        large, small = results[training, 1], results[training, 2]
-        return float((small - large).norm() / large.norm())
-
-    assert difference(training=False) < 1e-4
-    assert difference(training=True) > 1e-2
+@pytest.mark.parametrize('name, training, hidden, is_equal', [
+    (LGM, False, 0, True),
+    (LGM, False, 9, True),
+    (LGM, True, 0, False),
+    (PLUS, False, 0, True),
+    (PLUS, False, 9, False),
+])
+def test_accumulation_equals_a_large_batch(name, training, hidden, is_equal,
+                                           small):
+    """But for BatchNorm, which sees the small ones, and for a mean over the
+    visible key points if the small ones have different numbers of them."""
+    batch = make_batch(8)
+    for sample in batch['data_samples'][:4]:
+        sample.gt_instance_labels.keypoint_weights[:, :hidden] = 0
+    steps = []
+    for batches in ([batch], halves(batch)):
+        model = small(name).train(training)
+        before = flat(model)
+        optim = wrapper(model, accumulative_counts=len(batches))
+        for number, part in enumerate(batches, start=1):
+            model.train_step(part, optim)
+            assert torch.equal(flat(model), before) is (number < len(batches))
+        steps.append(flat(model) - before)
+    large, accumulated = steps
+    difference = float((accumulated - large).norm() / large.norm())
+    assert difference < 1e-4 if is_equal else difference > 1e-2
 
 
 class Recorder(Hook):

@@ -64,7 +64,7 @@ class InvalidLossHook(Hook):
                 epoch=runner.epoch + 1,
                 # JSON has no NaN.
                 losses={
-                    name: str(float(value))
+                    name: str(value.item())
                     for name, value in outputs.items()
                 },
                 samples=[
@@ -73,7 +73,7 @@ class InvalidLossHook(Hook):
                 ]),
             indent=1)
         raise FloatingPointError(
-            f'the loss is {float(outputs["loss"])} in iteration '
+            f'the loss is {outputs["loss"].item()} in iteration '
             f'{runner.iter + 1}; {path} has the batch. The weights are broken '
             'since: go on from the last checkpoint with a lower learning '
             'rate, optim_wrapper.clip_grad or other data, see '
@@ -90,7 +90,7 @@ class InvalidLossHook(Hook):
             FloatingPointError: If a weight is not finite.
         """
         broken = [
-            name for name, weight in runner.model.named_parameters()
+            name for name, weight in checkpoint['state_dict'].items()
             if not weight.isfinite().all()
         ]
         if broken:

@@ -88,11 +88,11 @@ class SkippedDataHook(Hook):
         more = len(records) - self.max_logged
         runner.logger.log(
             logging.WARNING, '\n'.join([
-                f'{len(records)} annotations were skipped in {mode}, '
-                f'see {path}:', *(f'  {record["image"]}, annotation '
-                                  f'{record["annotation"]}: '
-                                  f'{record["reason"]}'
-                                  for record in records[:self.max_logged]),
+                f'annotations skipped in {mode}: {len(records)}, see {path}',
+                *(f'  {record["image"]}, annotation '
+                  f'{record["annotation"]}: '
+                  f'{record["reason"]}'
+                  for record in records[:self.max_logged]),
                 *([f'  and {more} more'] if more > 0 else [])
             ]))
 

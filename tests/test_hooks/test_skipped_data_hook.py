@@ -56,7 +56,7 @@ def test_lists_once_and_within_wrappers(mode, tmp_path, caplog):
                             record(5),
                             record(7)]
     message = caplog.messages[-1]
-    assert message.startswith(f'4 annotations were skipped in {mode}, see ')
+    assert message.startswith(f'annotations skipped in {mode}: 4, see ')
     assert '001.jpg, annotation 1: NaN' in message and '005' not in message
     assert message.endswith('and 2 more')
     assert len(list(tmp_path.iterdir())) == 1
