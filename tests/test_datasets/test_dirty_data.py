@@ -188,6 +188,8 @@ def build_dataset(load_config):
             bbox_file=bbox_file,
             data_prefix=dict(img=''),
             metainfo=meta_information(kind),
+            # It collects garbage, which takes most of the time here.
+            serialize_data=False,
             **options)
         if 'headbox_file' in cfg:
             cfg.headbox_file = str(folder / 'heads.mat')
