@@ -29,7 +29,7 @@ def register_all_modules() -> None:
     """
     try:
         from . import (backbones, codecs, datasets, heads, hooks, losses,
-                       metrics, necks)
+                       metrics, necks, optim)
         from .checkpoint import allow_mmengine_checkpoints
         from .model_index import register_model_names
         from .processes import allow_processes_without_gpu

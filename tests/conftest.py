@@ -1,6 +1,7 @@
 """Fixtures shared by the tests."""
 import copy
 import functools
+import multiprocessing
 import warnings
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from torch import Tensor
 
 import lgm_pose_plugin
 from lgm_pose_plugin import erf, networks
-from lgm_pose_plugin.rendered_people import render_image
+from lgm_pose_plugin.rendered_people import render_image, write_dataset
 from mmpose.models import build_pose_estimator
 from mmpose.utils import register_all_modules
 
@@ -337,3 +338,71 @@ def logged():
     yield messages
     logger.removeFilter(collect)
     logger.setLevel(level)
+
+
+def _run_rank(function, args, rank, store, queue):
+    torch.distributed.init_process_group(
+        'gloo', init_method=f'file://{store}', rank=rank, world_size=2)
+    queue.put((rank, function(rank, *args)))
+    torch.distributed.destroy_process_group()
+
+
+@pytest.fixture
+def in_two_processes(tmp_path_factory):
+    """Call a function with its rank in a process group of two (gloo).
+
+    The processes are forks, so the function must not compute gradients.
+    """
+
+    def run(function, *args):
+        context = multiprocessing.get_context('fork')
+        queue = context.Queue()
+        store = tmp_path_factory.mktemp('store') / 'store'
+        processes = [
+            context.Process(
+                target=_run_rank, args=(function, args, rank, store, queue))
+            for rank in range(2)
+        ]
+        for process in processes:
+            process.start()
+        try:
+            results = dict(queue.get(timeout=120) for _ in processes)
+        finally:
+            for process in processes:
+                process.join(timeout=10)
+                process.kill()
+        return [results[0], results[1]]
+
+    return run
+
+
+@pytest.fixture(scope='session')
+def rendered_root(tmp_path_factory):
+    """Rendered people: 12 pictures to train on, 4 to validate."""
+    root = tmp_path_factory.mktemp('rendered')
+    for split, number in (('train2017', 12), ('val2017', 4)):
+        write_dataset(
+            str(root),
+            number,
+            seed=0,
+            split=split,
+            image_size=(160, 120),
+            max_people=1)
+    return root
+
+
+@pytest.fixture
+def rendered_run(rendered_root, load_config, tmp_path):
+    """Config of a training of three iterations and a validation."""
+    cfg = load_config('td-hm_lgm-pose_1xb4-2e_rendered-128x96')
+    cfg.work_dir = str(tmp_path / 'work')
+    cfg.log_level = 'WARNING'
+    cfg.train_cfg.max_epochs = 1
+    for split in ('train', 'val', 'test'):
+        loader = cfg[f'{split}_dataloader']
+        loader.update(num_workers=0, persistent_workers=False)
+        loader.dataset.data_root = str(rendered_root)
+        if split != 'train':
+            cfg[f'{split}_evaluator'].ann_file = str(rendered_root /
+                                                     loader.dataset.ann_file)
+    return cfg

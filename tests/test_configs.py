@@ -8,7 +8,9 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from lgm_pose_plugin.datasets import CheckedDataset
 from lgm_pose_plugin.layers import NonLocal
+from mmpose.registry import DATASETS
 
 CONFIG_DIR = Path(__file__).resolve().parents[1] / 'configs'
 PATHS = sorted((CONFIG_DIR / 'body_2d_keypoint').rglob('*.py'))
@@ -21,9 +23,9 @@ PATTERN = re.compile(
     r'_(?P<data>coco|mpii|lsp|rendered)-(?P<height>\d+)x(?P<width>\d+)'
     r'(?P<note>-[a-z]+(?:-[a-z]+)?)?')
 DATA = dict(
-    coco=('CocoDataset', 17),
-    rendered=('CocoDataset', 17),
-    mpii=('MpiiDataset', 16),
+    coco=('CheckedCocoDataset', 17),
+    rendered=('CheckedCocoDataset', 17),
+    mpii=('CheckedMpiiDataset', 16),
     lsp=('LspDataset', 14))
 
 
@@ -65,12 +67,23 @@ def test_inferencer_finds_what_it_needs(load_config, name):
     assert cfg.data_mode == 'topdown'
     assert cfg.test_dataloader.dataset.type == cfg.dataset_type
     assert [step.type for step in cfg.test_dataloader.dataset.pipeline] == [
-        'LoadImage', 'GetBBoxCenterScale', 'TopdownAffine', 'PackPoseInputs'
+        'LoadCheckedImage', 'GetBBoxCenterScale', 'TopdownAffine',
+        'PackPoseInputs'
     ]
     assert cfg.visualizer.type == 'PoseLocalVisualizer'
     assert cfg.default_scope == 'mmpose'
     assert cfg.custom_imports == dict(
         imports=['lgm_pose_plugin'], allow_failed_imports=False)
+
+
+def test_broken_data_and_losses_are_noticed(load_config, name):
+    cfg = load_config(name)
+    for loader in ('train', 'val', 'test'):
+        dataset = cfg[f'{loader}_dataloader'].dataset
+        assert issubclass(DATASETS.get(dataset.type), CheckedDataset)
+        assert dataset.pipeline[0].type == 'LoadCheckedImage'
+    hooks = [hook.type for hook in cfg.default_hooks.values()]
+    assert {'InvalidLossHook', 'SkippedDataHook', 'LoggerHook'} < set(hooks)
 
 
 def _codecs(value):
@@ -359,7 +372,6 @@ print(type(build_pose_estimator(cfg.model).backbone).__name__)
     ('td-hm_lgm-pose_1xb32-260e_coco-384x288', 'train'),
 ])
 def test_pipeline_on_coco(load_config, coco_root, name, split):
-    from mmpose.registry import DATASETS
     cfg = load_config(name)
     dataset = cfg[f'{split}_dataloader'].dataset
     dataset.update(data_root=str(coco_root))

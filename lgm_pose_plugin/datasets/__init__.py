@@ -1,4 +1,9 @@
 """Data sets of the plugin."""
-from .body import LspDataset
+from .body import CheckedCocoDataset, CheckedMpiiDataset, LspDataset
+from .checked_dataset import BadDataError, CheckedDataset
+from .checked_image import LoadCheckedImage
 
-__all__ = ['LspDataset']
+__all__ = [
+    'BadDataError', 'CheckedCocoDataset', 'CheckedDataset',
+    'CheckedMpiiDataset', 'LoadCheckedImage', 'LspDataset'
+]

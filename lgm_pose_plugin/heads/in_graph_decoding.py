@@ -2,6 +2,7 @@
 from typing import List, Optional, Tuple, Union
 
 import torch
+from mmengine.runner import autocast
 from torch import Tensor
 
 from mmpose.utils.typing import (ConfigType, Features, OptConfigType,
@@ -81,10 +82,14 @@ class InGraphDecoding:
              feats: Tuple[Tensor, ...],
              batch_data_samples: OptSampleList,
              train_cfg: ConfigType = {}) -> dict:
-        """Compute losses; see the base class.
+        """Compute losses in float32; see the base class.
 
         Raises:
             RuntimeError: After :meth:`switch_to_deploy`.
         """
         self._refuse_in_deploy_mode()
-        return super().loss(feats, batch_data_samples, train_cfg)
+        # NumPy, in which MMPose computes the accuracy, has no bfloat16.
+        with autocast(feats[0].device.type, enabled=False):
+            half = (torch.bfloat16, torch.float16)
+            feats = tuple(x.float() if x.dtype in half else x for x in feats)
+            return super().loss(feats, batch_data_samples, train_cfg)

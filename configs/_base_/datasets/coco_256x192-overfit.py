@@ -4,7 +4,7 @@ _base_ = 'coco_256x192.py'
 
 # Augmentation is weaker than usual, so that it converges in an hour.
 train_pipeline = [
-    dict(type='LoadImage'),
+    dict(type='LoadCheckedImage'),
     dict(type='GetBBoxCenterScale'),
     dict(type='RandomFlip', direction='horizontal'),
     dict(type='RandomHalfBody', prob=0.05),

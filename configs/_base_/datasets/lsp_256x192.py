@@ -1,7 +1,8 @@
 # Leeds Sports Pose Extended as `lgm-pose convert-lsp` writes it, top-down,
 # 256x192 (HxW), with ground-truth boxes. For LSP itself, set the ann_file of
 # the data loaders and of the second evaluator to lsp_train.json and
-# lsp_val.json.
+# lsp_val.json. Broken pictures and annotations stop the run, with
+# on_bad='skip' in a data set they are left out (docs/robustness.md).
 codec = dict(
     type='SoftmaxUDPHeatmap',
     input_size=(192, 256),
@@ -15,7 +16,7 @@ data_root = 'data/lsp/'
 # MMPose's stronger augmentation learns slower, and these people lie and hang
 # in any direction without it.
 train_pipeline = [
-    dict(type='LoadImage'),
+    dict(type='LoadCheckedImage'),
     dict(type='GetBBoxCenterScale'),
     dict(type='RandomFlip', direction='horizontal'),
     dict(
@@ -28,7 +29,7 @@ train_pipeline = [
     dict(type='PackPoseInputs')
 ]
 val_pipeline = [
-    dict(type='LoadImage'),
+    dict(type='LoadCheckedImage'),
     dict(type='GetBBoxCenterScale'),
     dict(type='TopdownAffine', input_size=codec['input_size'], use_udp=True),
     dict(type='PackPoseInputs')

@@ -3,7 +3,7 @@
 _base_ = 'td-hm_lgm-pose-mse_1xb8-4e_lsp-128x96.py'
 
 train_pipeline = [
-    dict(type='LoadImage'),
+    dict(type='LoadCheckedImage'),
     dict(type='GetBBoxCenterScale'),
     dict(type='RandomFlip', direction='horizontal'),
     dict(type='RandomHalfBody'),

@@ -1,6 +1,7 @@
 """Leeds Sports Pose (LSP) and its extended training set (LSPET)."""
 from mmpose.datasets import BaseCocoStyleDataset
 from mmpose.registry import DATASETS
+from ..checked_dataset import CheckedDataset
 
 _LEFT, _MIDDLE, _RIGHT = [0, 255, 0], [51, 153, 255], [255, 128, 0]
 
@@ -47,11 +48,12 @@ def _skeleton_info() -> dict:
 
 
 @DATASETS.register_module()
-class LspDataset(BaseCocoStyleDataset):
+class LspDataset(CheckedDataset, BaseCocoStyleDataset):
     """Leeds Sports Pose and Leeds Sports Pose Extended, for top-down models.
 
     It reads what ``lgm-pose convert-lsp`` writes and takes the arguments of
-    MMPose's ``BaseCocoStyleDataset``.
+    MMPose's ``BaseCocoStyleDataset``, and ``on_bad`` of
+    :class:`CheckedDataset`.
 
     - LSP: Johnson and Everingham, "Clustered Pose and Nonlinear Appearance
       Models for Human Pose Estimation", BMVC 2010.

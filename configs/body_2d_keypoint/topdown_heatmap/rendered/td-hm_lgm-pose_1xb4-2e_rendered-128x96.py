@@ -24,6 +24,10 @@ param_scheduler = [
 
 train_dataloader = dict(batch_size=4)
 
+default_hooks = dict(
+    invalid_loss=dict(type='InvalidLossHook'),
+    skipped_data=dict(type='SkippedDataHook'))
+
 model = dict(
     backbone=dict(input_size=_base_.codec.input_size),
     head=dict(out_channels=17, decoder=_base_.codec),
