@@ -1,22 +1,11 @@
-# AdamW: warmed up, steady, then down to zero in the last fifth, so that a run
-# can be stopped and finished from any epoch of the steady part.
-_base_ = '../default_runtime.py'
+# Steady after the warm-up, then down in the last fifth, so that a run can be
+# stopped and finished from any epoch of the steady part.
+_base_ = 'adamw_cosine.py'
 
 train_cfg = dict(max_epochs=60, val_interval=2)
 
-optim_wrapper = dict(
-    optimizer=dict(type='AdamW', lr=4e-3, weight_decay=0.01),
-    paramwise_cfg=dict(norm_decay_mult=0, bias_decay_mult=0))
-
-param_scheduler = [
-    dict(type='LinearLR', begin=0, end=500, start_factor=0.01, by_epoch=False),
-    dict(
-        type='CosineAnnealingLR',
-        begin=48,
-        eta_min=1e-5,
-        by_epoch=True,
-        convert_to_iter_based=True)
-]
+param_scheduler = _base_.param_scheduler
+param_scheduler[1].update(begin=48)
 
 auto_scale_lr = dict(base_batch_size=16)
 

@@ -1,17 +1,15 @@
-# Table 4 of LGM-Pose: MobileViT's blocks in place of MobileViM's.
-_base_ = 'td-hm_lgm-pose_1xb8-4e_lsp-128x96.py'
+_base_ = [
+    '../../_base_/models/lgm-pose-mobilevit.py',
+    '../../_base_/datasets/lsp_128x96.py',
+    '../../_base_/schedules/1xb8-4e_lsp.py'
+]
+
+train_dataloader = dict(batch_size=8)
 
 model = dict(
-    backbone=dict(layers=[
-        dict(type='MV2', out_channels=32),
-        dict(type='MV2', out_channels=48, stride=2),
-        dict(type='MV2', out_channels=48, num_blocks=2),
-        dict(type='MV2', out_channels=64, stride=2),
-        dict(type='MobileViTBlock', embed_dims=96, patch_size=2, num_layers=2),
-        dict(type='MV2', out_channels=80, stride=2),
-        dict(
-            type='MobileViTBlock', embed_dims=120, patch_size=2, num_layers=4),
-        dict(type='MV2', out_channels=96, stride=2),
-        dict(
-            type='MobileViTBlock', embed_dims=144, patch_size=2, num_layers=3),
-    ]))
+    backbone=dict(input_size=_base_.codec.input_size),
+    head=dict(
+        out_channels=14,
+        loss=dict(_delete_=True, type='KeypointCrossEntropyLoss'),
+        decoder=_base_.codec),
+    test_cfg=dict(shift_heatmap=False))
