@@ -9,8 +9,7 @@ from collections import OrderedDict
 from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
-from typing import (Any, Callable, Dict, List, NoReturn, Optional, Tuple,
-                    Union)
+from typing import Any, Callable, Dict, List, NoReturn, Optional, Tuple, Union
 
 import mmengine
 import numpy as np
@@ -256,9 +255,11 @@ class _Unpickler(pickle._Unpickler):
         'torch._utils._rebuild_tensor_v2': torch._utils._rebuild_tensor_v2,
         'torch._utils._rebuild_parameter': torch._utils._rebuild_parameter,
         # Protocol 2 of Python 3 writes the names of Python 2.
-        **{name.replace('builtins.', prefix): stand_in
-           for stand_in, name in _stand_ins()
-           for prefix in ('builtins.', '__builtin__.')}
+        **{
+            name.replace('builtins.', prefix): stand_in
+            for stand_in, name in _stand_ins()
+            for prefix in ('builtins.', '__builtin__.')
+        }
     }
 
     def find_class(self, module: str, name: str) -> Any:

@@ -125,6 +125,7 @@ class CheckedBackbone(BaseBackbone):
                     f'These weights are of another design of '
                     f'{type(self).__name__}: they lack {key}. Check that '
                     'config and checkpoint belong together.')
-        check_finite({key: state_dict[key]
-                      for key in own if key in state_dict},
-                     f'These weights of {type(self).__name__} are broken')
+        check_finite(
+            {key: state_dict[key]
+             for key in own if key in state_dict},
+            f'These weights of {type(self).__name__} are broken')

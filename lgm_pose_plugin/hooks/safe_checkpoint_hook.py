@@ -107,8 +107,7 @@ class SafeCheckpointHook(CheckpointHook):
         with replacing(str(last_checkpoint)) as temporary:
             Path(temporary).write_text(str(newest))
 
-    def after_load_checkpoint(self, runner: Runner,
-                              checkpoint: dict) -> None:
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Refuse weights that are broken or of another network.
 
         Args:
