@@ -20,7 +20,7 @@ BIN_KEY = 'lgm_pose_plugin_bin'
 BACKENDS = {'.onnx': ('onnxruntime', 'openvino'), '.xml': ('openvino', )}
 # People of an image: at most, and at most in one call of the network.
 MAX_PEOPLE = 10000
-PEOPLE_AT_ONCE = 256
+PEOPLE_AT_ONCE = 32
 # Boxes lie within so many pixels of the origin.
 MAX_COORDINATE = 10**6
 MAX_VALUE = 1e30  # of what a network computes

@@ -58,6 +58,8 @@ class SafeCheckpointHook(CheckpointHook):
       resumed training, weights that do not fill the network, as those of
       another number of key points; MMEngine would leave the rest random.
       ``load_from``, which fine-tunes, may fill a part.
+    - A resume from a checkpoint with a text ``meta['config']`` is refused:
+      MMEngine, which saves no such thing, would run it.
 
     Args:
         **kwargs: Those of ``CheckpointHook``. ``backend_args`` defaults to
@@ -115,9 +117,15 @@ class SafeCheckpointHook(CheckpointHook):
             checkpoint (dict): The checkpoint.
 
         Raises:
-            ValueError: If a weight is not finite, or if some are missing,
-                superfluous or of another shape in a test or resumed training.
+            ValueError: If a weight is not finite; if some are missing,
+                superfluous or of another shape in a test or resumed training;
+                if a resumed training would run a part of the checkpoint.
         """
+        if runner._resume and 'config' in (checkpoint.get('meta') or {}):
+            raise ValueError(
+                "The checkpoint has a text meta['config'], which MMEngine "
+                'would run as code to resume; refused, since MMEngine itself '
+                'saves none')
         weights = checkpoint.get('state_dict', checkpoint)
         check_finite(weights, 'The checkpoint')
         # Before the training it is a dictionary; a test has none.

@@ -274,3 +274,20 @@ def test_resuming_from_broken_weights(train, tmp_path, value):
     torch.save(checkpoint, path)
     with pytest.raises(ValueError, match='layer.weight is not finite'):
         train(2, resume=True)
+
+
+def test_resuming_does_not_run_the_checkpoint(train, tmp_path, monkeypatch):
+    """Runner.resume runs `meta['config']`, whatever torch's version is."""
+    train(1)
+    path, mark = tmp_path / 'epoch_1.pth', tmp_path / 'executed'
+    checkpoint = torch.load(path, weights_only=False)
+    checkpoint['meta']['config'] = f'open({str(mark)!r}, "w").close()'
+    torch.save(checkpoint, path)
+    with pytest.raises(ValueError, match="a text meta.'config'., which"):
+        train(2, resume=True)
+    assert not mark.exists()
+    # Without the hook's part it would have run.
+    monkeypatch.setattr(SafeCheckpointHook, 'after_load_checkpoint',
+                        lambda *args, **kwargs: None)
+    train(2, resume=True)
+    assert mark.exists()
