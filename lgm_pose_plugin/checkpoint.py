@@ -281,17 +281,14 @@ class _Unpickler(pickle._Unpickler):
 
 def _load_on_old_torch(path: Path) -> Any:
     """Load torch's zip file with :class:`_Unpickler`."""
-    data = io.BytesIO(path.read_bytes())
-    # torch's own reader, as another might see other files in the archive.
-    if 'constants.pkl' in torch._C.PyTorchFileReader(data).get_all_records():
-        _refuse('a TorchScript archive')
-    data.seek(0)
-    return torch.load(
-        data,
-        map_location='cpu',
-        weights_only=False,
-        pickle_module=SimpleNamespace(
-            __name__=__name__, Unpickler=_Unpickler, load=_refuse))
+    # Not torch.load: 1.13 takes pickle whatever its pickle_module is, and all
+    # of them hand TorchScript archives to another loader.
+    with open(path, 'rb') as file:
+        return torch.serialization._load(
+            torch._C.PyTorchFileReader(file),
+            'cpu',
+            SimpleNamespace(Unpickler=_Unpickler),
+            encoding='utf-8')
 
 
 def load_checkpoint(path: Union[str, Path]) -> Dict[str, Any]:
@@ -301,8 +298,9 @@ def load_checkpoint(path: Union[str, Path]) -> Dict[str, Any]:
     not enough, by a reader of ours. See SECURITY.md.
 
     Args:
-        path (str | Path): A checkpoint that MMEngine saved, or plain weights.
-            A URL is loaded by MMEngine, on torch >= 2.6 only.
+        path (str | Path): A checkpoint that MMEngine saved, or plain weights;
+            on torch < 2.6 in the format of torch >= 1.6. A URL is loaded by
+            MMEngine, on torch >= 2.6 only.
 
     Returns:
         dict: The checkpoint, with the weights as ``state_dict``, all finite,
