@@ -1,4 +1,4 @@
-"""Checkpoints: load MMEngine's safely, publish the weights alone."""
+"""Checkpoints: load them without running them, publish the weights."""
 import ast
 import hashlib
 import io
@@ -8,18 +8,23 @@ import zipfile
 from collections import OrderedDict
 from datetime import date
 from pathlib import Path
-from typing import Any, Callable, Dict, NoReturn, Optional, Tuple, Union
+from types import SimpleNamespace
+from typing import Any, Callable, Dict, List, NoReturn, Optional, Tuple, Union
 
 import mmengine
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
+from mmengine.runner.checkpoint import CheckpointLoader
 
 import mmpose
 from .outputs import replacing
 from .version import __version__
 
-__all__ = ['allow_mmengine_checkpoints', 'publish_checkpoint']
+__all__ = [
+    'allow_mmengine_checkpoints', 'check_finite', 'load_checkpoint',
+    'publish_checkpoint'
+]
 
 # What MMEngine and MMPose store: logs, counts, scores, colours, sigmas.
 _DTYPES = ('b1', 'i1', 'i2', 'i4', 'i8', 'u1', 'u2', 'u4', 'u8', 'f2', 'f4',
@@ -117,6 +122,13 @@ def _bytes() -> bytes:
     return b''
 
 
+def _encode(text: str, encoding: str) -> bytes:
+    """Stand in for ``codecs.encode``, by which protocol 2 writes bytes."""
+    if type(text) is not str or encoding != 'latin1':
+        _refuse(f'encoding as {encoding!r}')
+    return text.encode('latin1')
+
+
 class _HistoryBuffer(HistoryBuffer):
     """Stand in for ``HistoryBuffer``, which believes its pickled state.
 
@@ -145,6 +157,29 @@ class _HistoryBuffer(HistoryBuffer):
         self.__class__ = HistoryBuffer
 
 
+def _stand_ins() -> List[Tuple[Any, str]]:
+    """What MMEngine stores: stand-ins and the names pickles give them."""
+    allowed = [(_getattr, 'builtins.getattr'), (_bytes, 'builtins.bytes'),
+               (_dtype, 'numpy.dtype'), (_Array, 'numpy.ndarray'),
+               (_HistoryBuffer,
+                'mmengine.logging.history_buffer.HistoryBuffer')]
+    # numpy 2 reads what numpy 1 wrote and the other way round.
+    for module in ('numpy.core.multiarray', 'numpy._core.multiarray'):
+        allowed += [(_reconstruct, f'{module}._reconstruct'),
+                    (_scalar, f'{module}.scalar')]
+    return allowed
+
+
+def _has_safe_loading() -> bool:
+    """Whether ``weights_only=True`` of this torch is to be relied on.
+
+    Before 2.6 it passed TorchScript archives on to a loader that is not safe
+    (CVE-2025-32434), and no type could be added to what it reads.
+    """
+    # Not a comparison of versions: 2.6.0a0+nv25.01 refuses as 2.6.0 does.
+    return tuple(int(n) for n in torch.__version__.split('.')[:2]) >= (2, 6)
+
+
 def allow_mmengine_checkpoints() -> None:
     """Let ``torch.load(weights_only=True)`` read MMEngine's checkpoints.
 
@@ -160,17 +195,9 @@ def allow_mmengine_checkpoints() -> None:
     must be allowed with ``torch.serialization.add_safe_globals`` by the code
     that registered it.
     """
-    # Not a comparison of versions: 2.6.0a0+nv25.01 refuses as 2.6.0 does.
-    if tuple(int(n) for n in torch.__version__.split('.')[:2]) < (2, 6):
+    if not _has_safe_loading():
         return
-    allowed = [(_getattr, 'builtins.getattr'), (_bytes, 'builtins.bytes'),
-               (_dtype, 'numpy.dtype'), (_Array, 'numpy.ndarray'),
-               (_HistoryBuffer,
-                'mmengine.logging.history_buffer.HistoryBuffer')]
-    # numpy 2 reads what numpy 1 wrote and the other way round.
-    for module in ('numpy.core.multiarray', 'numpy._core.multiarray'):
-        allowed += [(_reconstruct, f'{module}._reconstruct'),
-                    (_scalar, f'{module}.scalar')]
+    allowed = _stand_ins()
     # torch must know an object's type to set its state. A pickle cannot spell
     # a name without a dot, so it cannot ask for these classes themselves.
     built = [type(np.dtype(code)) for code in _DTYPES] + [_Array]
@@ -214,16 +241,95 @@ def _portable_config(text: str) -> Optional[str]:
     return data.decode()
 
 
-def _load(path: Path) -> Dict[str, Any]:
-    """Load a checkpoint with ``weights_only=True`` or say why not."""
-    if not path.is_file():
+class _Unpickler(pickle._Unpickler):
+    """Pickle's, which names and changes only what a checkpoint may hold.
+
+    For torch < 2.6. What torch >= 2.6 does by ``weights_only=True`` and the
+    allow-list, this does by the same stand-ins: no other name is looked up,
+    so nothing else is called, and only objects of these types get a state.
+    """
+    dispatch = dict(pickle._Unpickler.dispatch)
+    known = {
+        '_codecs.encode': _encode,
+        'collections.OrderedDict': OrderedDict,
+        'torch._utils._rebuild_tensor_v2': torch._utils._rebuild_tensor_v2,
+        'torch._utils._rebuild_parameter': torch._utils._rebuild_parameter,
+        # Protocol 2 of Python 3 writes the names of Python 2.
+        **{
+            name.replace('builtins.', prefix): stand_in
+            for stand_in, name in _stand_ins()
+            for prefix in ('builtins.', '__builtin__.')
+        }
+    }
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Look a name up; see the base class."""
+        if f'{module}.{name}' not in self.known:
+            _refuse(f'GLOBAL {module}.{name}')
+        return self.known[f'{module}.{name}']
+
+    def load_build(self) -> None:
+        """Give an object its state; see the base class."""
+        owner = self.stack[-2]
+        if type(owner) not in (OrderedDict, _Array, _HistoryBuffer) and (
+                not isinstance(owner, np.dtype)):
+            _refuse(f'a state for {type(owner)}')
+        super().load_build()
+
+    dispatch[pickle.BUILD[0]] = load_build
+
+
+def _load_on_old_torch(path: Path) -> Any:
+    """Load torch's zip file with :class:`_Unpickler`."""
+    # Not torch.load: 1.13 takes pickle whatever its pickle_module is, and all
+    # of them hand TorchScript archives to another loader.
+    with open(path, 'rb') as file:
+        return torch.serialization._load(
+            torch._C.PyTorchFileReader(file),
+            'cpu',
+            SimpleNamespace(Unpickler=_Unpickler),
+            encoding='utf-8')
+
+
+def load_checkpoint(path: Union[str, Path]) -> Dict[str, Any]:
+    """Load a checkpoint; whatever the file holds, no code in it runs.
+
+    On torch >= 2.6 by ``weights_only=True``, on older torch, where that is
+    not enough, by a reader of ours. See SECURITY.md.
+
+    Args:
+        path (str | Path): A checkpoint that MMEngine saved, or plain weights;
+            on torch < 2.6 in the format of torch >= 1.6. A URL is loaded by
+            MMEngine, on torch >= 2.6 only.
+
+    Returns:
+        dict: The checkpoint, with the weights as ``state_dict``, all finite,
+        and a dictionary as ``meta``.
+
+    Raises:
+        FileNotFoundError: If ``path`` is not a file.
+        ValueError: If it is not a checkpoint, is truncated, holds objects
+            that are not safe to load, no weights, or weights that are NaN or
+            infinite.
+    """
+    is_url = '://' in str(path)
+    if is_url and not _has_safe_loading():
+        raise ValueError(
+            f'{path}: not loaded, torch {torch.__version__} would run what is '
+            'hidden in it. Download it and give the path of the file')
+    if not is_url and not Path(path).is_file():
         raise FileNotFoundError(
             f'{path}: there is no such file; give the path of a checkpoint '
             'that MMEngine saved, e.g. work_dirs/NAME/epoch_210.pth')
     allow_mmengine_checkpoints()
     try:
-        checkpoint = torch.load(
-            str(path), map_location='cpu', weights_only=True)
+        if is_url:
+            checkpoint = CheckpointLoader.load_checkpoint(str(path), 'cpu')
+        elif _has_safe_loading():
+            checkpoint = torch.load(
+                str(path), map_location='cpu', weights_only=True)
+        else:
+            checkpoint = _load_on_old_torch(Path(path))
     # Broken files raise whatever the bytes happen to lead to.
     except Exception as error:
         # torch puts advice to load unsafely around the cause.
@@ -234,24 +340,49 @@ def _load(path: Path) -> Dict[str, Any]:
         cause = (lines or [repr(error)])[-1]
         cause = cause.split('WeightsUnpickler error: ')[-1].strip()
         cause = cause.split(' Please use `torch')[0]
-        refused = zipfile.is_zipfile(str(path)) or 'GLOBAL' in cause
+        refused = not is_url and zipfile.is_zipfile(
+            str(path)) or 'GLOBAL' in cause
         if refused and isinstance(error, pickle.UnpicklingError):
             raise ValueError(
                 f'{path}: refused, the file holds more than MMEngine stores '
                 f'({cause}). Loading it otherwise could run code: if you '
                 'trust where it comes from, save its `state_dict` alone '
-                'there, or load it with torch >= 2.6') from error
+                'there') from error
         raise ValueError(
             f'{path}: not a checkpoint, or truncated ({cause}). Copy or '
             'download it again and compare the sizes') from error
-    state_dict = isinstance(checkpoint, dict) and checkpoint.get('state_dict')
-    if not (state_dict and isinstance(state_dict, dict) and all(
-            isinstance(value, torch.Tensor) for value in state_dict.values())):
+    weights = checkpoint
+    if isinstance(checkpoint, dict) and 'state_dict' in checkpoint:
+        weights = checkpoint['state_dict']
+    if not (isinstance(weights, dict) and weights and all(
+            isinstance(name, str) and isinstance(value, torch.Tensor)
+            for name, value in weights.items())):
         raise ValueError(
-            f'{path}: holds no `state_dict` of tensors; publish a checkpoint '
-            'that MMEngine saved, or wrap plain weights in '
-            "dict(meta={}, state_dict=...)")
-    return checkpoint
+            f'{path}: holds no `state_dict` of tensors; give a checkpoint '
+            'that MMEngine saved, or weights alone')
+    check_finite(weights, str(path))
+    meta = checkpoint.get('meta')
+    return dict(
+        {} if weights is checkpoint else checkpoint,
+        meta=meta if isinstance(meta, dict) else {},
+        state_dict=weights)
+
+
+def check_finite(weights: Dict[str, torch.Tensor], origin: str) -> None:
+    """Refuse weights that are NaN or infinite.
+
+    Args:
+        weights (dict[str, Tensor]): The weights by name.
+        origin (str): Where they are from, for the message.
+
+    Raises:
+        ValueError: If one is not finite.
+    """
+    for name, value in weights.items():
+        if value.is_floating_point() and not value.isfinite().all():
+            raise ValueError(
+                f'{origin}: {name} is not finite; the training that saved it '
+                'had diverged. Take an earlier checkpoint')
 
 
 def _halved(name: str, value: torch.Tensor) -> torch.Tensor:
@@ -296,9 +427,8 @@ def publish_checkpoint(path: Union[str, Path],
 
     Raises:
         FileNotFoundError: If ``path`` is not a file.
-        ValueError: If ``path`` is not a checkpoint, is truncated, holds
-            objects that are not safe to load, or no ``state_dict``; if
-            ``half`` and a weight is too large for float16.
+        ValueError: As :func:`load_checkpoint`; if ``half`` and a weight is
+            too large for float16.
 
     Example:
         >>> publish_checkpoint('work_dirs/lgm/epoch_210.pth', 'lgm.pth')
@@ -306,9 +436,9 @@ def publish_checkpoint(path: Union[str, Path],
     """
     path = Path(path)
     out = path.parent if out is None else Path(out)
-    checkpoint = _load(path)
+    checkpoint = load_checkpoint(path)
 
-    meta = checkpoint.get('meta') or {}
+    meta = checkpoint['meta']
     published = {
         key: meta[key]
         for key in ('epoch', 'iter', 'time', 'mmengine_version')

@@ -4,6 +4,7 @@ Needs NumPy alone.
 """
 import json
 import os.path as osp
+import reprlib
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
 import numpy as np
@@ -37,18 +38,28 @@ def from_xywh(boxes: Sequence[Sequence[float]],
         Boxes: The boxes.
 
     Raises:
-        ValueError: If a box has no area or is no four numbers.
+        ValueError: If a box has no area or is no four numbers, or a score is
+            no number.
     """
     for box in boxes:
-        if (len(box) != 4 or not np.isfinite(box).all() or box[2] <= 0
-                or box[3] <= 0):
-            raise ValueError(f'the box {list(box)} is not (left, top, width, '
-                             'height) with a width and height above 0')
+        if not (isinstance(box, (list, tuple, np.ndarray)) and len(box) == 4
+                and all(map(_is_number, box)) and box[2] > 0 and box[3] > 0):
+            raise ValueError(f'the box {reprlib.repr(box)} is not (left, top, '
+                             'width, height) with a width and height above 0')
     array = np.array(boxes, np.float32).reshape(-1, 4)
     array[:, 2:] += array[:, :2]
     if scores is None:
         scores = np.ones(len(array))
+    for score in scores:
+        if not _is_number(score):
+            raise ValueError(f'the score {reprlib.repr(score)} of a box is no '
+                             'number')
     return Boxes(array, np.array(scores, np.float32).reshape(-1))
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a value is a finite number, also as float32."""
+    return isinstance(value, (int, float, np.number)) and abs(value) < 1e30
 
 
 def _load(path: str) -> Any:
@@ -57,7 +68,7 @@ def _load(path: str) -> Any:
             return json.load(file)
     except FileNotFoundError:
         raise FileNotFoundError(f'there is no file {path}') from None
-    except (OSError, ValueError) as error:
+    except (OSError, RecursionError, ValueError) as error:
         raise ValueError(f'{path} cannot be read as JSON: {error}') from error
 
 
@@ -79,6 +90,7 @@ class ImageIds:
         try:
             for image in images:
                 name = image['file_name'].replace('\\', '/')
+                hash(image['id'])
                 self._ids.setdefault(osp.basename(name),
                                      {})[name] = image['id']
         except (AttributeError, KeyError, TypeError) as error:
@@ -184,7 +196,7 @@ class BoxFile:
         if not isinstance(described, dict):
             raise ValueError(f'{ann_file or path} is no annotation file')
         self.ids = ImageIds(described.get('images'), ann_file or path)
-        person = _person_category(described.get('categories') or [], path)
+        person = _person_category(described.get('categories'), path)
         self._boxes: Dict[int, List[Sequence[float]]] = {}
         self._scores: Dict[int, List[float]] = {}
         entries = data if isinstance(data, list) else data.get('annotations')
@@ -218,9 +230,13 @@ class BoxFile:
             self._boxes.get(number, []), self._scores.get(number, []))
 
 
-def _person_category(categories: List[dict], path: str) -> int:
+def _person_category(categories: Optional[List[dict]], path: str) -> int:
     """The id of the category person, COCO's where none are told."""
-    ids = {category.get('name'): category.get('id') for category in categories}
+    try:
+        ids = {one.get('name'): one.get('id') for one in categories or []}
+    except (AttributeError, TypeError) as error:
+        raise ValueError(
+            f'{path} has no categories with id and name') from error
     if ids and 'person' not in ids:
         raise ValueError(f"{path} has no category 'person', but "
                          f'{", ".join(map(str, ids))}')

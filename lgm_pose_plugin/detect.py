@@ -12,12 +12,13 @@ from mmdet.registry import DATASETS
 from mmengine.config import Config
 from mmengine.infer import BaseInferencer
 from mmengine.registry import DefaultScope
-from mmengine.runner import load_checkpoint
+from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from torch import nn
 
 from mmpose.datasets import CocoDataset
 from mmpose.evaluation.functional import nms
 from mmpose.utils import adapt_mmdet_pipeline
+from .checkpoint import load_checkpoint
 from .coco_files import PERSON, Boxes, ImageIds
 from .datasets.coco_format import person_category
 from .progress import Progress
@@ -82,8 +83,6 @@ class PersonDetector:
         self.score_thr = score_thr
         self.nms_thr = nms_thr
         cfg = load_detector_config(config)
-        if '://' not in checkpoint and not osp.isfile(checkpoint):
-            raise FileNotFoundError(f'there is no checkpoint {checkpoint}')
         # It warns of COCO's classes, also where that is to be ignored, and
         # leaves its scope to all that follows.
         scope = cfg.get('default_scope', 'mmdet')
@@ -122,16 +121,16 @@ class PersonDetector:
 def _load_weights(model: nn.Module, checkpoint: str,
                   config: str) -> Dict[str, Any]:
     """Load a checkpoint, which has to fill the model; return its ``meta``."""
+    loaded = load_checkpoint(checkpoint)
     try:
-        loaded = load_checkpoint(model, checkpoint, 'cpu', logger='current')
-        weights = {
-            re.sub('^module.', '', name): value.shape
-            for name, value in loaded.get('state_dict', loaded).items()
-        }
-    # Broken files raise whatever the bytes happen to lead to.
-    except Exception as error:
-        raise ValueError(f'{checkpoint} is no checkpoint: ' +
+        _load_checkpoint_to_model(model, loaded, False, 'current')
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(f'{checkpoint} is no checkpoint of {config}: ' +
                          textwrap.shorten(str(error), 400)) from error
+    weights = {
+        re.sub('^module.', '', name): value.shape
+        for name, value in loaded['state_dict'].items()
+    }
     wrong = [
         name for name, value in model.state_dict().items()
         if weights.get(name) != value.shape
@@ -141,21 +140,23 @@ def _load_weights(model: nn.Module, checkpoint: str,
         raise ValueError(
             f'{checkpoint} is no checkpoint of {config}: it has no {wrong[0]} '
             f'of the right size, nor {len(wrong) - 1} others')
-    return loaded.get('meta') or {}
+    return loaded['meta']
 
 
 def _class_names(cfg: Config, meta: Dict[str, Any]) -> List[str]:
     """Names of a detector's classes, from its checkpoint or config."""
     dataset = cfg.test_dataloader.dataset
     known = DATASETS.get(dataset.type)
-    for names in ((meta.get('dataset_meta')
-                   or {}).get('classes'), (meta.get('dataset_meta')
-                                           or {}).get('CLASSES'),
+    told = meta.get('dataset_meta')
+    told = told if isinstance(told, dict) else {}
+    for names in (told.get('classes'), told.get('CLASSES'),
                   meta.get('CLASSES'), dataset.get('metainfo',
                                                    {}).get('classes'),
                   getattr(known, 'METAINFO', {}).get('classes')):
-        if names:
-            return [names] if isinstance(names, str) else list(names)
+        if isinstance(names, str):
+            return [names]
+        if names and isinstance(names, (list, tuple)):
+            return [str(name) for name in names]
     return []
 
 

@@ -27,12 +27,13 @@ import mmpose
 from mmpose.apis.inference import dataset_meta_from_config
 from .doctor import cpu_model
 from .erf import dataset_samples, image_samples, open_dataset, pipeline_batch
+from .exported_file import FORMAT_VERSION
 from .heads.keypoint_decoder import KeypointDecoder
 from .heads.simcc_decoder import SimCCDecoder
 from .networks import build_model, load_config
 from .outputs import check_out_file
 from .rendered_people import render_image
-from .runtime import (BACKENDS, FORMAT_VERSION, METADATA_KEY, Session,
+from .runtime import (BACKENDS, BIN_KEY, METADATA_KEY, Session, file_hash,
                       open_session, openvino_core)
 from .version import __version__
 
@@ -369,9 +370,22 @@ def to_openvino(source: str, target: str) -> None:
         source (str): The ONNX file.
         target (str): The .xml file to write; the .bin goes beside it.
     """
+    save_openvino(read_openvino(source), target)
+
+
+def save_openvino(model: Any, target: str) -> None:
+    """Write OpenVINO's pair of .xml and .bin, the one knowing the other.
+
+    Args:
+        model (openvino.Model): The network, which gets the hash, too.
+        target (str): The .xml file to write; the .bin goes beside it.
+    """
     import openvino
 
-    openvino.save_model(read_openvino(source), target, compress_to_fp16=False)
+    # The .bin does not depend on rt_info, so the second one is the same.
+    openvino.save_model(model, target, compress_to_fp16=False)
+    model.set_rt_info(file_hash(target[:-4] + '.bin'), [BIN_KEY])
+    openvino.save_model(model, target, compress_to_fp16=False)
 
 
 def finish_openvino(source: str, target: str, outputs: Sequence[str],
@@ -391,7 +405,7 @@ def finish_openvino(source: str, target: str, outputs: Sequence[str],
         if result.input_value(0).get_names().isdisjoint(outputs):
             model.remove_result(result)
     model.set_rt_info(json.dumps(metadata), [METADATA_KEY])
-    openvino.save_model(model, target, compress_to_fp16=False)
+    save_openvino(model, target)
 
 
 def rendered_samples(samples: int) -> List[dict]:

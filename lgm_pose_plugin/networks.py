@@ -9,10 +9,12 @@ from mmengine.config import Config
 from mmengine.fileio import load
 from mmengine.infer import BaseInferencer
 from mmengine.model import revert_sync_batchnorm
-from mmengine.runner import load_checkpoint, set_random_seed
+from mmengine.runner import set_random_seed
+from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from torch import nn
 
 from mmpose.models import TopdownPoseEstimator, build_pose_estimator
+from .checkpoint import load_checkpoint
 
 _OURS = f'{__package__}::body_2d_keypoint/topdown_heatmap/'
 _SIMCC = f'{__package__}::body_2d_keypoint/simcc/'
@@ -91,8 +93,8 @@ def build_model(cfg: Config,
 
     Raises:
         FileNotFoundError: If there is no such checkpoint.
-        ValueError: If the config is not top-down or the checkpoint is none or
-            of another network.
+        ValueError: If the config is not top-down or the checkpoint is none,
+            of another network, not safe to load, or not finite.
     """
     model_cfg = copy.deepcopy(cfg.get('model', {}))
     _drop_pretrained(model_cfg)
@@ -102,13 +104,11 @@ def build_model(cfg: Config,
         raise ValueError(f'{cfg.filename} is no config of a top-down network')
     if checkpoint is None:
         model.init_weights()
-    elif '://' not in checkpoint and not osp.isfile(checkpoint):
-        raise FileNotFoundError(f'there is no checkpoint {checkpoint}; give '
-                                'its path, or none for random weights')
     else:
+        loaded = load_checkpoint(checkpoint)
         try:
-            load_checkpoint(model, checkpoint, 'cpu', True, 'current')
-        # Broken files raise whatever the bytes happen to lead to.
+            _load_checkpoint_to_model(model, loaded, True, 'current')
+        # Broken weights raise whatever their shapes lead to.
         except Exception as error:
             raise ValueError(
                 f'{checkpoint} is no checkpoint of {cfg.filename}: ' +

@@ -6,6 +6,7 @@ import numpy as np
 from mmpose.apis import inference_topdown
 from mmpose.apis.inference import dataset_meta_from_config
 from .networks import build_model, load_config
+from .runtime import as_boxes, check_image
 
 
 class PoseModel:
@@ -65,7 +66,12 @@ class PoseModel:
         Returns:
             tuple[np.ndarray, np.ndarray]: Key points (x, y) in image pixels,
             of shape ``(M, K, 2)``, and their scores, of shape ``(M, K)``.
+
+        Raises:
+            ValueError: If image or boxes are not as described.
         """
+        check_image(image)
+        boxes = as_boxes(boxes)
         # MMPose would take the whole image.
         if not len(boxes):
             num_keypoints = len(self.metadata['keypoint_names'])

@@ -246,6 +246,8 @@ class Follower:
             boxes = self.predictor.find_people(image, self.path)
         else:
             boxes = boxes_of_keypoints(self._last)
+            boxes = Boxes(*(each[in_sight(boxes.boxes, image)]
+                            for each in boxes))
         self._frame += 1
         people = self._last = self.predictor.people(image, boxes)
         if self._tracker is not None:
@@ -285,6 +287,26 @@ def boxes_of_keypoints(people: People, score_thr: float = 0.3) -> Boxes:
     return Boxes(
         np.array(boxes, np.float32).reshape(-1, 4),
         np.array(scores, np.float32))
+
+
+def in_sight(boxes: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """Tell boxes that may hold somebody from those that ran away.
+
+    A network that finds key points at the rim of each crop makes the box of
+    the next frame larger and larger.
+
+    Args:
+        boxes (np.ndarray): Boxes of shape ``(M, 4)``.
+        image (np.ndarray): The image they are for, of shape ``(H, W, 3)``.
+
+    Returns:
+        np.ndarray: Of shape ``(M, )``, whether a box meets the image and is
+        at most four times as wide and high.
+    """
+    size = np.array(image.shape[1::-1])
+    low, high = boxes[:, :2], boxes[:, 2:]
+    meets = (high > 0) & (low < size)
+    return (meets & (high - low <= 4 * size)).all(1)
 
 
 def result_paths(out_dir: str, source: Source) -> Tuple[str, str]:

@@ -5,7 +5,7 @@ hold raw heat maps, decoding are MMPose's (``GetBBoxCenterScale``,
 ``TopdownAffine``, the codecs), written for a whole batch.
 """
 import functools
-import json
+import hashlib
 import os.path as osp
 from typing import (Any, Callable, Dict, NamedTuple, Optional, Sequence, Tuple,
                     Union)
@@ -16,10 +16,18 @@ import numpy as np
 __all__ = ['PoseRuntime']
 
 METADATA_KEY = 'lgm_pose_plugin'
-# Raised when a reader of older files would misread newer ones.
-FORMAT_VERSION = 1
+# Where OpenVINO's .xml keeps the SHA-256 of the .bin that belongs to it.
+BIN_KEY = 'lgm_pose_plugin_bin'
 # Backends by suffix, the first is the default; OpenVINO reads both.
 BACKENDS = {'.onnx': ('onnxruntime', 'openvino'), '.xml': ('openvino', )}
+# People of an image: at most, and at most in one call of the network.
+MAX_PEOPLE = 10000
+PEOPLE_AT_ONCE = 32
+# Boxes lie within so many pixels of the origin.
+MAX_COORDINATE = 10**6
+MAX_VALUE = 1e30  # of what a network computes
+# Of crops in a batch that a file fixes.
+MAX_BATCH_BYTES = 2**30
 
 
 class Session(NamedTuple):
@@ -124,6 +132,11 @@ def openvino_core() -> Any:
 def _open_openvino(file: str, threads: int) -> Session:
     core = openvino_core()
     model = core.read_model(file)
+    if model.has_rt_info([BIN_KEY]):
+        wanted = model.get_rt_info([BIN_KEY]).astype(str)
+        if file_hash(file[:-4] + '.bin') != wanted:
+            raise ValueError(f'{file[:-4]}.bin is not the file that it was '
+                             'exported with; copy or export both again')
     metadata = None
     # The latter is where OpenVINO puts an ONNX file's.
     for path in ([METADATA_KEY], ['framework', METADATA_KEY]):
@@ -152,8 +165,88 @@ def _open_openvino(file: str, threads: int) -> Session:
                    batch.get_length() if batch.is_static else None, run)
 
 
+def file_hash(file: str) -> str:
+    """Compute the SHA-256 of a file.
+
+    Args:
+        file (str): The file.
+
+    Returns:
+        str: 64 hexadecimal digits.
+    """
+    with open(file, 'rb') as opened:
+        return hashlib.sha256(opened.read()).hexdigest()
+
+
+def check_image(image: np.ndarray) -> None:
+    """Check that an image is one that networks here take.
+
+    Args:
+        image (np.ndarray): BGR, uint8 of shape ``(H, W, 3)``.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    if not (isinstance(image, np.ndarray) and image.dtype == np.uint8
+            and image.ndim == 3 and image.shape[2] == 3 and image.size):
+        found = type(image).__name__
+        if isinstance(image, np.ndarray):
+            found = f'{image.dtype} of shape {image.shape}'
+        raise ValueError('the image must be a BGR array, uint8 of shape '
+                         f'(H, W, 3), got {found}')
+
+
+def as_boxes(
+        boxes: Union[np.ndarray, Sequence[Sequence[float]]]) -> np.ndarray:
+    """Check boxes of people.
+
+    Args:
+        boxes (np.ndarray): Boxes of at most ``MAX_PEOPLE`` people, (left,
+            top, right, bottom) in pixels, of shape ``(M, 4)``.
+
+    Returns:
+        np.ndarray: The boxes, float32 if they were, else float64.
+
+    Raises:
+        ValueError: If they are not as described, or a coordinate is not
+            finite or further than ``MAX_COORDINATE`` pixels away.
+    """
+    try:
+        boxes = np.asarray(boxes)
+    # Lists of different lengths, and classes with ideas of their own.
+    except Exception as error:
+        raise ValueError('boxes must be an array of shape (M, 4), got '
+                         f'{type(boxes).__name__} ({error})') from error
+    if boxes.shape in ((0, ), (0, 4)):
+        return np.empty((0, 4))
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise ValueError(f'boxes must have the shape (M, 4), got '
+                         f'{boxes.shape}')
+    if boxes.dtype.kind not in 'iuf':
+        raise ValueError(f'boxes must be numbers, got {boxes.dtype}')
+    if len(boxes) > MAX_PEOPLE:
+        raise ValueError(f'{len(boxes):,} boxes are more than the '
+                         f'{MAX_PEOPLE:,} that are taken of one image')
+    # As MMPose, which computes in the precision of the boxes.
+    if boxes.dtype != np.float32:
+        boxes = boxes.astype(np.float64)
+    # Of NaN, too.
+    near = (np.abs(boxes) <= MAX_COORDINATE).all(1)
+    wrong = ~(near & (boxes[:, 2:] > boxes[:, :2]).all(1))
+    if wrong.any():
+        i = int(wrong.argmax())
+        raise ValueError(
+            f'box {i} is {boxes[i].tolist()}; boxes are (left, top, right, '
+            'bottom) with a right above left and a bottom above top, at most '
+            f'{MAX_COORDINATE:,} pixels away')
+    return boxes
+
+
 class PoseRuntime:
     """Key points of people in images, by an exported network.
+
+    The file is not believed: its metadata are checked, and the network is run
+    once to see that it computes what they say.
 
     Args:
         file (str): An .onnx or .xml file of ``lgm-pose export``.
@@ -170,8 +263,8 @@ class PoseRuntime:
     Raises:
         FileNotFoundError: If there is no such file.
         ImportError: If the runtime is not installed.
-        ValueError: If the file cannot be read or is not of ``lgm-pose
-            export``.
+        ValueError: If the file cannot be read, is not of ``lgm-pose export``
+            or was altered, so that metadata and network disagree.
 
     Example:
         >>> import cv2
@@ -188,18 +281,67 @@ class PoseRuntime:
                  file: str,
                  backend: Optional[str] = None,
                  threads: int = 1):
+        # Not above: quantize.check_runs runs this file by itself.
+        from .exported_file import check_self_contained, read_metadata
         self.file = str(file)
+        if self.file.lower().endswith('.onnx') and osp.isfile(self.file):
+            check_self_contained(self.file)
         self.session = open_session(self.file, backend, threads)
         if self.session.metadata is None:
             raise ValueError(
                 f'{file} holds no metadata of lgm_pose_plugin; make it with '
                 '`lgm-pose export`')
-        self.metadata = json.loads(self.session.metadata)
-        version = self.metadata['format_version']
-        if version > FORMAT_VERSION:
+        self.metadata = read_metadata(self.session.metadata, self.file)
+        self._check_network()
+
+    def _check_network(self) -> None:
+        """Run the network once and compare with the metadata."""
+        width, height = self.metadata['input_size']
+        batch = self.session.batch
+        if batch is not None and not (0 < batch <= MAX_BATCH_BYTES /
+                                      (width * height * 3)):
+            raise ValueError(f'{self.file} takes {batch} crops at once, which '
+                             'cannot be; export it again')
+        try:
+            outputs = self._run(np.zeros((1, height, width, 3), np.uint8))
+        # Runtimes raise whatever a broken network leads them to.
+        except Exception as error:
             raise ValueError(
-                f'{file} has format version {version}, this lgm_pose_plugin '
-                f'reads up to {FORMAT_VERSION}; update it')
+                f'{self.file} does not take the crops its metadata tell, '
+                f'{width}x{height}: {str(error)[:400]}. Export it again'
+            ) from error
+        self._check_outputs(outputs)
+
+    def _check_outputs(self, outputs: Dict[str, np.ndarray]) -> None:
+        """Check what one crop gave."""
+        count = len(self.metadata['keypoint_names'])
+        codec = self.metadata['codec']
+        if self.metadata['decode']:
+            wanted = dict(keypoints=(count, 2), scores=(count, ))
+        elif codec['type'] == 'SimCCLabel':
+            wanted = dict(simcc_x=(count, 0), simcc_y=(count, 0))
+        elif _is_decodable(codec):
+            wanted = dict(heatmaps=(count, 0, 0))
+        else:
+            return
+        for name, shape in wanted.items():
+            found = outputs[name].shape if name in outputs else 'nothing'
+            # 0 stands for any size.
+            if name not in outputs or len(found) != 1 + len(shape) or any(
+                    one != other if other else not one
+                    for one, other in zip(found, (1, *shape))):
+                raise ValueError(
+                    f'{self.file} has metadata of {count} key points and '
+                    f'should compute {name} of shape {(1, *shape)} (0: any); '
+                    f'it computes {found}. Export it again')
+        self._check_finite(*(outputs[name] for name in wanted))
+
+    def _check_finite(self, *values: np.ndarray) -> None:
+        # NaN included, and OpenVINO's maximum of NaN, the lowest number.
+        if not all((np.abs(value) < MAX_VALUE).all() for value in values):
+            raise ValueError(
+                f'{self.file} computes values that are not finite; its '
+                'weights are broken. Export it again from a good checkpoint')
 
     def __call__(
         self,
@@ -214,7 +356,9 @@ class PoseRuntime:
                 ``(H, W, 3)``, as ``cv2.imread`` returns it.
             boxes (np.ndarray, optional): Boxes of the M people, (left, top,
                 right, bottom) in pixels, of shape ``(M, 4)``. ``None`` takes
-                the whole image as one person; an empty one nobody.
+                the whole image as one person; an empty one nobody. At most
+                ``MAX_PEOPLE``, of which ``PEOPLE_AT_ONCE`` are one call of
+                the network.
             flip_test (bool): Whether to average with the mirrored image, as
                 MMPose does. Needs a file that was exported with
                 ``--no-decode``, since heat maps are averaged. Defaults to
@@ -226,10 +370,19 @@ class PoseRuntime:
             both float32.
 
         Raises:
-            ValueError: If an argument is not as described.
+            ValueError: If an argument is not as described, the image is too
+                large for OpenCV to warp, or the network computes values that
+                are not finite.
         """
-        crops, centers, scales = self.crop(image, boxes)
-        keypoints, scores = self.predict_crops(crops, flip_test)
+        check_image(image)
+        centers, scales = self._centers_and_scales(image, boxes)
+        results = [
+            self.predict_crops(
+                self._crops(image, centers[start:start + PEOPLE_AT_ONCE],
+                            scales[start:start + PEOPLE_AT_ONCE]), flip_test)
+            for start in range(0, max(1, len(centers)), PEOPLE_AT_ONCE)
+        ]
+        keypoints, scores = map(np.concatenate, zip(*results))
         # As TopdownPoseEstimator.add_pred_to_datasample.
         keypoints = (
             keypoints / self.metadata['input_size'] * scales[:, None] +
@@ -255,20 +408,9 @@ class PoseRuntime:
         Raises:
             ValueError: If an argument is not as described.
         """
-        if not (isinstance(image, np.ndarray) and image.dtype == np.uint8
-                and image.ndim == 3 and image.shape[2] == 3 and image.size):
-            found = type(image).__name__
-            if isinstance(image, np.ndarray):
-                found = f'{image.dtype} of shape {image.shape}'
-            raise ValueError('the image must be a BGR array, uint8 of shape '
-                             f'(H, W, 3), got {found}')
+        check_image(image)
         centers, scales = self._centers_and_scales(image, boxes)
-        crops = np.stack([
-            self._crop(image, center, scale)
-            for center, scale in zip(centers, scales)
-        ]) if len(centers) else np.empty(
-            (0, *self.metadata['input_size'][::-1], 3), np.uint8)
-        return crops, centers, scales
+        return self._crops(image, centers, scales), centers, scales
 
     def predict_crops(
             self,
@@ -286,13 +428,18 @@ class PoseRuntime:
             of shape ``(M, K, 2)``, and scores of shape ``(M, K)``, float32.
 
         Raises:
-            ValueError: If the crops are not as described, or the flip test
-                needs another file.
+            ValueError: If the crops are not as described, the flip test
+                needs another file, or the network computes values that are
+                not finite.
         """
         wanted = (*self.metadata['input_size'][::-1], 3)
-        if crops.dtype != np.uint8 or crops.shape[1:] != wanted:
+        if not (isinstance(crops, np.ndarray) and crops.dtype == np.uint8
+                and crops.shape[1:] == wanted):
+            found = type(crops).__name__
+            if isinstance(crops, np.ndarray):
+                found = f'{crops.dtype} of shape {crops.shape}'
             raise ValueError(f'the crops must be uint8 of shape (M, *{wanted})'
-                             f', got {crops.dtype} of shape {crops.shape}')
+                             f', got {found}')
         if flip_test and self.metadata['decode']:
             raise ValueError(
                 f'{self.file} returns key points, the flip test averages heat '
@@ -303,12 +450,15 @@ class PoseRuntime:
                     np.empty((0, num_keypoints), np.float32))
         outputs = self._run(crops)
         if self.metadata['decode']:
+            self._check_finite(outputs['keypoints'], outputs['scores'])
             return outputs['keypoints'], outputs['scores']
         if flip_test:
             flipped = self._run(np.ascontiguousarray(crops[:, :, ::-1]))
             for name, maps in self._flip_back(flipped).items():
                 outputs[name] = (outputs[name] + maps) * np.float32(0.5)
-        return decode(outputs, self.metadata['codec'])
+        keypoints, scores = decode(outputs, self.metadata['codec'])
+        self._check_finite(keypoints, scores)
+        return keypoints, scores
 
     def _centers_and_scales(self, image: np.ndarray,
                             boxes) -> Tuple[np.ndarray, np.ndarray]:
@@ -316,20 +466,7 @@ class PoseRuntime:
         height, width = image.shape[:2]
         if boxes is None:
             boxes = np.array([[0, 0, width, height]], np.float32)
-        boxes = np.asarray(boxes)
-        # As MMPose, which computes in the precision of the boxes.
-        if boxes.dtype != np.float32:
-            boxes = boxes.astype(np.float64)
-        if boxes.size == 0:
-            boxes = boxes.reshape(0, 4)
-        if boxes.ndim != 2 or boxes.shape[1] != 4:
-            raise ValueError('boxes must have the shape (M, 4), got '
-                             f'{boxes.shape}')
-        for i, box in enumerate(boxes):
-            if not (np.isfinite(box).all() and (box[2:] > box[:2]).all()):
-                raise ValueError(
-                    f'box {i} is {box.tolist()}; boxes are (left, top, right, '
-                    'bottom) with a right above left and a bottom above top')
+        boxes = as_boxes(boxes)
         sizes = (boxes[:, 2:] - boxes[:, :2]) * self.metadata['padding']
         centers = (boxes[:, 2:] + boxes[:, :2]) * 0.5
         # TopdownAffine._fix_aspect_ratio
@@ -338,6 +475,15 @@ class PoseRuntime:
         w, h = sizes[:, :1], sizes[:, 1:]
         return centers, np.where(w > h * ratio, np.hstack([w, w / ratio]),
                                  np.hstack([h * ratio, h]))
+
+    def _crops(self, image: np.ndarray, centers: np.ndarray,
+               scales: np.ndarray) -> np.ndarray:
+        """The crops of M people, of shape (M, H, W, 3)."""
+        width, height = self.metadata['input_size']
+        crops = np.empty((len(centers), height, width, 3), np.uint8)
+        for crop, center, scale in zip(crops, centers, scales):
+            crop[:] = self._crop(image, center, scale)
+        return crops
 
     def _crop(self, image: np.ndarray, center: np.ndarray,
               scale: np.ndarray) -> np.ndarray:
@@ -362,8 +508,19 @@ class PoseRuntime:
                                  [0, 0.5 * height],
                                  [0, 0.5 * height + 0.5 * width]])
             matrix = cv2.getAffineTransform(source, target)
-        return cv2.warpAffine(
-            image, matrix, (width, height), flags=cv2.INTER_LINEAR)
+        # Of boxes without an extent that can be told.
+        if not np.isfinite(matrix).all():
+            raise ValueError(f'the box of size {scale.tolist()} around '
+                             f'{center.tolist()} cannot be warped')
+        try:
+            return cv2.warpAffine(
+                image, matrix, (width, height), flags=cv2.INTER_LINEAR)
+        # Of images too large for it: OpenCV 4 takes less than 32,767 pixels.
+        except cv2.error as error:
+            raise ValueError(
+                'OpenCV cannot warp an image of '
+                f'{image.shape[1]}x{image.shape[0]} pixels ({error}); make it '
+                'smaller') from error
 
     def _run(self, crops: np.ndarray) -> Dict[str, np.ndarray]:
         """Run crops of shape (M, H, W, 3) through the network."""
@@ -445,20 +602,18 @@ def decode(outputs: Dict[str, np.ndarray],
             SoftmaxUDPHeatmap.
     """
     kind = codec['type']
-    if kind == 'SimCCLabel' and not (codec.get('use_dark')
-                                     or codec.get('decode_visibility')):
+    if not _is_decodable(codec):
+        raise ValueError(
+            f'the outputs of a network with the codec {kind} {codec} cannot '
+            'be decoded here; use MMPose')
+    if kind == 'SimCCLabel':
         vectors = outputs['simcc_x'], outputs['simcc_y']
         scores = np.minimum(*(vector.max(2) for vector in vectors))
         keypoints = np.stack([vector.argmax(2) for vector in vectors], 2)
         keypoints = np.where(scores[..., None] > 0, keypoints, -1)
         return np.float32(keypoints / codec['simcc_split_ratio']), scores
     softmax = kind == 'SoftmaxUDPHeatmap'
-    gaussian = softmax or (kind == 'UDPHeatmap'
-                           and codec['heatmap_type'] == 'gaussian')
-    if kind != 'MSRAHeatmap' and not gaussian:
-        raise ValueError(
-            f'the outputs of a network with the codec {kind} {codec} cannot '
-            'be decoded here; use MMPose')
+    gaussian = kind != 'MSRAHeatmap'
     heatmaps = outputs['heatmaps']
     if softmax:
         heatmaps = np.exp(heatmaps - heatmaps.max((2, 3), keepdims=True))
@@ -480,6 +635,15 @@ def decode(outputs: Dict[str, np.ndarray],
                          np.stack([x, y], 2) + offset, -1)
     size = np.array([width, height]) - gaussian
     return np.float32(keypoints / size * codec['input_size']), scores
+
+
+def _is_decodable(codec: dict) -> bool:
+    """Whether :func:`decode` knows a codec."""
+    if codec['type'] == 'SimCCLabel':
+        return not (codec.get('use_dark') or codec.get('decode_visibility'))
+    if codec['type'] == 'UDPHeatmap':
+        return codec.get('heatmap_type') == 'gaussian'
+    return codec['type'] in ('MSRAHeatmap', 'SoftmaxUDPHeatmap')
 
 
 def _sampler(maps: np.ndarray, x: np.ndarray, y: np.ndarray) -> Callable:

@@ -89,7 +89,7 @@ def test_wrong_files(detector_files, small_network, tmp_path):
     with pytest.raises(FileNotFoundError, match='gone.pth'):
         PersonDetector(config, 'gone.pth')
     (tmp_path / 'text.pth').write_text('no checkpoint')
-    with pytest.raises(ValueError, match='text.pth is no checkpoint'):
+    with pytest.raises(ValueError, match='text.pth: not a checkpoint'):
         PersonDetector(config, str(tmp_path / 'text.pth'))
     other = small_network('udp')[2]
     with pytest.raises(

@@ -293,9 +293,10 @@ def test_checkpoint(network, load_config, tmp_path):
     with pytest.raises(ValueError, match='no checkpoint of .*rendered.*other'):
         erf.build_model(cfg, str(path))
     path.write_bytes(b'PK\3\4 nothing')
-    with pytest.raises(ValueError, match='weights.pth is no checkpoint'):
+    with pytest.raises(ValueError, match='weights.pth: not a checkpoint'):
         erf.build_model(cfg, str(path))
-    with pytest.raises(FileNotFoundError, match='absent.pth.*random weights'):
+    with pytest.raises(
+            FileNotFoundError, match='absent.pth: there is no such file'):
         erf.build_model(cfg, str(tmp_path / 'absent.pth'))
 
 
@@ -447,7 +448,8 @@ def test_people_and_pictures_of_all_networks(capsys, path, tmp_path, pictures,
     (['--samples', '0'], 'samples must be at least 1, got 0'),
     (['--compare', 'a', 'b', 'c'], '--compare takes .* got a b c'),
     (['--compare', 'absent.py'], "no config 'absent.py'"),
-    (['--compare', 'rtmpose-t', 'absent.pth'], 'no checkpoint absent.pth'),
+    (['--compare', 'rtmpose-t', 'absent.pth'
+      ], 'absent.pth: there is no such file'),
     (['--cfg-options', 'a'], '--cfg-options takes KEY=VALUE, got a'),
     (['--images', 'absent'], 'no picture or folder absent'),
     (['--dataset'], 'data set of .* cannot be read'),

@@ -334,7 +334,7 @@ def test_missing_checkpoint(capsys, small_network, tmp_path):
     assert main(
         ['export', config, 'nowhere.pth', '-o',
          str(tmp_path / 'x.onnx')]) == 1
-    assert 'no checkpoint nowhere.pth' in capsys.readouterr().err
+    assert 'nowhere.pth: there is no such file' in capsys.readouterr().err
 
 
 def test_network_that_torch_cannot_export(export, monkeypatch):

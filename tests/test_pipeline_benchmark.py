@@ -24,7 +24,7 @@ def network(request, small_network):
     cfg = networks.load_config(path)
     cfg.merge_from_dict(options)
     model = pipeline.prepare_model(cfg)
-    networks.load_checkpoint(model, checkpoint, 'cpu', True)
+    model.load_state_dict(networks.load_checkpoint(checkpoint)['state_dict'])
     return cfg, model
 
 

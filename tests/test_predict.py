@@ -70,6 +70,30 @@ def test_detects_on_every_nth_frame_and_when_nobody_is_there():
     assert found[3].track_ids is None
 
 
+def test_boxes_that_run_away_are_dropped():
+    """Else they grow until they are no numbers any more."""
+
+    def corners(image, boxes):
+        found = boxes.reshape(-1, 2, 2)
+        return found * 3, np.ones(found.shape[:2])
+
+    calls = []
+
+    def find_people(image, path):
+        calls.append(len(calls))
+        return Boxes(np.float32([[50, 60, 150, 220]]), np.float32([.8]))
+
+    follow = Follower(
+        Predictor(corners, find_people, settings=Settings(find_every=10**6)),
+        'clip.mp4', 25)
+    sizes = [
+        np.ptp(people.boxes.reshape(-1, 2, 2), 1).max(initial=0)
+        for people in (follow(IMAGE, i / 25) for i in range(100))
+    ]
+    assert 200 < max(sizes) <= 4 * 320 and min(sizes) == 0
+    assert 10 < len(calls) < 50
+
+
 @pytest.mark.parametrize('smooth', [False, True])
 def test_tracks_and_smooths(smooth):
     pytest.importorskip('trackers')

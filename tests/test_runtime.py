@@ -210,6 +210,19 @@ def test_nobody(exported, picture):
         assert keypoints.shape == (0, 17, 2) and scores.shape == (0, 17)
 
 
+def test_many_people_are_several_calls(exported, picture, monkeypatch):
+    network = PoseRuntime(exported('lgm'))
+    expected = network(picture, BOXES)
+    sizes = []
+    run = network._run
+    monkeypatch.setattr(runtime, 'PEOPLE_AT_ONCE', 2)
+    monkeypatch.setattr(network, '_run',
+                        lambda crops: sizes.append(len(crops)) or run(crops))
+    for one, other in zip(network(picture, BOXES), expected):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+    assert sizes == [2, 1]
+
+
 @pytest.mark.parametrize('image', [
     np.zeros((8, 8, 3)),
     np.zeros((8, 8), np.uint8),
@@ -227,6 +240,13 @@ def test_wrong_images(exported, image):
     ([[8, 8, 2, 2]], 'box 0'),
     ([0, 0, 8, 8], r'shape \(M, 4\), got \(4,\)'),
     (np.zeros((2, 5)), r'got \(2, 5\)'),
+    ([[]], r'got \(1, 0\)'),
+    ([[0, 0, 8, 8], [0, 0, 8]], 'must be an array'),
+    ([['0', '0', '8', '8']], 'must be numbers, got <U1'),
+    ([[0, 0, 8, 8j]], 'must be numbers, got complex'),
+    ([[0, 0, 8, 10**30]], 'must be numbers, got object'),
+    ([[0, 0, 8, 1e300]], 'at most 1,000,000 pixels away'),
+    (np.ones((10001, 4)), '10,001 boxes are more than the 10,000'),
 ])
 def test_wrong_boxes(exported, picture, boxes, match):
     with pytest.raises(ValueError, match=match):
@@ -236,7 +256,7 @@ def test_wrong_boxes(exported, picture, boxes, match):
 @pytest.mark.parametrize('crops', [
     np.zeros((2, 96, 128, 3), np.uint8),
     np.zeros((2, 128, 96, 3), np.float32),
-    np.zeros((128, 96, 3), np.uint8)
+    np.zeros((128, 96, 3), np.uint8), None, [[0]]
 ])
 def test_wrong_crops(exported, crops):
     with pytest.raises(ValueError, match=r'shape \(M, \*\(128, 96, 3\)\)'):
@@ -260,7 +280,7 @@ def test_wrong_files(exported, tmp_path):
     broken = tmp_path / 'broken.onnx'
     broken.write_bytes(Path(exported('lgm')).read_bytes()[:5000])
     for backend in BACKENDS:
-        with pytest.raises(ValueError, match=f'{backend} cannot read'):
+        with pytest.raises(ValueError, match='broken.onnx is no ONNX file'):
             PoseRuntime(broken, backend)
     with pytest.raises(ValueError, match="not by 'tensorrt'"):
         PoseRuntime(exported('lgm'), 'tensorrt')

@@ -8,6 +8,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmpose.models.backbones.base_backbone import BaseBackbone
 from mmpose.utils.typing import OptMultiConfig
+from ..checkpoint import check_finite
 
 
 def channels_last(x: Tensor) -> Tensor:
@@ -124,3 +125,7 @@ class CheckedBackbone(BaseBackbone):
                     f'These weights are of another design of '
                     f'{type(self).__name__}: they lack {key}. Check that '
                     'config and checkpoint belong together.')
+        check_finite(
+            {key: state_dict[key]
+             for key in own if key in state_dict},
+            f'These weights of {type(self).__name__} are broken')

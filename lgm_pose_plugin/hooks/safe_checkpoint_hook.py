@@ -1,5 +1,6 @@
 """Checkpoints that a killed training leaves whole."""
 import os
+import textwrap
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Dict, Iterator, Union
@@ -8,9 +9,12 @@ from zipfile import is_zipfile
 from mmengine.dist import barrier, is_main_process
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
-from mmengine.runner import EpochBasedTrainLoop, Runner
+from mmengine.model import is_model_wrapper
+from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
+from mmengine.runner.checkpoint import _load_checkpoint_to_model
 
 from mmpose.registry import HOOKS
+from ..checkpoint import check_finite
 from ..outputs import replacing
 
 
@@ -50,6 +54,12 @@ class SafeCheckpointHook(CheckpointHook):
       checkpoint would leave that validation out, the last one and the best
       checkpoint included. A validation due at the resumed epoch is run
       first. If it had been done, it gives the same and changes nothing.
+    - Weights that are not finite are refused. So are, in a test and in a
+      resumed training, weights that do not fill the network, as those of
+      another number of key points; MMEngine would leave the rest random.
+      ``load_from``, which fine-tunes, may fill a part.
+    - A resume from a checkpoint with a text ``meta['config']`` is refused:
+      MMEngine, which saves no such thing, would run it.
 
     Args:
         **kwargs: Those of ``CheckpointHook``. ``backend_args`` defaults to
@@ -98,6 +108,41 @@ class SafeCheckpointHook(CheckpointHook):
                               f'incomplete; resuming from {newest}')
         with replacing(str(last_checkpoint)) as temporary:
             Path(temporary).write_text(str(newest))
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Refuse weights that are broken or of another network.
+
+        Args:
+            runner (Runner): The runner, whose network has its old weights.
+            checkpoint (dict): The checkpoint.
+
+        Raises:
+            ValueError: If a weight is not finite; if some are missing,
+                superfluous or of another shape in a test or resumed training;
+                if a resumed training would run a part of the checkpoint.
+        """
+        if runner._resume and 'config' in (checkpoint.get('meta') or {}):
+            raise ValueError(
+                "The checkpoint has a text meta['config'], which MMEngine "
+                'would run as code to resume; refused, since MMEngine itself '
+                'saves none')
+        weights = checkpoint.get('state_dict', checkpoint)
+        check_finite(weights, 'The checkpoint')
+        # Before the training it is a dictionary; a test has none.
+        fine_tunes = isinstance(runner._train_loop,
+                                BaseLoop) and not runner._resume
+        if fine_tunes:
+            return
+        model = runner.model
+        if is_model_wrapper(model):
+            model = model.module
+        try:
+            _load_checkpoint_to_model(model, checkpoint, strict=True)
+        except RuntimeError as error:
+            raise ValueError(
+                'The checkpoint is not of the network in the config: '
+                f'{textwrap.shorten(str(error), 400)}. Check that config and '
+                'checkpoint belong together') from error
 
     def before_train(self, runner: Runner) -> None:
         """Run the validation that a kill may have prevented.

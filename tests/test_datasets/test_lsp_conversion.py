@@ -4,12 +4,15 @@ import os
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy.io import loadmat, savemat
 from xtcocotools.coco import COCO
 
 from lgm_pose_plugin.datasets import lsp_conversion
-from lgm_pose_plugin.datasets.lsp_conversion import (convert, load_joints,
-                                                     read_size, split_records)
+from lgm_pose_plugin.datasets.lsp_conversion import (convert, find_fault,
+                                                     load_joints, read_size,
+                                                     split_records)
+from lgm_pose_plugin.metrics.lsp_pck import _DIAGONALS
 
 SIZE = (160, 120)
 
@@ -296,3 +299,28 @@ def test_real_joints(lspet_root):
     assert set(np.unique(flags)) == {0, 2}
     assert (joints[flags > 0] > -2).all() and (joints[flags == 0] <= 0).all()
     assert .8 < (flags > 0).mean() < .95
+
+
+def test_figures_of_the_readme(lspet_root):
+    """People kept, removed, and without a torso, of the first 7,000."""
+    _, joints, flags = load_joints(str(lspet_root / 'joints.mat'))
+    figures = {}
+    for split, numbers in (('train', range(1,
+                                           6001)), ('val', range(6001, 7001))):
+        kept = []
+        for number in numbers:
+            path = lspet_root / 'images' / f'im{number:05d}.jpg'
+            with Image.open(path) as image:
+                fault = find_fault(joints[number - 1], flags[number - 1],
+                                   image.size)
+            if fault is None:
+                kept.append(number - 1)
+            else:
+                assert 'joints labelled, fewer than 8' in fault
+        labelled = flags[kept] > 0
+        torso = np.zeros(len(kept), bool)
+        for shoulder, hip in _DIAGONALS:
+            torso |= labelled[:, shoulder] & labelled[:, hip]
+        figures[split] = len(kept), len(numbers) - len(kept), sum(~torso)
+    assert figures['train'][:2] == (5899, 101)
+    assert figures['val'] == (989, 11, 165)

@@ -1,6 +1,7 @@
 """Train, test, search and download through mim, from the installed package."""
 import importlib.metadata
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -90,10 +91,45 @@ def test_submission_for_test_dev(mim, trained, check_submission):
     check_submission('lgm-pose-256x192')
 
 
-def test_foreign_checkpoint_is_refused(mim, workspace, tmp_path):
-    torch.save(
-        dict(state_dict={'backbone.conv1.weight': torch.zeros(3)}),
-        tmp_path / 'foreign.pth')
+class Payload:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, mark):
+        self.mark = str(mark)
+
+    def __reduce__(self):
+        return exec, (f'open({self.mark!r}, "w").close()', )
+
+
+def fewer_keypoints(trained, mark):
+    weights = torch.load(trained, weights_only=True)['state_dict']
+    return dict(
+        state_dict={
+            name: value[:14] if name.startswith('head') else value
+            for name, value in weights.items()
+        })
+
+
+FOREIGN = {
+    'another network': (lambda trained, mark: dict(
+        state_dict={'backbone.conv1.weight': torch.zeros(3)}),
+                        'These weights are not of MobileViM'),
+    'other key points':
+    (fewer_keypoints, 'The checkpoint is not of the network in the config: .*'
+     'size mismatch for head'),
+    'payload': (lambda trained, mark: dict(
+        torch.load(trained, weights_only=False), payload=Payload(mark)),
+                'Weights only load failed'),
+}
+
+
+@pytest.mark.parametrize('name', FOREIGN)
+def test_foreign_checkpoint_is_refused(mim, workspace, trained, tmp_path,
+                                       name):
+    if name == 'payload' and not hasattr(torch.serialization, 'safe_globals'):
+        pytest.skip('MMEngine runs pickles on torch < 2.6')
+    make, message = FOREIGN[name]
+    torch.save(make(trained, tmp_path / 'executed'), tmp_path / 'foreign.pth')
     output = mim(
         'test',
         'lgm_pose_plugin',
@@ -101,8 +137,9 @@ def test_foreign_checkpoint_is_refused(mim, workspace, tmp_path):
         '-C',
         tmp_path / 'foreign.pth',
         check=False)
-    assert 'These weights are not of MobileViM' in output
+    assert re.search(message, output, re.DOTALL)
     assert 'Epoch(test)' not in output
+    assert not (tmp_path / 'executed').exists()
 
 
 @pytest.fixture(scope='module')

@@ -10,7 +10,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.fileio import get_file_backend
 from mmengine.hooks import Hook
 from mmengine.model import BaseModel
-from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.runner import EpochBasedTrainLoop, Runner, find_latest_checkpoint
 from torch import nn
 
 from lgm_pose_plugin.hooks import SafeCheckpointHook
@@ -227,3 +227,67 @@ def test_no_whole_checkpoint_is_an_error(train, tmp_path):
     # It is still there to be looked at, and does not stop a new training.
     assert (tmp_path / 'last_checkpoint').exists()
     train(2)
+
+
+def loading(loop=None, resume=False):
+    """A runner that loads a checkpoint."""
+    return SimpleNamespace(model=Net(), _train_loop=loop, _resume=resume)
+
+
+FOREIGN = {
+    'of another shape': {
+        'layer.weight': torch.ones(3, 2),
+        'layer.bias': torch.ones(3)
+    },
+    'missing': {
+        'layer.weight': torch.ones(1, 2)
+    },
+    'superfluous': {
+        'layer.weight': torch.ones(1, 2),
+        'layer.bias': torch.ones(1),
+        'more': torch.ones(1)
+    }
+}
+
+
+@pytest.mark.parametrize('name', FOREIGN)
+def test_tests_and_resumed_trainings_want_all_weights(name):
+    """MMEngine would leave the rest random behind a warning."""
+    hook = SafeCheckpointHook()
+    checkpoint = dict(state_dict=FOREIGN[name])
+    training = EpochBasedTrainLoop.__new__(EpochBasedTrainLoop)
+    for runner in (loading(), loading(dict(type='EpochBasedTrainLoop')),
+                   loading(training, resume=True)):
+        with pytest.raises(ValueError, match='not of the network in the con'):
+            hook.after_load_checkpoint(runner, checkpoint)
+    hook.after_load_checkpoint(loading(training), checkpoint)  # fine-tuning
+    good = {f'module.{k}': v for k, v in Net().state_dict().items()}
+    hook.after_load_checkpoint(loading(), dict(state_dict=good))
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+def test_resuming_from_broken_weights(train, tmp_path, value):
+    train(1)
+    path = tmp_path / 'epoch_1.pth'
+    checkpoint = torch.load(path, weights_only=False)
+    checkpoint['state_dict']['layer.weight'][0, 0] = value
+    torch.save(checkpoint, path)
+    with pytest.raises(ValueError, match='layer.weight is not finite'):
+        train(2, resume=True)
+
+
+def test_resuming_does_not_run_the_checkpoint(train, tmp_path, monkeypatch):
+    """Runner.resume runs `meta['config']`, whatever torch's version is."""
+    train(1)
+    path, mark = tmp_path / 'epoch_1.pth', tmp_path / 'executed'
+    checkpoint = torch.load(path, weights_only=False)
+    checkpoint['meta']['config'] = f'open({str(mark)!r}, "w").close()'
+    torch.save(checkpoint, path)
+    with pytest.raises(ValueError, match="a text meta.'config'., which"):
+        train(2, resume=True)
+    assert not mark.exists()
+    # Without the hook's part it would have run.
+    monkeypatch.setattr(SafeCheckpointHook, 'after_load_checkpoint',
+                        lambda *args, **kwargs: None)
+    train(2, resume=True)
+    assert mark.exists()

@@ -1,0 +1,368 @@
+"""Feed an exported network and `lgm-pose predict` with broken input.
+
+Each call is one of: a picture file that was damaged, through all of `predict`
+(reading, key points, drawing, results); an array that is or is not an image,
+with boxes that are or are not boxes, through PoseRuntime; a box file of
+`--boxes`. Each has to give finite key points or one of the documented errors.
+All of it follows from seed and number, so that a failure can be repeated with
+--first. Prints the counts and the resident memory (RSS, Linux only) as JSON;
+the exit status is 1 if anything else happened.
+
+example: lgm-pose export CONFIG CHECKPOINT -o net.onnx
+example: python tools/fuzz.py net.onnx --calls 10000
+"""
+import argparse
+import gc
+import json
+import os.path as osp
+import sys
+import tempfile
+from collections import Counter
+from functools import lru_cache
+from typing import Any, Dict, List, Tuple
+
+import cv2
+import numpy as np
+
+from lgm_pose_plugin.coco_files import Boxes, BoxFile
+from lgm_pose_plugin.drawing import Drawer
+from lgm_pose_plugin.predict import Predictor
+from lgm_pose_plugin.rendered_people import render_image
+from lgm_pose_plugin.runtime import PoseRuntime
+from lgm_pose_plugin.sources import Source
+
+FORMATS = ('.jpg', '.png', '.webp', '.bmp', '.tiff')
+NUMBERS = (0, 1, -1, 0.5, 63, 1e-3, 1e-300, 1e5, -1e5, 1e6, 1e30, 1e300, -1e38,
+           np.nan, np.inf, -np.inf)
+JSON_VALUES = (None, True, -1, 0, 1, 10**30, 1e308, float('nan'), float('inf'),
+               '', 'a.jpg', '1', [], [1], [[1]], {}, {
+                   'id': 1
+               }, [0, 0, 10, 10], ['0', 0, 10, 10], [0, 0, None,
+                                                     10], [0, 0, [1], 1])
+
+
+class Failures:
+    """Stands in for a run's progress: what failed."""
+
+    def __init__(self) -> None:
+        self.stopped = None
+        self.problems: List[str] = []
+
+    def advance(self) -> None:
+        """Count nothing."""
+
+    def fail(self, problem: str) -> None:
+        """Keep what failed."""
+        self.problems.append(problem)
+
+
+@lru_cache(maxsize=None)
+def pictures(number: int = 5) -> List[Tuple[str, bytes]]:
+    """Render people and encode them, in all formats.
+
+    Args:
+        number (int): How many pictures in each format. Defaults to 5.
+
+    Returns:
+        list[tuple[str, bytes]]: Suffixes and files.
+    """
+    files = []
+    for seed in range(number):
+        image, _ = render_image(np.random.default_rng(seed), (120, 90), 1)
+        for image, options in ((image, []), (image[..., 0], []),
+                               (np.uint16(image) * 257, [])):
+            for suffix in FORMATS:
+                if image.dtype != np.uint8 and suffix not in ('.png', '.tiff'):
+                    continue
+                files.append((suffix, cv2.imencode(suffix, image,
+                                                   options)[1].tobytes()))
+    return files
+
+
+def damage(data: bytes, rng: np.random.Generator) -> bytes:
+    """Flip bits of a file, cut it off, or both.
+
+    Args:
+        data (bytes): The file.
+        rng (np.random.Generator): Chance.
+
+    Returns:
+        bytes: The damaged file; one in sixteen is whole.
+    """
+    broken = np.frombuffer(data, np.uint8).copy()
+    kind = rng.integers(16)
+    if kind in (1, 2, 3, 4, 5):  # anywhere
+        places = rng.integers(0, len(broken), rng.integers(1, 40))
+        broken[places] ^= np.uint8(1) << rng.integers(
+            0, 8, len(places), dtype=np.uint8)
+    if kind in (5, 6, 7, 8):  # in the header
+        places = rng.integers(0, min(64, len(broken)), rng.integers(1, 6))
+        broken[places] = rng.integers(0, 256, len(places), dtype=np.uint8)
+    if kind in (8, 9, 10, 11, 12):
+        broken = broken[:rng.integers(0, len(broken))]
+    if kind == 13 and len(broken) > 20:  # a hole
+        start = rng.integers(0, len(broken) - 10)
+        broken[start:start + rng.integers(1, 2000)] = rng.integers(2) * 255
+    if kind == 14:
+        broken = rng.integers(0, 256, rng.integers(0, 500), dtype=np.uint8)
+    if kind == 15:
+        broken = np.concatenate([broken, broken[rng.integers(len(broken)):]])
+    return broken.tobytes()
+
+
+def array(rng: np.random.Generator) -> Any:
+    """Make an image, or something that is none.
+
+    Args:
+        rng (np.random.Generator): Chance.
+
+    Returns:
+        Any: About half are images.
+    """
+    height, width = rng.integers(1, 80, 2)
+    image = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+    makers = (
+        lambda: image,
+        lambda: image[::-1],
+        lambda: image[:, ::-1],
+        lambda: image[..., ::-1],
+        lambda: image[::2, ::3],
+        lambda: np.asfortranarray(image),
+        lambda: image.transpose(1, 0, 2),
+        lambda: np.broadcast_to(image[:1, :1], image.shape),
+        lambda: np.ma.masked_array(image, image > 9),
+        lambda: image[:1, :1],
+        lambda: np.zeros((1, rng.integers(30000, 70000), 3), np.uint8),
+        lambda: np.zeros((rng.integers(30000, 70000), 1, 3), np.uint8),
+        lambda: image[:0],
+        lambda: image[:, :0],
+        lambda: image[..., :0],
+        lambda: image[..., :1],
+        lambda: image[..., :2],
+        lambda: image[..., 0],
+        lambda: np.concatenate([image, image], 2),
+        lambda: image[None],
+        lambda: image.tolist(),
+        lambda: image.tobytes(),
+        lambda: image.astype(rng.choice(['f4', 'f8', 'f2', 'i1', '>u2', '?'])),
+        lambda: np.where(image > 99, np.nan, image),
+        lambda: image.astype(object),
+        lambda: image.astype('c8'),
+        lambda: image.view('S1'),
+        lambda: rng.choice(np.array([None, 'a.jpg', 7, {}], object)),
+    )
+    # Half of them among the first, which are images.
+    return makers[rng.integers(10 if rng.integers(2) else len(makers))]()
+
+
+def boxes(rng: np.random.Generator) -> Any:
+    """Make boxes, or something that is none.
+
+    Args:
+        rng (np.random.Generator): Chance.
+
+    Returns:
+        Any: About half are boxes.
+    """
+    good = rng.uniform(-20, 100, (rng.integers(1, 6), 4))
+    good[:, 2:] = good[:, :2] + rng.uniform(0.01, 200, (len(good), 2))
+    bad = good.copy()
+    bad[rng.integers(len(bad)), rng.integers(4)] = rng.choice(NUMBERS)
+    makers = (
+        lambda: good,
+        lambda: good.tolist(),
+        lambda: np.float32(good),
+        lambda: np.int64(good + [0, 0, 1, 1]),
+        lambda: np.asfortranarray(good)[::-1],
+        lambda: good + rng.choice([1e3, -1e4, 1e5, 9e5]),
+        lambda: good * rng.choice([1e-5, 1e-30, 1e-200, 100, 3000]),
+        lambda: None,
+        lambda: [],
+        lambda: np.float16(good),
+        lambda: bad,
+        lambda: bad.tolist(),
+        lambda: np.float32(np.clip(bad, -3e38, 3e38)),
+        lambda: rng.choice(NUMBERS, (2, 4)),
+        lambda: good[:, [2, 3, 0, 1]],
+        lambda: good[:, [0, 1, 0, 3]],
+        lambda: good[:, :3],
+        lambda: good[0],
+        lambda: good[None],
+        lambda: [[]],
+        lambda: [good[0].tolist(), [1]],
+        lambda: good.astype(str),
+        lambda: good.astype(object),
+        lambda: good.astype(complex),
+        lambda: good > 0,
+        lambda: [[None] * 4],
+        lambda: [[10**30] * 4],
+        lambda: rng.choice(np.array(['boxes', 7, {}, b'x'], object)),
+        lambda: np.tile(good[:1], (300 if rng.integers(20) else 10**6, 1)),
+    )
+    return makers[rng.integers(10 if rng.integers(2) else len(makers))]()
+
+
+def box_file(rng: np.random.Generator) -> Any:
+    """Make a COCO file, some values of which are wrong.
+
+    Args:
+        rng (np.random.Generator): Chance.
+
+    Returns:
+        Any: Of JSON's types.
+    """
+
+    def value(right: Any) -> Any:
+        if rng.integers(8):
+            return right
+        return JSON_VALUES[rng.integers(len(JSON_VALUES))]
+
+    def entry(**fields: Any) -> Any:
+        return value({key: value(right) for key, right in fields.items()})
+
+    return entry(
+        images=[entry(id=1, file_name='a.jpg')],
+        annotations=[
+            entry(
+                image_id=1,
+                category_id=1,
+                iscrowd=0,
+                score=0.5,
+                bbox=[value(1), 2., value(30), 40.])
+            for _ in range(rng.integers(3))
+        ],
+        categories=[entry(id=1, name='person')])
+
+
+def check(keypoints: Any, scores: Any) -> str:
+    """Raise if key points or scores are not finite numbers."""
+    if not (np.isfinite(keypoints).all() and np.isfinite(scores).all()):
+        raise AssertionError('key points or scores that are not finite')
+    return 'key points'
+
+
+def call_runtime(network: PoseRuntime, rng: np.random.Generator) -> str:
+    """Run an array with boxes through the network.
+
+    Returns:
+        str: ``'key points'`` or ``'refused'``.
+
+    Raises:
+        Exception: Whatever else happens.
+    """
+    image, people = array(rng), boxes(rng)
+    try:
+        keypoints, scores = network(image, people)
+    except ValueError:
+        return 'refused'
+    if people is not None and len(keypoints) != len(people):
+        raise AssertionError(f'{len(keypoints)} of {len(people)} people')
+    return check(keypoints, scores)
+
+
+def call_predict(network: PoseRuntime, rng: np.random.Generator,
+                 files: List[Tuple[str, bytes]], folder: str) -> str:
+    """Run a damaged picture through `predict`; see :func:`call_runtime`."""
+    suffix, data = files[rng.integers(len(files))]
+    path = osp.join(folder, 'picture' + suffix)
+    with open(path, 'wb') as file:
+        file.write(damage(data, rng))
+    people = Boxes(np.float32([[10, 5, 90, 80]]), np.ones(1, np.float32))
+    failures = Failures()
+    predictor = Predictor(network, lambda image, path: people,
+                          osp.join(folder, 'out'),
+                          Drawer(network.metadata['skeleton'], 0.3, True))
+    predictor.run([Source('image', path, 'picture' + suffix)], failures)
+    if failures.problems:
+        return 'refused'
+    with open(osp.join(folder, 'out', 'predictions', 'picture.json')) as file:
+        person, = json.load(file)
+    return check(person['keypoints'], person['keypoint_scores'])
+
+
+def call_box_file(rng: np.random.Generator, folder: str) -> str:
+    """Read boxes of a picture; see :func:`call_runtime`."""
+    path = osp.join(folder, 'boxes.json')
+    with open(path, 'w') as file:
+        json.dump(box_file(rng), file)
+    try:
+        found = BoxFile(path).find('a.jpg')
+    except ValueError:
+        return 'refused'
+    return check(found.boxes, found.scores) and 'boxes'
+
+
+def resident_memory() -> float:
+    """Resident memory of this process in MB, NaN where it is not told."""
+    gc.collect()
+    try:
+        with open('/proc/self/status') as file:
+            return next(
+                int(line.split()[1]) / 1024 for line in file
+                if line.startswith('VmRSS'))
+    except OSError:
+        return float('nan')
+
+
+def run(network: PoseRuntime, calls: range, seed: int = 0) -> Dict[str, Any]:
+    """Make the calls.
+
+    Args:
+        network (PoseRuntime): The network.
+        calls (range): Their numbers.
+        seed (int): The seed. Defaults to 0.
+
+    Returns:
+        dict: ``counts`` of what came of which kind of call, ``rss_mb`` by the
+        number of calls, and ``failures``, each with its number.
+    """
+    counts: Counter = Counter()
+    failures: List[str] = []
+    files = pictures()
+    rss = {0: resident_memory()}
+    marks = {len(calls)} | {10**n for n in range(2, 9) if 10**n < len(calls)}
+    with tempfile.TemporaryDirectory() as folder:
+        for done, number in enumerate(calls, 1):
+            rng = np.random.default_rng([seed, number])
+            kind = ('array', 'picture', 'array', 'picture',
+                    'box file')[number % 5]
+            try:
+                result = (
+                    call_runtime(network, rng) if kind == 'array' else
+                    call_predict(network, rng, files, folder)
+                    if kind == 'picture' else call_box_file(rng, folder))
+                counts[f'{kind}: {result}'] += 1
+            except Exception as error:
+                failures.append(f'{kind} {number}: {error!r}'[:500])
+            if done in marks:
+                rss[done] = round(resident_memory(), 1)
+    return dict(counts=dict(counts), rss_mb=rss, failures=failures)
+
+
+def main() -> int:
+    """Run the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('model', help='a file of `lgm-pose export`')
+    parser.add_argument('--backend', choices=('onnxruntime', 'openvino'))
+    parser.add_argument('--calls', type=int, default=1000, metavar='N')
+    parser.add_argument(
+        '--first',
+        type=int,
+        default=0,
+        metavar='N',
+        help='number of the '
+        'first call')
+    parser.add_argument('--seed', type=int, default=0)
+    args = parser.parse_args()
+    np.seterr(all='ignore')
+    result = run(
+        PoseRuntime(args.model, args.backend),
+        range(args.first, args.first + args.calls), args.seed)
+    print(json.dumps(result, indent=2))
+    return 1 if result['failures'] else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
