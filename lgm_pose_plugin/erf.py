@@ -343,8 +343,8 @@ def open_dataset(cfg: Config, split: str = 'test') -> Dataset:
         with redirect_stdout(sys.stderr):
             dataset = DATASETS.build(
                 dict(cfg[f'{split}_dataloader'].dataset, pipeline=[]))
-    except (AssertionError, AttributeError, FileNotFoundError,
-            KeyError) as error:
+    except (AssertionError, AttributeError, FileNotFoundError, KeyError,
+            ValueError) as error:
         raise ValueError(
             f'the {split} data set of {cfg.filename} cannot be read: {error}; '
             f'set e.g. {split}_dataloader.dataset.data_root and '

@@ -10,9 +10,6 @@ from lgm_pose_plugin.complexity import (PAPER, Complexity, Published,
                                         count_all, count_complexity, matches,
                                         package_configs)
 
-# In one process, which counts each config once.
-pytestmark = pytest.mark.xdist_group('complexity')
-
 MPII = dict(
     codec__input_size=(256, 256),
     model__backbone__input_size=(256, 256),

@@ -28,7 +28,8 @@ def make_runner(folder, dataset):
         train_loop=loop,
         val_loop=loop,
         test_loop=loop,
-        logger=logging.getLogger('test_skipped_data_hook'))
+        # Not getLogger: other tests change what is common to all of those.
+        logger=logging.Logger('test'))
 
 
 def written(folder, mode):
@@ -45,6 +46,7 @@ def test_lists_once_and_within_wrappers(mode, tmp_path, caplog):
         SimpleNamespace()
     ])
     runner, hook = make_runner(tmp_path, dataset), SkippedDataHook(2)
+    runner.logger.addHandler(caplog.handler)
     for data_batch in (batch(record(5),
                              record(3)), batch(), batch(record(3)), [1,
                                                                      2], None):
@@ -64,6 +66,7 @@ def test_lists_once_and_within_wrappers(mode, tmp_path, caplog):
 
 def test_nothing_skipped_nothing_said(tmp_path, caplog):
     runner, hook = make_runner(tmp_path, object()), SkippedDataHook()
+    runner.logger.addHandler(caplog.handler)
     hook.after_train_iter(runner, 0, batch(), {})
     hook.after_train(runner)
     assert not list(tmp_path.iterdir()) and not caplog.messages
