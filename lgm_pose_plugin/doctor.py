@@ -42,7 +42,7 @@ VERSIONS = {
     'torchvision': ('0.14', None, 'pip install the torchvision that belongs '
                     'to your torch, e.g. 0.24.1 to 2.9.1'),
     'numpy': ('1.22', None, 'pip install numpy'),
-    'mmengine': ('0.7.1', '1', 'pip install mmengine==0.10.7'),
+    'mmengine': ('0.10.4', '1', 'pip install mmengine==0.10.7'),
     'mmcv': ('2.0.1', '2.2', MMCV_REMEDY),
     'mmdet': ('3.0', '4', 'pip install mmdet==3.3.0'),
     'mmpose': ('1.1', '2', 'pip install --no-deps mmpose==1.3.2 && '

@@ -29,7 +29,7 @@ except ImportError:
 
 refusing_torch = pytest.mark.skipif(
     not hasattr(torch.serialization, 'safe_globals'),
-    reason='torch < 2.6 has no such allow-list')
+    reason='torch < 2.6 has no allow-list for MMEngine checkpoints')
 
 
 @pytest.fixture(autouse=True, scope='module')
@@ -160,6 +160,7 @@ def test_without_the_allow_list_torch_refuses(trained):
         torch.serialization.add_safe_globals(allowed)
 
 
+@refusing_torch
 def test_mmengine_loads_and_resumes(trained, tmp_path):
     model = ToyModel()
     load_checkpoint(model, str(trained), map_location='cpu')
@@ -176,6 +177,7 @@ def test_mmengine_loads_and_resumes(trained, tmp_path):
     assert load(tmp_path / 'epoch_2.pth')['meta']['epoch'] == 2
 
 
+@refusing_torch
 def test_arrays_pickle_as_ordinary_ones(trained):
     sigmas = load(trained)['meta']['dataset_meta']['sigmas']
     for protocol in (2, 4, pickle.HIGHEST_PROTOCOL):
@@ -471,6 +473,7 @@ def test_published_weights_need_no_allow_list(trained, tmp_path):
     assert 'dataset_meta' not in meta
 
 
+@refusing_torch
 def test_published_weights_are_the_averaged_ones(trained, tmp_path):
     checkpoint = load(trained)
     published = load(publish_checkpoint(trained, tmp_path))
@@ -483,6 +486,7 @@ def test_published_weights_are_the_averaged_ones(trained, tmp_path):
     assert published['state_dict']._metadata == averaged._metadata
 
 
+@refusing_torch
 def test_publish_half(trained, tmp_path):
     whole = load(publish_checkpoint(trained, tmp_path / 'whole'))['state_dict']
     half = load(publish_checkpoint(trained, tmp_path / 'half', half=True))
@@ -497,6 +501,7 @@ def test_publish_half(trained, tmp_path):
     assert any(value.dtype == torch.float16 for value in half.values())
 
 
+@refusing_torch
 def test_publish_half_too_large(trained, tmp_path):
     checkpoint = torch.load(trained, weights_only=False)
     name, = (key for key, value in checkpoint['state_dict'].items()
@@ -508,6 +513,7 @@ def test_publish_half_too_large(trained, tmp_path):
     assert not (tmp_path / 'o').exists()
 
 
+@refusing_torch
 def test_published_name_holds_the_hash(trained, tmp_path):
     out = publish_checkpoint(trained, tmp_path / 'new' / 'lgm.pth')
     match = re.fullmatch(r'lgm-([0-9a-f]{8})_\d{8}\.pth', out.name)
@@ -516,6 +522,7 @@ def test_published_name_holds_the_hash(trained, tmp_path):
     assert os.listdir(str(out.parent)) == [out.name]
 
 
+@refusing_torch
 def test_publishing_is_deterministic(trained, tmp_path):
     first = publish_checkpoint(trained, tmp_path / 'a')
     copied = shutil.copy(str(trained), str(tmp_path / 'copy.pth'))
@@ -524,6 +531,7 @@ def test_publishing_is_deterministic(trained, tmp_path):
     assert first.read_bytes() == second.read_bytes()
 
 
+@refusing_torch
 def test_published_config_names_no_machine(trained, tmp_path):
     cfg = load(publish_checkpoint(trained, tmp_path))['meta']['cfg']
     assert '/home' not in cfg and '/tmp' not in cfg and 'work_dir' not in cfg
@@ -569,6 +577,7 @@ def test_unreadable_input_leaves_nothing(trained, tmp_path):
     assert not (tmp_path / 'out').exists()
 
 
+@refusing_torch
 def test_a_failed_write_leaves_nothing(trained, tmp_path, monkeypatch):
 
     def fail(*args):

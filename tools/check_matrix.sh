@@ -73,7 +73,7 @@ build_oldest() {
         pip_in "$env" install $(pins 'torch|numpy') \
             ninja pip psutil 'setuptools<60' wheel
         PATH=$env/bin:$PATH MMCV_WITH_OPS=1 "$env/bin/python" -m pip wheel \
-            --no-deps --no-build-isolation --no-binary mmcv \
+            --no-cache-dir --no-deps --no-build-isolation --no-binary mmcv \
             --wheel-dir "$wheels" "$(pins mmcv)"
     fi
     pip_in "$env" install --requirements "$pinned" \
@@ -101,7 +101,12 @@ for name in "${environments[@]}"; do
     env=$folder/$name
     log=$folder/$name.log
     echo "$name: building, log in $log"
-    if ! ("build_$name" "$env") >"$log" 2>&1; then
+    # Not as a condition, in which bash would go on after an error.
+    set +e
+    (set -e; "build_$name" "$env") >"$log" 2>&1
+    built=$?
+    set -e
+    if [ $built != 0 ]; then
         tail -n 20 "$log"
         rows+=("| $name | $(date -u +%F) | | could not be built |")
         status=1
