@@ -104,7 +104,7 @@ def test_inferencer_uses_the_detector_of_bodies(rendered_lsp, load_config,
         def __init__(self, model, *args, **kwargs):
             built.append(model)
 
-        def __call__(self, image, return_datasamples):
+        def __call__(self, image, **kwargs):
             sample = DetDataSample(
                 pred_instances=InstanceData(
                     bboxes=torch.tensor([box, [0., 0., 50., 50.]]),
