@@ -10,8 +10,7 @@ from mmengine.structures import InstanceData
 from lgm_pose_plugin.datasets import LspDataset
 from lgm_pose_plugin.datasets.lsp_conversion import convert
 from mmpose.apis import MMPoseInferencer
-from mmpose.apis.inferencers import (base_mmpose_inferencer,
-                                     pose2d_inferencer)
+from mmpose.apis.inferencers import base_mmpose_inferencer, pose2d_inferencer
 from mmpose.apis.inferencers.utils import default_det_models
 from mmpose.datasets.datasets.utils import parse_pose_metainfo
 from mmpose.registry import DATASETS

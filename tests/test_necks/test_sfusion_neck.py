@@ -139,10 +139,7 @@ def test_channels_last_is_kept(randomize):
     neck.to(memory_format=torch.channels_last)
     out, = neck([feat.to(memory_format=torch.channels_last) for feat in feats])
     torch.testing.assert_close(out, expected, atol=1e-4, rtol=1e-4)
-    deconv = nn.ConvTranspose2d(8, 8, 4, 2, 1).to(
-        memory_format=torch.channels_last)
-    if deconv(torch.rand(1, 8, 4, 4).to(memory_format=torch.channels_last)
-              ).is_contiguous(memory_format=torch.channels_last):  # torch >= 2
+    if hasattr(torch, 'compile'):  # deconvolutions of torch 1 do not keep it
         assert out.is_contiguous(memory_format=torch.channels_last)
     fused = neck.fusions[0].shuffle(
         torch.rand(1, 256, 4, 4).to(memory_format=torch.channels_last))
