@@ -374,7 +374,7 @@ def check_python(facts: Facts) -> Iterator[Result]:
     if (3, 8) <= tuple(facts.python[:2]) <= (3, 12):
         yield Result('python', 'ok', version)
     else:
-        yield Result('python', 'warn', f'{version}, tried are 3.8 to 3.12',
+        yield Result('python', 'warn', f'{version}, allowed are 3.8 to 3.12',
                      'make an environment with Python 3.11')
 
 
