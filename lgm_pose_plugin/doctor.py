@@ -41,8 +41,8 @@ VERSIONS = {
     'torch': ('1.13', None, 'pip install torch==2.9.1'),
     'torchvision': ('0.14', None, 'pip install the torchvision that belongs '
                     'to your torch, e.g. 0.24.1 to 2.9.1'),
-    'numpy': ('1.20', None, 'pip install numpy'),
-    'mmengine': ('0.7.1', '1', 'pip install mmengine==0.10.7'),
+    'numpy': ('1.22', None, 'pip install numpy'),
+    'mmengine': ('0.10.4', '1', 'pip install mmengine==0.10.7'),
     'mmcv': ('2.0.1', '2.2', MMCV_REMEDY),
     'mmdet': ('3.0', '4', 'pip install mmdet==3.3.0'),
     'mmpose': ('1.1', '2', 'pip install --no-deps mmpose==1.3.2 && '
@@ -374,7 +374,7 @@ def check_python(facts: Facts) -> Iterator[Result]:
     if (3, 8) <= tuple(facts.python[:2]) <= (3, 12):
         yield Result('python', 'ok', version)
     else:
-        yield Result('python', 'warn', f'{version}, tried are 3.8 to 3.12',
+        yield Result('python', 'warn', f'{version}, allowed are 3.8 to 3.12',
                      'make an environment with Python 3.11')
 
 

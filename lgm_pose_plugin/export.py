@@ -398,8 +398,6 @@ def finish_openvino(source: str, target: str, outputs: Sequence[str],
         outputs (Sequence[str]): Names of the outputs to keep.
         metadata (dict): The metadata.
     """
-    import openvino
-
     model = openvino_core().read_model(source)
     for result in list(model.get_results()):
         if result.input_value(0).get_names().isdisjoint(outputs):

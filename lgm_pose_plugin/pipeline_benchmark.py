@@ -315,8 +315,11 @@ def export_graph(cfg: Config, model: nn.Module, folder: str) -> str:
         dynamic=True)
     finish_onnx(full, whole, decoded,
                 describe(cfg, model, normalize=True, decode=True))
-    first = next(
-        node for node in onnx.load(full).graph.node if node.op_type == 'Conv')
+    graph = onnx.load(full)
+    first = next(node for node in graph.graph.node if node.op_type == 'Conv')
+    # For onnx < 1.18, which else takes no output of the whole as an input.
+    graph.graph.value_info.extend(graph.graph.output)
+    onnx.save(graph, full)
     ends = [['images'], [first.input[0]], maps, decoded]
     for part, inputs, outputs in zip(parts, ends, ends[1:]):
         onnx.utils.extract_model(full, part, inputs, outputs)

@@ -162,6 +162,19 @@ def randomize():
     return randomize
 
 
+@pytest.fixture(scope='session')
+def switch_to_deploy():
+    """Call the method of that name, which MMPose < 1.3 leaves to the user."""
+
+    def switch(model):
+        if hasattr(model, 'switch_to_deploy'):
+            model.switch_to_deploy()
+        else:
+            model.head.switch_to_deploy(model.test_cfg)
+
+    return switch
+
+
 def _tensors(outputs):
     return [outputs] if isinstance(outputs, Tensor) else list(outputs)
 

@@ -364,6 +364,7 @@ def int8_command(small_network, tmp_path, *options):
 
 def test_int8_of_a_data_set(small_network, tmp_path, capsys, any_agreement):
     """Other people are calibrated on than measured."""
+    pytest.importorskip('nncf')
     for split, images in (('train2017', 3), ('val2017', 4)):
         write_dataset(str(tmp_path), images, 0, split, (160, 120), 2)
     command = int8_command(

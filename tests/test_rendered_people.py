@@ -112,7 +112,10 @@ def test_ground_truth_has_full_average_precision(root, content):
     metric = CocoMetric(
         ann_file=str(root / ANN_FILE), score_mode='bbox', nms_mode='none')
     metric.dataset_meta = CocoDataset(
-        ann_file='', metainfo=CocoDataset.METAINFO, lazy_init=True).metainfo
+        ann_file='',
+        data_prefix=dict(img=''),
+        metainfo=CocoDataset.METAINFO,
+        lazy_init=True).metainfo
     for annotation in content['annotations']:
         keypoints = _keypoints(annotation)[None]
         metric.process({}, [

@@ -195,13 +195,10 @@ class SafeCheckpointHook(CheckpointHook):
         """Put off what CheckpointHook removes; without it on an error."""
         remove = self.file_backend.remove
         outdated = []
-        # MMEngine < 0.8 removes the best one through file_client.
-        for files in (self.file_backend, self.file_client):
-            files.remove = outdated.append
+        self.file_backend.remove = outdated.append
         try:
             yield
         finally:
-            for files in (self.file_backend, self.file_client):
-                del files.remove
+            del self.file_backend.remove
         for path in outdated:
             remove(path)

@@ -30,8 +30,10 @@ class PairShuffle(nn.Module):
         # ONNX has no shuffle, but a gather.
         if torch.jit.is_tracing():
             return x[:, self.order]
-        # It keeps channels_last; MMPose's view-based one breaks the format.
-        return nn.functional.channel_shuffle(x, 2)
+        # It keeps channels_last; MMPose's view-based one breaks the format,
+        # and torch's own has no derivative in torch 2.1 and older.
+        x = x.permute(0, 2, 3, 1).unflatten(3, (2, -1))
+        return x.transpose(3, 4).flatten(3).permute(0, 3, 1, 2)
 
 
 class SFusion(BaseModule):

@@ -1,4 +1,5 @@
 import copy
+import inspect
 
 import pytest
 import torch
@@ -368,7 +369,9 @@ def test_onnx(network, randomize, tmp_path):
     model = randomize(network()).eval()
     x = torch.randn(1, 3, 128, 96)
     path = str(tmp_path / 'model.onnx')
-    torch.onnx.export(model, (x, ), path, dynamo=False)
+    parameters = inspect.signature(torch.onnx.export).parameters
+    options = dict(dynamo=False) if 'dynamo' in parameters else {}
+    torch.onnx.export(model, (x, ), path, opset_version=17, **options)
     session = runtime.InferenceSession(
         path, providers=['CPUExecutionProvider'])
     out, = session.run(None, {session.get_inputs()[0].name: x.numpy()})

@@ -74,7 +74,7 @@ def test_healthy():
     ('mmdet', '2.28.0', '>=3.0'),
     ('mmpose', '0.29.0', '>=1.1'),
     ('mmpose', None, 'not installed'),
-    ('mmengine', '0.7.0', '>=0.7.1'),
+    ('mmengine', '0.10.3', '>=0.10.4'),
     ('xtcocotools', None, 'not installed'),
 ])
 def test_wrong_versions(name, version, found):
@@ -87,7 +87,7 @@ def test_wrong_versions(name, version, found):
     ('torch', '2.10.0'),
     ('mmcv', '2.0.1'),
     ('mmpose', '1.1.0'),
-    ('mmengine', '0.7.1'),
+    ('mmengine', '0.10.4'),
     ('mmdet', '3.0.0rc6'),
 ])
 def test_right_versions(name, version):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
@@ -186,6 +187,7 @@ def test_coco_results(predict, data, tmp_path):
 
 
 def test_video(predict, data):
+    pytest.importorskip('trackers')
     out = predict(data / 'clip.mp4', '--smooth', '--draw-boxes')
     frames = load(out / 'predictions/clip.json')
     assert [frame['frame_id'] for frame in frames] == list(range(20))
@@ -364,10 +366,11 @@ def test_exported_files_need_no_torch(network_files, data, tmp_path):
         assert not found, found
         sys.exit(status)
         ''')
+    tracking = ['--track', '--smooth'] if find_spec('trackers') else []
     result = subprocess.run([
         sys.executable, '-c', script, data / 'clip.mp4', data / '1.png',
-        '--model', network_files[2], '--boxes', 'whole', '--track', '--smooth',
-        '-o', tmp_path / 'out', '--coco-results', tmp_path / 'c.json'
+        '--model', network_files[2], '--boxes', 'whole', *tracking, '-o',
+        tmp_path / 'out', '--coco-results', tmp_path / 'c.json'
     ],
                             env=dict(os.environ, PYTHONPATH=str(ROOT)),
                             stderr=subprocess.PIPE,

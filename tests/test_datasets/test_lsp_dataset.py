@@ -10,7 +10,7 @@ from mmengine.structures import InstanceData
 from lgm_pose_plugin.datasets import LspDataset
 from lgm_pose_plugin.datasets.lsp_conversion import convert
 from mmpose.apis import MMPoseInferencer
-from mmpose.apis.inferencers import base_mmpose_inferencer
+from mmpose.apis.inferencers import base_mmpose_inferencer, pose2d_inferencer
 from mmpose.apis.inferencers.utils import default_det_models
 from mmpose.datasets.datasets.utils import parse_pose_metainfo
 from mmpose.registry import DATASETS
@@ -100,10 +100,10 @@ def test_inferencer_uses_the_detector_of_bodies(rendered_lsp, load_config,
 
     class Detector:
 
-        def __init__(self, **kwargs):
-            built.append(kwargs)
+        def __init__(self, model, *args, **kwargs):
+            built.append(model)
 
-        def __call__(self, image, return_datasamples):
+        def __call__(self, image, **kwargs):
             sample = DetDataSample(
                 pred_instances=InstanceData(
                     bboxes=torch.tensor([box, [0., 0., 50., 50.]]),
@@ -111,11 +111,14 @@ def test_inferencer_uses_the_detector_of_bodies(rendered_lsp, load_config,
                     labels=torch.tensor([0, 1])))  # a person, a bicycle
             return dict(predictions=[sample])
 
-    monkeypatch.setattr(base_mmpose_inferencer, 'DetInferencer', Detector)
+    module = (
+        base_mmpose_inferencer if hasattr(
+            base_mmpose_inferencer, 'DetInferencer') else pose2d_inferencer)
+    monkeypatch.setattr(module, 'DetInferencer', Detector)
     config = tmp_path / 'config.py'
     load_config(CONFIG).dump(str(config))
     inferencer = MMPoseInferencer(pose2d=str(config), device='cpu')
-    assert built[0]['model'] == default_det_models['body']['model']
+    assert built[0] == default_det_models['body']['model']
     source = rendered_lsp(tmp_path / 'lsp', 1)
     result, = inferencer(str(source / 'images' / 'im00001.jpg'))
     person, = result['predictions'][0]

@@ -40,7 +40,7 @@ def picture(workspace):
 def test_init_model_and_inference_topdown(checkpoint, picture):
     path, boxes = picture
     model = init_model(str(config_path(CONFIG)), str(checkpoint), 'cpu')
-    saved = torch.load(checkpoint, weights_only=True)['state_dict']
+    saved = torch.load(checkpoint)['state_dict']
     for key, value in model.state_dict().items():
         assert torch.equal(value, saved[key]), key
     assert model.dataset_meta['num_keypoints'] == 17

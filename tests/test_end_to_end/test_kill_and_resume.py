@@ -225,8 +225,7 @@ def test_killed_training_becomes_what_it_would_have(trainings, network, fault):
     assert files[0] == files[1]
     for name in files[0]:
         first, second = (
-            torch.load(folder / name, weights_only=True)
-            for folder in (whole, resumed))
+            torch.load(folder / name) for folder in (whole, resumed))
         for key in ('state_dict', 'optimizer', 'param_schedulers'):
             assert (key in first) is (key == 'state_dict'
                                       or name == 'epoch_2.pth')

@@ -76,7 +76,7 @@ def test_gamma_is_raised(lapx):
     ramp = [0.2 * n / (3 * STEPS) for n in range(1, 3 * STEPS + 1)]
     expected = [0.] * STEPS + ramp + [0.2] * STEPS
     assert np.allclose(list(logged.values()), expected, atol=1e-6)
-    saved = torch.load(lapx / 'epoch_5.pth', weights_only=True)['state_dict']
+    saved = torch.load(lapx / 'epoch_5.pth')['state_dict']
     saved = [value for key, value in saved.items() if key.endswith('.gamma')]
     assert len(saved) == 2 and np.allclose(saved, 0.2)
 

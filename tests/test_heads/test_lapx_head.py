@@ -296,12 +296,12 @@ def test_model(model):
 
 
 @torch.no_grad()
-def test_model_in_deploy_mode(model):
+def test_model_in_deploy_mode(model, switch_to_deploy):
     model = model('udp')
     x = torch.randn(2, 3, 128, 96)
     heatmaps = model(x, None, mode='tensor')[-1]
     names = set(model.state_dict())
-    model.switch_to_deploy()
+    switch_to_deploy(model)
     keypoints, scores = model(x, None, mode='tensor')
     for i in range(2):
         wanted, wanted_scores = model.head.decoder.decode(heatmaps[i].numpy())

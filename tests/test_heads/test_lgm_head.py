@@ -130,13 +130,13 @@ def model(build, randomize):
 
 @pytest.mark.parametrize('codec', CODECS)
 @torch.no_grad()
-def test_model_in_deploy_mode(model, codec):
+def test_model_in_deploy_mode(model, switch_to_deploy, codec):
     model = model(codec)
     x = torch.randn(2, 3, 128, 96)
     heatmaps = model(x, None, mode='tensor')
     assert heatmaps.shape == (2, 17, 32, 24)
     names = set(model.state_dict())
-    model.switch_to_deploy()
+    switch_to_deploy(model)
     keypoints, scores = model(x, None, mode='tensor')
     assert keypoints.shape == (2, 17, 2) and scores.shape == (2, 17)
     for i in range(2):
@@ -146,7 +146,7 @@ def test_model_in_deploy_mode(model, codec):
         assert np.median(difference) < 5e-3
     # neither the weights nor a second call change anything
     assert set(model.state_dict()) == names
-    model.switch_to_deploy()
+    switch_to_deploy(model)
     assert torch.equal(model(x, None, mode='tensor')[0], keypoints)
     model.forward = model._forward
     traced = torch.jit.trace(model, x, check_trace=False)
@@ -157,7 +157,7 @@ def test_model_in_deploy_mode(model, codec):
 
 
 @torch.no_grad()
-def test_model_loss_and_predict(model):
+def test_model_loss_and_predict(model, switch_to_deploy):
     model = model()
     data = get_packed_inputs(
         2, img_shape=(128, 96), input_size=(96, 128), heatmap_size=(24, 32))
@@ -172,7 +172,7 @@ def test_model_loss_and_predict(model):
         assert result.pred_instances.keypoints.shape == (1, 17, 2)
         assert result.pred_instances.keypoint_scores.shape == (1, 17)
         assert result.pred_fields.heatmaps.shape == (17, 32, 24)
-    model.switch_to_deploy()
+    switch_to_deploy(model)
     with pytest.raises(RuntimeError, match='deploy mode'):
         model.test_step(data)
 

@@ -139,7 +139,8 @@ def test_channels_last_is_kept(randomize):
     neck.to(memory_format=torch.channels_last)
     out, = neck([feat.to(memory_format=torch.channels_last) for feat in feats])
     torch.testing.assert_close(out, expected, atol=1e-4, rtol=1e-4)
-    assert out.is_contiguous(memory_format=torch.channels_last)
+    if hasattr(torch, 'compile'):  # deconvolutions of torch 1 do not keep it
+        assert out.is_contiguous(memory_format=torch.channels_last)
     fused = neck.fusions[0].shuffle(
         torch.rand(1, 256, 4, 4).to(memory_format=torch.channels_last))
     assert fused.is_contiguous(memory_format=torch.channels_last)
