@@ -456,6 +456,7 @@ def test_refusing_torch_gets_the_list(monkeypatch, version):
     assert len(calls) == 1
 
 
+@refusing_torch
 def test_published_weights_need_no_allow_list(trained, tmp_path):
     out = publish_checkpoint(trained, tmp_path)
     assert torch.serialization.get_unsafe_globals_in_checkpoint(str(out)) == []
