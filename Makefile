@@ -34,4 +34,4 @@ lint: env
 	.venv/bin/codespell
 
 test: lint  ## Lint, then run the test suite
-	.venv/bin/pytest -n 2 --dist loadgroup --max-worker-restart 0
+	.venv/bin/pytest -n 2 --dist loadfile --max-worker-restart 0

@@ -130,6 +130,7 @@ def openvino_core() -> Any:
 
 
 def _open_openvino(file: str, threads: int) -> Session:
+    import openvino
     core = openvino_core()
     model = core.read_model(file)
     if model.has_rt_info([BIN_KEY]):
@@ -150,19 +151,27 @@ def _open_openvino(file: str, threads: int) -> Session:
         })
     # An output may have further names, of operators that were optimized away.
     names = [output.names for output in network.outputs]
-    batch = network.input(0).get_partial_shape()[0]
+    shape = network.input(0).get_partial_shape()
+    dtype = network.input(0).get_element_type().to_dtype()
     request = network.create_infer_request()
 
     def run(inputs: Union[np.ndarray, dict]) -> Dict[str, np.ndarray]:
-        request.infer(inputs if isinstance(inputs, dict) else {0: inputs})
+        if isinstance(inputs, np.ndarray):
+            # OpenVINO takes others, too, and finds nobody or crashes.
+            if inputs.dtype != dtype or not shape.compatible(
+                    openvino.PartialShape(inputs.shape)):
+                raise ValueError(f'the network takes {dtype} of shape {shape}'
+                                 f', got {inputs.dtype} of {inputs.shape}')
+            inputs = {0: inputs}
+        request.infer(inputs)
         outputs = {}
         for i, aliases in enumerate(names):
             data = request.get_output_tensor(i).data.copy()
             outputs.update(dict.fromkeys(aliases, data))
         return outputs
 
-    return Session(metadata,
-                   batch.get_length() if batch.is_static else None, run)
+    batch = shape[0].get_length() if shape[0].is_static else None
+    return Session(metadata, batch, run)
 
 
 def file_hash(file: str) -> str:

@@ -25,13 +25,6 @@ from mmpose.utils import register_all_modules
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def pytest_collection_modifyitems(items):
-    """Run a file's tests in one process: they share what is slow to make."""
-    for item in items:
-        if not item.get_closest_marker('xdist_group'):
-            item.add_marker(pytest.mark.xdist_group(item.path.name))
-
-
 @pytest.fixture(scope='session', autouse=True)
 def registered():
     """Register MMPose's and the plugin's modules; compute on one thread."""

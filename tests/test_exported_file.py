@@ -163,11 +163,9 @@ def test_metadata_that_disagree_with_the_network(exported, tmp_path, backend):
         flip_pairs=[],
         flip_indices=list(range(14)),
         sigmas=metadata['sigmas'][:14])
-    # OpenVINO takes crops of another size and finds nobody in them.
-    size = r'not take the crops .*, {}|computes \(0, 17, 2\)'
     cases = [
-        (dict(input_size=[64, 64], codec=codec), size.format('64x64')),
-        (dict(normalize=False), size.format('96x128')),
+        (dict(input_size=[64, 64], codec=codec), 'not take the crops.* 64x64'),
+        (dict(normalize=False), 'not take the crops .*, 96x128'),
         (dict(decode=False), '17 key points and should compute heatmaps'),
         (fewer, r'keypoints of shape \(1, 14, 2\).*\(1, 17, 2\)'),
     ]

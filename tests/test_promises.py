@@ -76,7 +76,7 @@ def test_dependencies_are_those_of_mmpose():
                          re.DOTALL | re.MULTILINE)
     names = set(re.findall(r'"(\w+)', listed))
     assert names == {
-        'mmpose', 'mmengine', 'mmcv', 'mmdet', 'torch', 'xtcocotools'
+        'mmpose', 'mmengine', 'mmcv', 'mmdet', 'numpy', 'torch', 'xtcocotools'
     }
 
 

@@ -20,7 +20,7 @@ export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 
 folder=
 environments=()
-tests=(-n 2 --dist loadgroup)
+tests=(-n 2 --dist loadfile)
 while [ $# -gt 0 ]; do
     case $1 in
     -d) folder=${2:?-d takes a folder}; shift ;;

@@ -2,12 +2,8 @@
 import json
 import re
 
-import pytest
-
 from lgm_pose_plugin.cli import main
 from .test_mim import CONFIG
-
-pytestmark = pytest.mark.xdist_group('mim')
 
 
 def test_mim_tests_with_detected_boxes(mim, workspace, trained, detector_files,

@@ -11,8 +11,6 @@ from lgm_pose_plugin.checkpoint import publish_checkpoint
 from mmpose.apis import MMPoseInferencer, inference_topdown, init_model
 from .test_mim import CONFIG, config_path
 
-pytestmark = pytest.mark.xdist_group('mim')
-
 
 @pytest.fixture(params=['trained', 'published'])
 def checkpoint(request, trained, tmp_path):

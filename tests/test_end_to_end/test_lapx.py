@@ -15,8 +15,6 @@ from mmpose.apis import inference_topdown, init_model
 from .conftest import SHORT
 from .test_mim import config_path
 
-pytestmark = pytest.mark.xdist_group('mim')
-
 CONFIG = 'td-hm_lapx_8xb64-210e_coco-256x192'
 # A narrow network; the ramp takes the second to the fourth of five epochs.
 OPTIONS = [

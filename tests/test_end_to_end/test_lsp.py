@@ -2,15 +2,12 @@
 import math
 
 import numpy as np
-import pytest
 from mmengine.runner import Runner
 from scipy.io import loadmat, savemat
 
 from lgm_pose_plugin.cli import main
 from mmpose.registry import DATASETS
 from .conftest import SHORT
-
-pytestmark = pytest.mark.xdist_group('mim')
 
 CONFIG = 'td-hm_lgm-pose_1xb16-60e_lsp-128x96'
 

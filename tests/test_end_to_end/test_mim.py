@@ -17,8 +17,6 @@ from scipy.io import savemat
 
 from .conftest import SHORT
 
-pytestmark = pytest.mark.xdist_group('mim')
-
 CONFIG = 'td-hm_lgm-pose_1xb32-260e_coco-256x192'
 COCO_METRICS = {
     'coco/AP', 'coco/AP .5', 'coco/AP .75', 'coco/AP (M)', 'coco/AP (L)',

@@ -9,8 +9,6 @@ from mmengine.runner import Runner
 
 from .test_mim import CONFIG, config_path
 
-pytestmark = pytest.mark.xdist_group('mim')
-
 TWO = ('--launcher', 'pytorch', '--gpus', '2', '--cfg-options',
        'env_cfg.dist_cfg.backend=gloo',
        'model_wrapper_cfg.type=MMDistributedDataParallel',
