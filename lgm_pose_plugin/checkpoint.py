@@ -5,7 +5,7 @@ import io
 import pickle
 import re
 import zipfile
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
@@ -251,6 +251,7 @@ class _Unpickler(pickle._Unpickler):
     dispatch = dict(pickle._Unpickler.dispatch)
     known = {
         '_codecs.encode': _encode,
+        'collections.Counter': Counter,  # of a scheduler's milestones
         'collections.OrderedDict': OrderedDict,
         'torch._utils._rebuild_tensor_v2': torch._utils._rebuild_tensor_v2,
         'torch._utils._rebuild_parameter': torch._utils._rebuild_parameter,
