@@ -20,7 +20,7 @@ export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 
 folder=
 environments=()
-tests=(-n 2 --dist loadfile)
+tests=(-n 2 --dist loadfile --max-worker-restart 0)
 while [ $# -gt 0 ]; do
     case $1 in
     -d) folder=${2:?-d takes a folder}; shift ;;
