@@ -51,25 +51,33 @@ _ONNX = dict(
         2: 'tensor'
     })
 _EXTERNAL_DATA, _DATA_LOCATION = 13, 14
+# Of a model the graph's inputs, of these the type's tensor's shape.
+_INPUT_SHAPES = 7, 11, 2, 1, 2
 
 
-def check_self_contained(file: str) -> None:
-    """Refuse an ONNX file whose tensors lie in other files.
+def check_onnx(file: str, max_batch: int) -> None:
+    """Refuse an ONNX file that leads to other files or to a huge batch.
 
-    ``lgm-pose export`` writes none; a path in a file from a stranger may lead
-    anywhere.
+    ``lgm-pose export`` writes neither: a path in a file from a stranger may
+    lead anywhere, and runtimes fill the memory while they open the network.
 
     Args:
         file (str): The ONNX file.
+        max_batch (int): The largest batch size it may fix.
 
     Raises:
         OSError: If it cannot be read.
-        ValueError: If it names other files, is truncated or no ONNX file.
+        ValueError: If it names other files, fixes a larger batch, is
+            truncated or no ONNX file.
     """
     with open(file, 'rb') as opened:
         data = memoryview(opened.read())
     try:
         external = _names_files(data, 'model')
+        batches = [
+            batch for shape in _at(data, *_INPUT_SHAPES)
+            for dim in list(_at(shape, 1))[:1] for batch in _at(dim, 1)
+        ]
     except (IndexError, RecursionError, ValueError) as error:
         raise ValueError(f'{file} is no ONNX file, or truncated ({error}); '
                          'copy or export it again') from error
@@ -77,6 +85,10 @@ def check_self_contained(file: str) -> None:
         raise ValueError(
             f'{file} keeps tensors in other files, which `lgm-pose export` '
             'does not; it is not read. Export the network again')
+    for batch in batches:
+        if not _is_int(batch, 1, max_batch):
+            raise ValueError(f'{file} takes {batch} crops at once, which '
+                             f'cannot be (1 to {max_batch}); export it again')
 
 
 def _names_files(data: memoryview, message: str) -> bool:
@@ -91,6 +103,18 @@ def _names_files(data: memoryview, message: str) -> bool:
             if _names_files(value, _ONNX[message][number]):
                 return True
     return False
+
+
+def _at(data: Any, number: int, *numbers: int) -> Iterator[Any]:
+    """Values of a field of a protobuf message, or of fields of theirs."""
+    if not isinstance(data, memoryview):
+        raise ValueError('an input with a broken type')
+    for found, value in _fields(data):
+        if found == number:
+            if numbers:
+                yield from _at(value, *numbers)
+            else:
+                yield value
 
 
 def _fields(data: memoryview) -> Iterator[Tuple[int, Any]]:

@@ -26,8 +26,7 @@ PEOPLE_AT_ONCE = 32
 # Boxes lie within so many pixels of the origin.
 MAX_COORDINATE = 10**6
 MAX_VALUE = 1e30  # of what a network computes
-# Of crops in a batch that a file fixes.
-MAX_BATCH_BYTES = 2**30
+MAX_BATCH = 4096  # that a file fixes
 
 
 class Session(NamedTuple):
@@ -138,6 +137,11 @@ def _open_openvino(file: str, threads: int) -> Session:
         if file_hash(file[:-4] + '.bin') != wanted:
             raise ValueError(f'{file[:-4]}.bin is not the file that it was '
                              'exported with; copy or export both again')
+    size = model.input(0).get_partial_shape()[0]
+    # Compiling would fill the memory.
+    if size.is_static and not 0 < size.get_length() <= MAX_BATCH:
+        raise ValueError(f'it takes {size.get_length()} crops at once, which '
+                         f'cannot be (1 to {MAX_BATCH}); export it again')
     metadata = None
     # The latter is where OpenVINO puts an ONNX file's.
     for path in ([METADATA_KEY], ['framework', METADATA_KEY]):
@@ -291,10 +295,10 @@ class PoseRuntime:
                  backend: Optional[str] = None,
                  threads: int = 1):
         # Not above: quantize.check_runs runs this file by itself.
-        from .exported_file import check_self_contained, read_metadata
+        from .exported_file import check_onnx, read_metadata
         self.file = str(file)
         if self.file.lower().endswith('.onnx') and osp.isfile(self.file):
-            check_self_contained(self.file)
+            check_onnx(self.file, MAX_BATCH)
         self.session = open_session(self.file, backend, threads)
         if self.session.metadata is None:
             raise ValueError(
@@ -306,11 +310,6 @@ class PoseRuntime:
     def _check_network(self) -> None:
         """Run the network once and compare with the metadata."""
         width, height = self.metadata['input_size']
-        batch = self.session.batch
-        if batch is not None and not (0 < batch <= MAX_BATCH_BYTES /
-                                      (width * height * 3)):
-            raise ValueError(f'{self.file} takes {batch} crops at once, which '
-                             'cannot be; export it again')
         try:
             outputs = self._run(np.zeros((1, height, width, 3), np.uint8))
         # Runtimes raise whatever a broken network leads them to.

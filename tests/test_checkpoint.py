@@ -474,7 +474,7 @@ def test_published_weights_need_no_allow_list(trained, tmp_path):
 
 
 def test_published_weights_are_the_averaged_ones(trained, tmp_path):
-    checkpoint = load(trained)
+    checkpoint = torch.load(trained, weights_only=False)
     published = load(publish_checkpoint(trained, tmp_path))
     averaged, plain = checkpoint['state_dict'], checkpoint['ema_state_dict']
     # EMAHook swaps: what it calls `ema_state_dict` in the file is not.

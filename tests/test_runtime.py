@@ -241,7 +241,7 @@ def test_wrong_images(exported, image):
     ([0, 0, 8, 8], r'shape \(M, 4\), got \(4,\)'),
     (np.zeros((2, 5)), r'got \(2, 5\)'),
     ([[]], r'got \(1, 0\)'),
-    ([[0, 0, 8, 8], [0, 0, 8]], 'must be an array'),
+    ([[0, 0, 8, 8], [0, 0, 8]], r'boxes must .* shape \(M, 4\)'),
     ([['0', '0', '8', '8']], 'must be numbers, got <U1'),
     ([[0, 0, 8, 8j]], 'must be numbers, got complex'),
     ([[0, 0, 8, 10**30]], 'must be numbers, got object'),
