@@ -218,7 +218,7 @@ def test_lsp_recipe(load_config, name):
     cfg, parts = load_config(name), PATTERN.fullmatch(name)
     steps = {step.type: step for step in cfg.train_dataloader.dataset.pipeline}
     assert {'RandomFlip', 'RandomBBoxTransform'} < set(steps)
-    if '-paper_' in name:
+    if '-paper' in name:
         steps, = cfg.param_scheduler
         assert steps.type == 'MultiStepLR' and not steps.by_epoch
     else:
@@ -255,8 +255,8 @@ def test_ablations_change_one_thing(load_config, variant, neck):
 
 
 @pytest.mark.parametrize('name', [
-    path.stem for path in PATHS
-    if path.parent.name == 'lsp_benchmark' and '-paper_' not in path.stem
+    path.stem for path in PATHS if path.parent.name == 'lsp_benchmark'
+    and not re.search('-paper|-mmpose-augmentation', path.stem)
 ])
 def test_benchmark_changes_the_network_alone(load_config, name):
     """But for what SimCC, the Non-Local layers and names need."""
@@ -272,6 +272,22 @@ def test_benchmark_changes_the_network_alone(load_config, name):
         ] == [step for step in steps[1] if step.type != 'GenerateTarget']
         changed -= {'train_dataloader'}
     assert changed <= allowed
+
+
+@pytest.mark.parametrize('name, base, allowed', [
+    ('mse-mmpose-augmentation_1xb8', 'mse_1xb8',
+     {'train_pipeline', 'train_dataloader'}),
+    ('paper-batch8_1xb8', 'mse-mmpose-augmentation_1xb8',
+     {'optim_wrapper', 'param_scheduler'}),
+    ('paper_1xb32', 'paper-batch8_1xb8',
+     {'train_dataloader', 'param_scheduler', 'auto_scale_lr'}),
+])
+def test_recipes_change_one_thing_a_row(load_config, name, base, allowed):
+    cfg, other = (
+        load_config(f'td-hm_lgm-pose-{one}-4e_lsp-128x96')
+        for one in (base, name))
+    assert {key for key in {*cfg, *other}
+            if cfg.get(key) != other.get(key)} == allowed
 
 
 def test_no_larm_lacks_larm_alone(load_config, build):

@@ -61,7 +61,10 @@ TABLES: Dict[str, Sequence[Tuple[str, str]]] = {
     'recipe': (
         ('td-hm_lgm-pose', 'LGM-Pose, this recipe'),
         ('td-hm_lgm-pose-mse', 'mean squared error'),
-        ('td-hm_lgm-pose-paper', "the paper's recipe"),
+        ('td-hm_lgm-pose-mse-mmpose-augmentation',
+         "and MMPose's augmentation"),
+        ('td-hm_lgm-pose-paper-batch8', "and the paper's Adam and steps"),
+        ('td-hm_lgm-pose-paper', "and batch 32: the paper's recipe"),
     ),
 }
 # Those that decide something are trained three times.
