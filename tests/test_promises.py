@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from mmengine.registry import Registry
 
+import mmpose
 import mmpose.registry
 from lgm_pose_plugin import cli
 
@@ -68,6 +69,25 @@ def test_modules_of_the_readme_are_registered():
         if value.__module__.startswith('lgm_pose_plugin')
     }
     assert ours <= set(named)
+
+
+@pytest.mark.parametrize('document', [
+    'README.md', *sorted(f'docs/{path.name}'
+                         for path in (ROOT / 'docs').glob('*.md'))
+])
+def test_named_configs_exist(document):
+    """Whole names alone; with '...' they are abbreviated."""
+    roots = ROOT, Path(mmpose.__file__).parent / '.mim'
+    configs = {
+        path.stem
+        for root in roots
+        for path in (root / 'configs').rglob('*.py')
+    }
+    text = (ROOT / document).read_text()
+    named = re.findall(r'(?:td-hm|simcc)_[\w.-]*?\d+x\d+(?:-[a-z]+)*(?=\W)',
+                       text)
+    assert set(named) <= configs
+    assert named or document != 'README.md'
 
 
 def test_dependencies_are_those_of_mmpose():
