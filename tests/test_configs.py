@@ -204,8 +204,7 @@ def test_recipe(load_config, name):
             cfg.val_dataloader.dataset.bbox_file)
 
 
-@pytest.mark.parametrize('name',
-                         [name for name in NAMES if '_rendered-' not in name])
+@pytest.mark.parametrize('name', NAMES)
 def test_killed_trainings_can_be_resumed(load_config, name):
     cfg = load_config(name)
     assert cfg.default_hooks.checkpoint.type == 'SafeCheckpointHook'
@@ -286,7 +285,8 @@ def test_recipes_change_one_thing_a_row(load_config, name, base, allowed):
     cfg, other = (
         load_config(f'td-hm_lgm-pose-{one}-4e_lsp-128x96')
         for one in (base, name))
-    assert {key for key in {*cfg, *other}
+    assert {key
+            for key in {*cfg, *other}
             if cfg.get(key) != other.get(key)} == allowed
 
 

@@ -43,9 +43,9 @@ class KeypointDecoder(nn.Module):
             ]
         else:
             raise ValueError(
-                'Key points can be decoded in the graph for MSRAHeatmap and '
-                f'UDPHeatmap (gaussian), not for {codec!r}. Decode its heat '
-                'maps outside, with the codec.')
+                'Key points can be decoded in the graph for MSRAHeatmap, '
+                'UDPHeatmap (gaussian) and SoftmaxUDPHeatmap, not for '
+                f'{codec!r}. Decode its heat maps outside, with the codec.')
         # No buffer: model.half() would round it.
         self.scale = tuple(float(factor) for factor in scale)
         if self.refinement != 'quarter':

@@ -151,7 +151,7 @@ def test_half_precision(kind, dtype, converted):
 ])
 def test_unsupported_codec(codec):
     name = type(codec).__name__ if codec else 'None'
-    with pytest.raises(ValueError, match=f'MSRAHeatmap and UDP.*{name}'):
+    with pytest.raises(ValueError, match=f'MSRAHeatmap, UDP.*{name}'):
         KeypointDecoder(codec)
 
 

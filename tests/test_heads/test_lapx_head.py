@@ -236,7 +236,7 @@ def test_deploy_mode_on_another_device(head, codec):
 ])
 def test_decoder_that_cannot_be_deployed(decoder, feats):
     module = LAPXHead(17, decoder=decoder)
-    with pytest.raises(ValueError, match='MSRAHeatmap and UDPHeatmap'):
+    with pytest.raises(ValueError, match='MSRAHeatmap, UDPHeatmap'):
         module.switch_to_deploy()
     assert len(module(feats)) == 3
 

@@ -187,6 +187,6 @@ def test_model_loss_and_predict(model, switch_to_deploy):
 ])
 def test_decoder_that_cannot_be_deployed(decoder):
     module = LGMHead(8, 17, decoder=decoder)
-    with pytest.raises(ValueError, match='MSRAHeatmap and UDPHeatmap'):
+    with pytest.raises(ValueError, match='MSRAHeatmap, UDPHeatmap'):
         module.switch_to_deploy()
     assert isinstance(module((torch.rand(1, 8, 4, 4), )), torch.Tensor)

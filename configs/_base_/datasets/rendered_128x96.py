@@ -30,9 +30,7 @@ val_pipeline = [
 ]
 
 train_dataloader = dict(
-    num_workers=1,
-    persistent_workers=True,
-    dataset=dict(data_root=data_root, pipeline=train_pipeline))
+    num_workers=1, dataset=dict(data_root=data_root, pipeline=train_pipeline))
 val_dataloader = dict(
     num_workers=1,
     dataset=dict(data_root=data_root, bbox_file=None, pipeline=val_pipeline))

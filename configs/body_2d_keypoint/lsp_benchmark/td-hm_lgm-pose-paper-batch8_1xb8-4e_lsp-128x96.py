@@ -8,8 +8,5 @@ optim_wrapper = dict(
 # At 200 and 240 of 260 epochs; there are 2952 iterations.
 param_scheduler = [
     dict(
-        type='MultiStepLR',
-        milestones=[2271, 2725],
-        gamma=0.1,
-        by_epoch=False)
+        type='MultiStepLR', milestones=[2271, 2725], gamma=0.1, by_epoch=False)
 ]
