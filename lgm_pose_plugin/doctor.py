@@ -88,6 +88,7 @@ class Result(NamedTuple):
 
 
 def probe_torch() -> dict:
+    """Run an operator of torchvision and numpy; tell the devices."""
     import torch
     import torchvision
 
@@ -102,6 +103,7 @@ def probe_torch() -> dict:
 
 
 def probe_opencv() -> str:
+    """Resize a picture; tell OpenCV's version."""
     import cv2
     import numpy as np
     cv2.resize(np.zeros((4, 4, 3), np.uint8), (2, 2))
@@ -109,6 +111,7 @@ def probe_opencv() -> str:
 
 
 def probe_xtcocotools() -> str:
+    """Encode a mask; tell why it cannot be decoded, if so."""
     import numpy as np
     import xtcocotools.mask
     from xtcocotools.cocoeval import COCOeval  # noqa: F401
@@ -122,6 +125,7 @@ def probe_xtcocotools() -> str:
 
 
 def probe_pkg_resources() -> None:
+    """Import what mim and MMEngine need of setuptools."""
     import pkg_resources
     pkg_resources.get_distribution('setuptools')
 
@@ -135,10 +139,12 @@ def _nms(device: str) -> None:
 
 
 def probe_mmcv_ops() -> None:
+    """Run mmcv's NMS on the CPU."""
     _nms('cpu')
 
 
 def probe_mmcv_cuda() -> Optional[str]:
+    """Run mmcv's NMS on the GPU, if any; tell its CUDA version."""
     import torch
     if not torch.cuda.is_available():
         return None
@@ -148,10 +154,12 @@ def probe_mmcv_cuda() -> Optional[str]:
 
 
 def probe_mmdet() -> None:
+    """Import MMDetection, which checks the versions of others."""
     import mmdet  # noqa: F401
 
 
 def probe_mmpose() -> None:
+    """Import what a training and a test need of MMPose."""
     from mmengine.runner import Runner  # noqa: F401
 
     import mmpose.datasets  # noqa: F401
@@ -160,10 +168,12 @@ def probe_mmpose() -> None:
 
 
 def probe_mmpose_apis() -> None:
+    """Import what inference needs of MMPose."""
     import mmpose.apis  # noqa: F401
 
 
 def probe_plugin() -> List[str]:
+    """Register the plugin; tell the names of its modules."""
     import lgm_pose_plugin
     lgm_pose_plugin.register_all_modules()
     from mmpose.registry import MODELS
@@ -176,6 +186,7 @@ def probe_plugin() -> List[str]:
 
 
 def probe_checkpoint() -> None:
+    """Load what MMEngine's checkpoints hold."""
     import io
 
     import numpy as np
@@ -370,6 +381,7 @@ def _from_probe(facts: Facts,
 
 
 def check_python(facts: Facts) -> Iterator[Result]:
+    """Whether this Python is one of those allowed."""
     version = '.'.join(map(str, facts.python))
     if (3, 8) <= tuple(facts.python[:2]) <= (3, 12):
         yield Result('python', 'ok', version)
@@ -379,6 +391,7 @@ def check_python(facts: Facts) -> Iterator[Result]:
 
 
 def check_versions(facts: Facts) -> Iterator[Result]:
+    """Whether packages are there, in versions that work."""
     for name, (lowest, too_high, remedy) in VERSIONS.items():
         installed = [d for d in PROVIDERS[name] if d in facts.versions]
         if not installed:
@@ -403,6 +416,7 @@ def check_versions(facts: Facts) -> Iterator[Result]:
 
 
 def check_clashes(facts: Facts) -> Iterator[Result]:
+    """Whether two distributions provide the same package."""
     for name, distributions in PROVIDERS.items():
         installed = [d for d in distributions if d in facts.versions]
         if len(installed) > 1:
@@ -415,6 +429,7 @@ def check_clashes(facts: Facts) -> Iterator[Result]:
 
 
 def check_fork(facts: Facts) -> Iterator[Result]:
+    """Tell of what a fork of MMEngine does otherwise."""
     if 'onedl-mmengine' in facts.versions:
         yield Result(
             'onedl-mmengine', 'info',
@@ -423,6 +438,7 @@ def check_fork(facts: Facts) -> Iterator[Result]:
 
 
 def check_opencv(facts: Facts) -> Iterator[Result]:
+    """Whether OpenCV runs."""
     yield _from_probe(
         facts, 'opencv', 'opencv', f'cv2 {facts.probes["opencv"].value}',
         'pip uninstall opencv-python opencv-python-headless, then pip '
@@ -430,6 +446,7 @@ def check_opencv(facts: Facts) -> Iterator[Result]:
 
 
 def check_torch(facts: Facts) -> Iterator[Result]:
+    """Whether torch, torchvision and numpy fit."""
     yield _from_probe(
         facts, 'torch runs', 'torch', 'torch, torchvision and numpy fit',
         'install torch and torchvision of the same release; a torch before '
@@ -437,6 +454,7 @@ def check_torch(facts: Facts) -> Iterator[Result]:
 
 
 def check_xtcocotools(facts: Facts) -> Iterator[Result]:
+    """Whether xtcocotools fits numpy."""
     yield _from_probe(
         facts, 'xtcocotools runs', 'xtcocotools', 'fits numpy',
         'the wheel was built for numpy 1: build it here with pip install '
@@ -452,6 +470,7 @@ def check_xtcocotools(facts: Facts) -> Iterator[Result]:
 
 
 def check_drawing(facts: Facts) -> Iterator[Result]:
+    """Whether MMPose can draw with this numpy."""
     numpy = facts.versions.get('numpy')
     mmpose = facts.versions.get('mmpose')
     if numpy and mmpose and _release(numpy) >= (2, 4) and _release(mmpose) <= (
@@ -463,6 +482,7 @@ def check_drawing(facts: Facts) -> Iterator[Result]:
 
 
 def check_setuptools(facts: Facts) -> Iterator[Result]:
+    """Whether setuptools has its pkg_resources."""
     version = facts.versions.get('setuptools')
     remedy = 'pip install "setuptools<81"'
     result = _from_probe(facts, 'setuptools', 'pkg_resources',
@@ -481,10 +501,12 @@ def check_setuptools(facts: Facts) -> Iterator[Result]:
 
 
 def check_mmcv_ops(facts: Facts) -> Iterator[Result]:
+    """Whether mmcv has its operators, on the CPU."""
     yield _from_probe(facts, 'mmcv ops', 'mmcv_ops', 'nms runs', MMCV_REMEDY)
 
 
 def check_mmcv_cuda(facts: Facts) -> Iterator[Result]:
+    """Whether they run on the GPU, where there is one."""
     answer = facts.probes['mmcv_cuda']
     if facts.probes['mmcv_ops'].ok and (answer.value or not answer.ok):
         # Networks for key points need none of mmcv's CUDA ops.
@@ -499,12 +521,14 @@ def check_mmcv_cuda(facts: Facts) -> Iterator[Result]:
 
 
 def check_mmdet(facts: Facts) -> Iterator[Result]:
+    """Whether MMDetection accepts mmcv and MMEngine."""
     yield _from_probe(
         facts, 'mmdet imports', 'mmdet', 'accepts mmcv and mmengine',
         'pip install mmdet==3.3.0 with mmcv==2.1.0: mmdet asserts mmcv<2.2')
 
 
 def check_mmpose(facts: Facts) -> Iterator[Result]:
+    """Whether MMPose can be imported."""
     remedy = 'mend the FAIL lines above first, then ' + VERSIONS['mmpose'][2]
     yield _from_probe(facts, 'mmpose imports', 'mmpose',
                       'models, data sets, metrics', remedy)
@@ -513,6 +537,7 @@ def check_mmpose(facts: Facts) -> Iterator[Result]:
 
 
 def check_plugin(facts: Facts) -> Iterator[Result]:
+    """Whether the plugin registers its modules."""
     names = facts.probes['plugin'].value or []
     yield _from_probe(
         facts, 'plugin', 'plugin', f'registers {", ".join(names)}',
@@ -520,6 +545,7 @@ def check_plugin(facts: Facts) -> Iterator[Result]:
 
 
 def check_checkpoint(facts: Facts) -> Iterator[Result]:
+    """Whether MMEngine's checkpoints load safely."""
     yield _from_probe(
         facts, 'checkpoints', 'checkpoint', "MMEngine's load safely",
         'import lgm_pose_plugin before loading; do not set weights_only=False',
@@ -527,6 +553,7 @@ def check_checkpoint(facts: Facts) -> Iterator[Result]:
 
 
 def check_unsafe_loading(facts: Facts) -> Iterator[Result]:
+    """Whether the environment turns safe loading off."""
     value = facts.environ.get('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', '')
     if value.lower() in ('1', 'y', 'yes', 'true'):
         yield Result(
@@ -537,6 +564,7 @@ def check_unsafe_loading(facts: Facts) -> Iterator[Result]:
 
 
 def check_threads(facts: Facts) -> Iterator[Result]:
+    """Whether threads outnumber the CPUs."""
     value = facts.environ.get('OMP_NUM_THREADS', '')
     number = value.split(',')[0]
     cpus = max(1, int(facts.cpus))
@@ -558,6 +586,7 @@ def check_threads(facts: Facts) -> Iterator[Result]:
 
 
 def check_mim(facts: Facts) -> Iterator[Result]:
+    """Whether mim is there and finds the configs."""
     if 'openmim' not in facts.versions:
         yield Result(
             'mim', 'warn', 'openmim is not installed: no `mim train`',
@@ -575,6 +604,7 @@ def check_mim(facts: Facts) -> Iterator[Result]:
 
 
 def check_needless(facts: Facts) -> Iterator[Result]:
+    """Tell of requirements that are none."""
     missing = [n for n in ('chumpy', 'opendatalab') if n not in facts.versions]
     if missing:
         yield Result('not needed', 'info',
@@ -582,6 +612,7 @@ def check_needless(facts: Facts) -> Iterator[Result]:
 
 
 def check_devices(facts: Facts) -> Iterator[Result]:
+    """Tell of torch's GPUs."""
     found = facts.probes['torch'].value
     if found:
         cuda = found['cuda'] or 'no'

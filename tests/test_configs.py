@@ -290,6 +290,17 @@ def test_recipes_change_one_thing_a_row(load_config, name, base, allowed):
             if cfg.get(key) != other.get(key)} == allowed
 
 
+def test_benchmark_has_the_ablations_first_row(load_config):
+    ours, paper = (
+        load_config(f'td-hm_lapx-cbam_{rest}')
+        for rest in ('1xb8-4e_lsp-128x96', '8xb64-210e_mpii-256x256'))
+    backbone = dict(paper.model.backbone, num_keypoints=14)
+    assert ours.model.backbone == backbone
+    hooks = ([hook.type for hook in cfg.custom_hooks] for cfg in (ours, paper))
+    assert next(hooks) == next(hooks) == ['SyncBuffersHook']
+    assert not ours.find_unused_parameters
+
+
 def test_no_larm_lacks_larm_alone(load_config, build):
     names = [
         f'td-hm_lgm-pose{variant}_1xb4-2e_rendered-128x96'

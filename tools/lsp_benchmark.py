@@ -113,7 +113,7 @@ def train(name: str, seed: int, folder: Path) -> None:
         folder (Path): The work_dir.
     """
     command = [
-        'mim', 'train', 'lgm_pose_plugin',
+        sys.executable, '-m', 'mim', 'train', 'lgm_pose_plugin',
         str(config_of(name)), '--work-dir',
         str(folder), '--cfg-options', f'randomness.seed={seed}'
     ]

@@ -27,6 +27,7 @@ def _parse_number(text: str) -> int:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Define the arguments of ``lgm-pose render``."""
     parser.add_argument('out', metavar='OUT', help='the data root to write')
     parser.add_argument(
         '--train',
@@ -58,6 +59,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Render both splits and print what was done.
+
+    Args:
+        args (argparse.Namespace): The parsed arguments.
+
+    Returns:
+        int: 0.
+    """
     from ..rendered_people import write_dataset
 
     for split, num_images in (('train2017', args.train), ('val2017',

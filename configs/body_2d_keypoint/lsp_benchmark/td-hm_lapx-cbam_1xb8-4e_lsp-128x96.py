@@ -1,4 +1,12 @@
-# LAPX's ablation, row 1: CBAM in place of ECA-CBAM.
+# LAPX's ablation, row 1: no attention but CBAM, no soft gates.
 _base_ = 'td-hm_lapx_1xb8-4e_lsp-128x96.py'
 
-model = dict(backbone=dict(post_attention=dict(type='CBAM', reduction=16)))
+model = dict(
+    backbone=dict(
+        stem_attention=None,
+        post_attention=dict(type='CBAM', reduction=16),
+        neck_attention=None,
+        soft_gate=False))
+
+custom_hooks = [dict(type='SyncBuffersHook')]
+find_unused_parameters = False

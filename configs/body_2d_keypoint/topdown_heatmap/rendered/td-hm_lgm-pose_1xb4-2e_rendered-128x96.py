@@ -18,6 +18,8 @@ param_scheduler = [
 
 train_dataloader = dict(batch_size=4)
 
+auto_scale_lr = dict(base_batch_size=4)
+
 model = dict(
     backbone=dict(input_size=_base_.codec.input_size),
     head=dict(out_channels=17, decoder=_base_.codec),
