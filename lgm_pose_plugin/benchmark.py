@@ -16,13 +16,13 @@ import mmcv
 import mmengine
 import numpy as np
 import torch
-from mmengine.analysis import get_model_complexity_info
 from mmengine.utils import track_iter_progress
 from torch import nn
 
 import mmpose
 from mmpose.structures import PoseDataSample
 from .benchmark_worker import MATMUL_SIZE, Worker, describe_error
+from .complexity import count_macs
 from .doctor import available_cpus, cpu_model
 from .networks import NETWORKS, build_network, published_ap
 from .rendered_people import render_image
@@ -318,26 +318,9 @@ def describe_network(name: str, network: nn.Module,
     ap, source = published_ap(name, input_size)
     return dict(
         params=sum(p.numel() for p in network.parameters()),
-        macs=count_macs(network, input_size),
+        macs=int(sum(count_macs(network, input_size).values())),
         published_ap=ap,
         ap_source=source)
-
-
-def count_macs(network: nn.Module, input_size: Tuple[int, int]) -> int:
-    """Count the multiply-adds of one image as MMEngine does.
-
-    Args:
-        network (nn.Module): A top-down network.
-        input_size (tuple[int, int]): Height and width of the image.
-
-    Returns:
-        int: The number.
-    """
-    network.forward = network._forward
-    macs = get_model_complexity_info(
-        network, (3, *input_size), show_table=False, show_arch=False)['flops']
-    del network.forward
-    return int(macs)
 
 
 def prepare_tasks(entries: Sequence[Entry], networks: Dict[str, nn.Module],
@@ -413,7 +396,7 @@ def export_files(network: nn.Module, backends: Sequence[str], batch: int,
     Raises:
         ImportError: If a package that exports is missing.
     """
-    from .export import ExportedNetwork, to_onnx, to_openvino
+    from .export import ExportedNetwork, read_openvino, save_openvino, to_onnx
     from .quantize import quantize_onnx, quantize_openvino
     os.mkdir(folder)
     source, xml, int8, int8_xml = (
@@ -427,7 +410,7 @@ def export_files(network: nn.Module, backends: Sequence[str], batch: int,
             images[:batch],
             source,
             dynamic=False)),
-        'openvino': (xml, lambda: to_openvino(source, xml)),
+        'openvino': (xml, lambda: save_openvino(read_openvino(source), xml)),
         'onnxruntime-int8':
         (int8, lambda: quantize_onnx(source, int8, images.numpy())),
         'openvino-int8':

@@ -1,7 +1,7 @@
 """Parameters and multiply-adds of a config's network."""
 import os.path as osp
 from glob import glob
-from typing import List, NamedTuple, Optional, Sequence
+from typing import Counter, List, NamedTuple, Optional, Sequence, Tuple
 
 import torch
 import torch.nn as nn
@@ -129,6 +129,25 @@ def package_configs() -> List[str]:
         ('ablation' in path, 'overfit' in path, osp.splitext(path)[0]))
 
 
+def count_macs(model: nn.Module, input_size: Tuple[int, int]) -> Counter[str]:
+    """Count the multiply-adds of one image as MMEngine does.
+
+    Args:
+        model (nn.Module): A top-down network, in eval mode.
+        input_size (tuple[int, int]): Height and width of the image.
+
+    Returns:
+        Counter[str]: Their numbers by operator.
+    """
+    model.forward = model._forward
+    try:
+        analyzer = FlopAnalyzer(model, (torch.zeros(1, 3, *input_size), ))
+        analyzer.unsupported_ops_warnings(False)
+        return analyzer.by_operator()
+    finally:
+        del model.forward
+
+
 def count_complexity(path: str) -> Complexity:
     """Count the parameters and multiply-adds of a config's network.
 
@@ -143,11 +162,8 @@ def count_complexity(path: str) -> Complexity:
     """
     cfg = Config.fromfile(path)
     model = build_pose_estimator(cfg.model).eval()
-    model.forward = model._forward
-    width, height = cfg.codec.input_size
-    analyzer = FlopAnalyzer(model, (torch.zeros(1, 3, height, width), ))
-    analyzer.unsupported_ops_warnings(False)
-    macs = analyzer.by_operator()
+    input_size = tuple(cfg.codec.input_size)[::-1]
+    macs = count_macs(model, input_size)
     conv_macs = sum(macs[name]
                     for name in ('conv', 'linear', 'matmul', 'bmm', 'einsum'))
     # MMEngine counts 2 and 5 per element.
@@ -155,12 +171,12 @@ def count_complexity(path: str) -> Complexity:
     name = osp.splitext(osp.basename(path))[0]
     return Complexity(
         name=name,
-        input_size=(height, width),
+        input_size=input_size,
         params=sum(p.numel() for p in model.parameters()),
         leaf_params=sum(p.numel() for module in model.modules()
                         if isinstance(module, _LEAVES)
                         for p in module.parameters()),
-        macs=analyzer.total(),
+        macs=sum(macs.values()),
         conv_macs=conv_macs,
         thop_macs=int(conv_macs + 4 * normalized +
                       macs['adaptive_avg_pool2d']),

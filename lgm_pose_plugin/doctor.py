@@ -325,6 +325,21 @@ def cpu_model() -> str:
     return platform.processor() or platform.machine()
 
 
+def find_mim_configs() -> str:
+    """Look where mim looks for the plugin's configs.
+
+    Returns:
+        str: The folder; empty if it is not there, as of an editable install.
+    """
+    try:
+        configs = str(
+            metadata.distribution('lgm_pose_plugin').locate_file(
+                os.path.join('lgm_pose_plugin', '.mim', 'configs')))
+    except metadata.PackageNotFoundError:
+        return ''
+    return configs if os.path.isdir(configs) else ''
+
+
 def collect_facts() -> Facts:
     """Look at this environment; takes as long as importing MMPose.
 
@@ -339,12 +354,6 @@ def collect_facts() -> Facts:
         if name:
             name = re.sub(r'[-_.]+', '-', name).lower()
             versions.setdefault(name, distribution.version)
-    try:
-        configs = str(
-            metadata.distribution('lgm_pose_plugin').locate_file(
-                os.path.join('lgm_pose_plugin', '.mim', 'configs')))
-    except metadata.PackageNotFoundError:
-        configs = ''
     return Facts(
         python=sys.version_info[:3],
         versions=versions,
@@ -352,7 +361,7 @@ def collect_facts() -> Facts:
         cores=float(os.cpu_count() or 1),
         cpus=available_cpus(),
         load=os.getloadavg()[0] if hasattr(os, 'getloadavg') else 0.,
-        mim_configs=configs if os.path.isdir(configs) else '',
+        mim_configs=find_mim_configs(),
         probes=run_probes(PROBES))
 
 

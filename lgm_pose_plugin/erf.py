@@ -18,13 +18,13 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
-from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from mmpose.apis.inference import dataset_meta_from_config
 from mmpose.registry import DATASETS
-from .networks import build_model, load_config
+from .datasets.checked_image import read_size
+from .networks import build_model, last_maps, load_config
 from .outputs import check_out_file, replacing
 from .sources import IMAGE_SUFFIXES
 
@@ -125,20 +125,9 @@ def effective_receptive_field(
 
 def _heat_map(outputs: Any, keypoint: int) -> Tensor:
     """Find the first input's map of a key point, of shape (h, w)."""
-    outputs = [outputs] if isinstance(outputs, Tensor) else outputs
-    is_list = isinstance(outputs, (list, tuple))
-    shapes = [tuple(getattr(out, 'shape', ()))
-              for out in outputs] if is_list else []
-    dims = {len(shape) for shape in shapes}
-    if dims == {4} and len(set(shapes)) == 1:
-        maps = outputs[-1][0]
-    elif dims == {3} and len(shapes) == 2 and shapes[0][:2] == shapes[1][:2]:
-        maps = outputs[1][0, :, :, None] + outputs[0][0, :, None]
-    else:
-        raise ValueError(
-            'the network must return heat maps (B, K, H, W) or SimCC (B, K, '
-            f'W), (B, K, H), not {shapes or type(outputs).__name__}: '
-            'regression and bottom-up networks have no such unit')
+    maps, *others = (output[0] for output in last_maps(outputs))
+    if others:  # SimCC's (K, w) and (K, h)
+        maps = others[0][:, :, None] + maps[:, None]
     if not 0 <= keypoint < len(maps):
         raise ValueError(f'there is no key point {keypoint}; the network '
                          f'predicts {len(maps)}, counted from 0')
@@ -313,11 +302,7 @@ def image_samples(cfg: Config, paths: Sequence[str],
                          f'(names ending in {", ".join(IMAGE_SUFFIXES)})')
     meta, raw = dataset_meta_from_config(cfg) or {}, []
     for file in files[:samples]:
-        try:
-            with Image.open(file) as image:
-                box = np.array([[0, 0, *image.size]], np.float32)
-        except OSError as error:
-            raise ValueError(f'{file} is no picture: {error}') from error
+        box = np.array([[0, 0, *read_size(file)]], np.float32)
         score = np.ones(1, np.float32)
         raw.append(dict(meta, img_path=file, bbox=box, bbox_score=score))
     return raw
@@ -342,9 +327,9 @@ def open_dataset(cfg: Config, split: str = 'test') -> Dataset:
         # xtcocotools prints.
         with redirect_stdout(sys.stderr):
             dataset = DATASETS.build(
-                dict(cfg[f'{split}_dataloader'].dataset, pipeline=[]))
+                _without_pipeline(cfg[f'{split}_dataloader'].dataset))
     except (AssertionError, AttributeError, FileNotFoundError, KeyError,
-            ValueError) as error:
+            TypeError, ValueError) as error:
         raise ValueError(
             f'the {split} data set of {cfg.filename} cannot be read: {error}; '
             f'set e.g. {split}_dataloader.dataset.data_root and '
@@ -352,6 +337,22 @@ def open_dataset(cfg: Config, split: str = 'test') -> Dataset:
     if not len(dataset):
         raise ValueError(f'the {split} data set of {cfg.filename} is empty')
     return dataset
+
+
+def _without_pipeline(cfg: dict) -> dict:
+    """A data set's config without its pipeline, maybe that of wrapped ones.
+
+    The data sets that MMPose's CombinedDataset joins keep theirs, which bring
+    them to common key points.
+    """
+    if 'pipeline' in cfg:
+        return dict(cfg, pipeline=[])
+    if 'dataset' in cfg:
+        return dict(cfg, dataset=_without_pipeline(cfg['dataset']))
+    if 'datasets' in cfg:
+        return dict(
+            cfg, datasets=list(map(_without_pipeline, cfg['datasets'])))
+    return cfg
 
 
 def dataset_samples(cfg: Config, samples: int) -> List[dict]:

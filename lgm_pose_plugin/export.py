@@ -30,7 +30,7 @@ from .erf import dataset_samples, image_samples, open_dataset, pipeline_batch
 from .exported_file import FORMAT_VERSION
 from .heads.keypoint_decoder import KeypointDecoder
 from .heads.simcc_decoder import SimCCDecoder
-from .networks import build_model, load_config
+from .networks import build_model, last_maps, load_config
 from .outputs import check_out_file
 from .rendered_people import render_image
 from .runtime import (BACKENDS, BIN_KEY, METADATA_KEY, Session, file_hash,
@@ -49,33 +49,6 @@ RENDERED_WARNING = (
 
 class ExportError(ValueError):
     """The exported file does not compute what MMPose computes."""
-
-
-def last_maps(outputs: Any) -> Tuple[Tensor, ...]:
-    """Take what a codec decodes out of a network's outputs.
-
-    Args:
-        outputs (Any): What ``model(inputs, None, mode='tensor')`` returns.
-
-    Returns:
-        tuple[Tensor]: The heat maps of the last stage, of shape
-        ``(B, K, H, W)``, or the pair of SimCC's vectors, of shapes
-        ``(B, K, Wx)`` and ``(B, K, Wy)``.
-
-    Raises:
-        ValueError: If the outputs are neither.
-    """
-    if isinstance(outputs, Tensor):
-        outputs = [outputs]
-    if isinstance(outputs, (list, tuple)) and outputs and all(
-            isinstance(output, Tensor) for output in outputs):
-        dims = [output.dim() for output in outputs]
-        if dims[-1] == 4:
-            return (outputs[-1], )
-        if dims == [3, 3]:
-            return tuple(outputs)
-    raise ValueError('the network returns neither heat maps nor SimCC '
-                     'vectors; only those can be exported')
 
 
 class ExportedNetwork(nn.Module):
@@ -361,16 +334,6 @@ def read_openvino(source: str) -> Any:
     if METADATA_KEY in props:
         model.set_rt_info(props[METADATA_KEY], [METADATA_KEY])
     return model
-
-
-def to_openvino(source: str, target: str) -> None:
-    """Convert a finished ONNX file to OpenVINO's pair of .xml and .bin.
-
-    Args:
-        source (str): The ONNX file.
-        target (str): The .xml file to write; the .bin goes beside it.
-    """
-    save_openvino(read_openvino(source), target)
 
 
 def save_openvino(model: Any, target: str) -> None:
@@ -795,7 +758,8 @@ def export(config: str,
             full, final = (
                 file[:-len('.onnx')] + '.xml' for file in (source, final))
             for file in (full, final):
-                to_openvino(file[:-len('.xml')] + '.onnx', file)
+                save_openvino(
+                    read_openvino(file[:-len('.xml')] + '.onnx'), file)
         outputs = run_session(open_session(full), inputs)
         found = [outputs[name] for name in maps]
         check = dict(

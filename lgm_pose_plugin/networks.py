@@ -1,17 +1,17 @@
 """Networks by short name: their configs, random weights, published AP."""
-import copy
 import os.path as osp
 import textwrap
 from glob import glob
-from typing import Optional, Tuple
+from typing import Any, Optional, Tuple
 
+import torch
 from mmengine.config import Config
 from mmengine.fileio import load
 from mmengine.infer import BaseInferencer
 from mmengine.model import revert_sync_batchnorm
 from mmengine.runner import set_random_seed
 from mmengine.runner.checkpoint import _load_checkpoint_to_model
-from torch import nn
+from torch import Tensor, nn
 
 from mmpose.models import TopdownPoseEstimator, build_pose_estimator
 from .checkpoint import load_checkpoint
@@ -96,8 +96,7 @@ def build_model(cfg: Config,
         ValueError: If the config is not top-down or the checkpoint is none,
             of another network, not safe to load, or not finite.
     """
-    model_cfg = copy.deepcopy(cfg.get('model', {}))
-    _drop_pretrained(model_cfg)
+    model_cfg = _without_pretrained(cfg.get('model', {}))
     set_random_seed(seed)
     model = build_pose_estimator(model_cfg) if 'type' in model_cfg else None
     if not isinstance(model, TopdownPoseEstimator):
@@ -116,14 +115,59 @@ def build_model(cfg: Config,
     return revert_sync_batchnorm(model).eval()
 
 
-def _drop_pretrained(cfg: dict) -> None:
-    """Take weights to download out of a model's config."""
-    for key, value in list(cfg.items()):
-        if isinstance(value, dict):
-            if value.get('type') == 'Pretrained':
-                del cfg[key]
-            else:
-                _drop_pretrained(value)
+def _without_pretrained(cfg: Any) -> Any:
+    """A copy of a model's config without weights to download."""
+    if isinstance(cfg, dict):
+        return type(cfg)({
+            key: _without_pretrained(value)
+            for key, value in cfg.items() if not _is_pretrained(value)
+        })
+    if isinstance(cfg, (list, tuple)):
+        return type(cfg)(
+            _without_pretrained(value) for value in cfg
+            if not _is_pretrained(value))
+    return cfg
+
+
+def _is_pretrained(cfg: Any) -> bool:
+    """Whether an initialization is by weights alone, maybe in a list."""
+    if isinstance(cfg, (list, tuple)):
+        return bool(cfg) and all(map(_is_pretrained, cfg))
+    return isinstance(cfg, dict) and cfg.get('type') == 'Pretrained'
+
+
+def last_maps(outputs: Any) -> Tuple[Tensor, ...]:
+    """Take what a codec decodes out of a network's outputs.
+
+    Args:
+        outputs (Any): What ``model(inputs, None, mode='tensor')`` returns.
+
+    Returns:
+        tuple[Tensor]: The heat maps of the last stage, of shape
+        ``(B, K, H, W)``, or the pair of SimCC's vectors, of shapes
+        ``(B, K, Wx)`` and ``(B, K, Wy)``.
+
+    Raises:
+        ValueError: If the outputs are neither.
+    """
+    if not isinstance(outputs, (list, tuple)):
+        outputs = [outputs]
+    if outputs and all(isinstance(output, Tensor) for output in outputs):
+        dims = [output.dim() for output in outputs]
+        # A tracer sees tensors in place of the sizes.
+        if torch.jit.is_tracing() or len({o.shape[:2] for o in outputs}) == 1:
+            if set(dims) == {4}:
+                return (outputs[-1], )
+            if dims == [3, 3]:
+                return tuple(outputs)
+    found = [
+        tuple(o.shape) if isinstance(o, Tensor) else type(o).__name__
+        for o in outputs
+    ]
+    raise ValueError(
+        'the network must return heat maps (B, K, H, W) or SimCC vectors '
+        f'(B, K, Wx), (B, K, Wy), not {found}, as regression and bottom-up '
+        'networks do')
 
 
 def build_network(name: str, input_size: Tuple[int, int]) -> nn.Module:

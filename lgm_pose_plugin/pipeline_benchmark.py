@@ -23,8 +23,8 @@ from .benchmark import (check_positive, describe_environment, load_average,
                         time_interleaved)
 from .benchmark_worker import time_call
 from .doctor import cpu_model
-from .export import ExportedNetwork, describe, finish_onnx, last_maps, to_onnx
-from .networks import build_model, load_config
+from .export import ExportedNetwork, describe, finish_onnx, to_onnx
+from .networks import build_model, last_maps, load_config
 from .rendered_people import render_image
 from .runtime import PoseRuntime, open_session
 

@@ -77,11 +77,13 @@ class PoseModel:
             num_keypoints = len(self.metadata['keypoint_names'])
             return (np.empty((0, num_keypoints, 2), np.float32),
                     np.empty((0, num_keypoints), np.float32))
+        test_cfg = self.model.test_cfg
         if flip_test:
-            self.model.test_cfg['flip_test'] = True
-        results = [
-            sample.pred_instances
-            for sample in inference_topdown(self.model, image, boxes)
-        ]
+            self.model.test_cfg = dict(test_cfg, flip_test=True)
+        try:
+            samples = inference_topdown(self.model, image, boxes)
+        finally:
+            self.model.test_cfg = test_cfg
+        results = [sample.pred_instances for sample in samples]
         return (np.concatenate([one.keypoints for one in results]),
                 np.concatenate([one.keypoint_scores for one in results]))

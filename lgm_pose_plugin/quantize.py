@@ -99,7 +99,6 @@ def float_node_names(graph: onnx.GraphProto) -> List[str]:
 def quantize_onnx(source: str,
                   target: str,
                   inputs: np.ndarray,
-                  float_nodes: Sequence[str] = (),
                   reduce_range: bool = False) -> List[str]:
     """Quantise an ONNX file with ONNX Runtime.
 
@@ -109,17 +108,16 @@ def quantize_onnx(source: str,
         inputs (np.ndarray): The N inputs to calibrate on, as the graph takes
             them: uint8 of shape ``(N, H, W, 3)`` or float32 of shape
             ``(N, 3, H, W)``.
-        float_nodes (Sequence[str]): Names of nodes that stay in float beside
-            those of :func:`float_node_names`.
         reduce_range (bool): Whether weights have 7 bits instead of 8, for x86
             CPUs without VNNI, whose sums overflow. Defaults to ``False``.
 
     Returns:
-        list[str]: Names of all nodes that stay in float.
+        list[str]: The nodes that stay in float, see
+        :func:`float_node_names`.
 
     Raises:
-        ValueError: If the file is not of export.py, there are fewer inputs
-            than its batch takes, or a name is of no node.
+        ValueError: If the file is not of export.py, or there are fewer inputs
+            than its batch takes.
     """
     from onnxruntime.quantization import (CalibrationDataReader, QuantFormat,
                                           QuantType, quantize_static)
@@ -134,7 +132,7 @@ def quantize_onnx(source: str,
             return next(self.feeds, None)
 
     model = onnx.load(source)
-    kept = _float_nodes(model.graph, float_nodes)
+    kept = float_node_names(model.graph)
     batches = _batches(inputs, model.graph)
     root = logging.getLogger()
     level = root.level
@@ -174,7 +172,6 @@ def quantize_onnx(source: str,
 def quantize_openvino(source_onnx: str,
                       target_xml: str,
                       inputs: np.ndarray,
-                      float_nodes: Sequence[str] = (),
                       reduce_range: bool = False) -> List[str]:
     """Quantise an ONNX file with NNCF and write it in OpenVINO's format.
 
@@ -183,7 +180,6 @@ def quantize_openvino(source_onnx: str,
         target_xml (str): The .xml file to write, with the source's metadata;
             the .bin goes beside it.
         inputs (np.ndarray): As in :func:`quantize_onnx`.
-        float_nodes (Sequence[str]): As in :func:`quantize_onnx`.
         reduce_range (bool): As in :func:`quantize_onnx`.
 
     Returns:
@@ -196,7 +192,7 @@ def quantize_openvino(source_onnx: str,
     import openvino
     from openvino.passes import ConstantFolding, Manager
     graph = onnx.load(source_onnx).graph
-    kept = _float_nodes(graph, float_nodes)
+    kept = float_node_names(graph)
     batches = _batches(inputs, graph)
     model = read_openvino(source_onnx)
     # Without it NNCF finds neither biases to correct nor the weights of
@@ -316,15 +312,6 @@ def _is_grouped(convolution: onnx.NodeProto, shape: Sequence[int]) -> bool:
     """Whether a convolution's weight of this shape has groups of channels."""
     groups = [one.i for one in convolution.attribute if one.name == 'group']
     return groups[:1] > [1] and list(shape[1:2]) > [1]
-
-
-def _float_nodes(graph: onnx.GraphProto, others: Sequence[str]) -> List[str]:
-    """Names of the rule's and other nodes that stay in float."""
-    unknown = sorted(set(others) - {node.name for node in graph.node})
-    if unknown:
-        raise ValueError(f'the graph has no nodes {", ".join(unknown)}')
-    kept = float_node_names(graph)
-    return kept + [name for name in others if name not in kept]
 
 
 def _batches(inputs: np.ndarray, graph: onnx.GraphProto) -> List[np.ndarray]:

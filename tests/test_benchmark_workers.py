@@ -59,7 +59,7 @@ def fake(monkeypatch):
     monkeypatch.setattr(benchmark, 'Worker', FakeWorker)
     monkeypatch.setattr(benchmark, 'export_files', export_files)
     monkeypatch.setattr(benchmark, 'build_network', FakeNetwork)
-    monkeypatch.setattr(benchmark, 'count_macs', lambda *_: 2**20)
+    monkeypatch.setattr(benchmark, 'count_macs', lambda *_: dict(conv=2**20))
     monkeypatch.setattr(benchmark, 'published_ap', lambda *_: (60., 'paper'))
     return order, closed
 
@@ -156,7 +156,8 @@ def test_exports(tmp_path):
     onnx = pytest.importorskip('onnx')
     pytest.importorskip('openvino')
     network = benchmark.build_network('rtmpose-t', (64, 64))
-    assert benchmark.count_macs(network, (64, 64)) > 1e7
+    assert benchmark.describe_network('rtmpose-t', network,
+                                      (64, 64))['macs'] > 1e7
     files = benchmark.export_files(network, ['onnxruntime-int8', 'openvino'],
                                    3, (64, 64), str(tmp_path / 'a'))
     assert {

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from PIL import Image
 from torch import nn
 
 from lgm_pose_plugin import erf
@@ -162,7 +163,7 @@ def test_last_stage_counts():
 
 @pytest.mark.parametrize('form', [
     lambda maps: maps.sum(3),
-    lambda maps: (maps, maps[..., 1:]),
+    lambda maps: (maps, maps[:, 1:]),
     lambda maps: (maps.sum(3), maps),
     lambda maps: (maps.sum(3), maps.sum(3)[:, 1:]),
     lambda maps: [[maps]],
@@ -319,21 +320,29 @@ def pictures(tmp_path):
     for name in ('b.png', 'a.JPG'):
         image = rng.integers(0, 255, (40, 30, 3), dtype=np.uint8)
         assert cv2.imwrite(str(folder / name), image)
+    # A portrait: turned by 90 degrees when it is shown.
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(image).save(str(folder / 'c.jpg'), exif=exif)
     return folder
 
 
 def test_images_are_seen_as_inference_topdown_sees_them(load_config, pictures):
     cfg = load_config(RENDERED, model__test_cfg__flip_test=False)
     raw = erf.image_samples(cfg, [str(pictures)], 8)
-    assert [one['img_path'][-5:] for one in raw] == ['a.JPG', 'b.png']
+    assert [one['img_path'][-5:] for one in raw] == ['a.JPG', 'b.png', 'c.jpg']
+    assert [one['bbox'].tolist() for one in raw] == [[[0, 0, 30, 40]],
+                                                     [[0, 0, 30, 40]],
+                                                     [[0, 0, 40, 30]]]
     assert len(erf.image_samples(cfg, [str(pictures)], 1)) == 1
     model = init_model(cfg, device='cpu')
     inputs, seen = erf.pipeline_inputs(model, cfg, raw), []
-    assert inputs.shape == (2, 3, 128, 96)
+    assert inputs.shape == (3, 3, 128, 96)
     model.backbone.register_forward_pre_hook(
         lambda module, args: seen.append(args[0]))
     for one in raw:
-        inference_topdown(model, one['img_path'])
+        # Of a path it would take the size before turning.
+        inference_topdown(model, cv2.imread(one['img_path']))
     torch.testing.assert_close(inputs, torch.cat(seen))
 
 
@@ -341,7 +350,8 @@ def test_images_that_are_none(load_config, pictures, tmp_path):
     cfg = load_config(RENDERED)
     with pytest.raises(FileNotFoundError, match='absent.png'):
         erf.image_samples(cfg, ['absent.png'], 1)
-    with pytest.raises(ValueError, match='notes.txt is no picture'):
+    with pytest.raises(
+            ValueError, match='notes.txt cannot be read as an image'):
         erf.image_samples(cfg, [str(pictures / 'notes.txt')], 1)
     (tmp_path / 'empty').mkdir()
     with pytest.raises(ValueError, match='no pictures in .*empty.*png'):
@@ -357,6 +367,34 @@ def test_dataset(load_config, coco_root):
     assert len(raw) == 3 and 'keypoints' in raw[0]
     model = erf.build_model(cfg)
     assert erf.pipeline_inputs(model, cfg, raw).shape == (3, 3, 128, 96)
+
+
+@pytest.mark.parametrize('wrap, times', [
+    (lambda one: dict(type='RepeatDataset', times=2, dataset=one), 2),
+    (lambda one: dict(type='ConcatDataset', datasets=[one, one]), 2),
+    (lambda one: dict(
+        type='RepeatDataset',
+        times=3,
+        dataset=dict(
+            type='CombinedDataset',
+            metainfo=dict(from_file='configs/_base_/datasets/coco.py'),
+            datasets=[dict(one, pipeline=[])],
+            pipeline=one['pipeline'])), 3),
+])
+def test_wrapped_dataset(load_config, rendered_root, wrap, times):
+    cfg = load_config(RENDERED)
+    people = cfg.train_dataloader.dataset
+    people.data_root = str(rendered_root)
+    alone = erf.open_dataset(cfg, 'train')
+    cfg.train_dataloader.dataset = wrap(people.to_dict())
+    dataset = erf.open_dataset(cfg, 'train')
+    assert len(dataset) == times * len(alone)
+    assert dataset[0].keys() >= {'img_path', 'bbox'}
+    assert dataset[0]['bbox'].tolist() == alone[0]['bbox'].tolist()
+    # What else goes wrong in wrappers is one line, too.
+    cfg.train_dataloader.dataset = wrap(dict(people, absent=1))
+    with pytest.raises(ValueError, match='train data set .* cannot be read'):
+        erf.open_dataset(cfg, 'train')
 
 
 def run(capsys, *args):

@@ -275,17 +275,6 @@ def test_check_of_maps(scale, fails):
         exporter.check_maps([maps], [maps * np.nan])
 
 
-def test_outputs_of_networks():
-    heat = torch.zeros(1, 2, 3, 3)
-    assert exporter.last_maps(heat)[0] is heat
-    assert exporter.last_maps([heat + 1, heat])[0] is heat
-    simcc = (torch.zeros(1, 2, 6), torch.zeros(1, 2, 8))
-    assert exporter.last_maps(simcc) == simcc
-    for other in (torch.zeros(1, 2, 2), (heat[0], ), [], {}, (heat, None)):
-        with pytest.raises(ValueError, match='neither heat maps nor SimCC'):
-            exporter.last_maps(other)
-
-
 @pytest.mark.parametrize('kwargs, match', [
     (dict(file='pose.xml'), 'ends in .onnx, got'),
     (dict(file='pose.onnx', format='openvino'), 'ends in .xml, got'),

@@ -68,6 +68,35 @@ def test_not_top_down(tmp_path, text):
         networks.build_network(str(path), (64, 64))
 
 
+def test_outputs():
+    heat = torch.zeros(1, 2, 3, 3)
+    assert networks.last_maps(heat)[0] is heat
+    assert networks.last_maps([heat + 1, heat])[0] is heat
+    simcc = (torch.zeros(1, 2, 6), torch.zeros(1, 2, 8))
+    assert networks.last_maps(simcc) == simcc
+    for other in (torch.zeros(1, 2, 2), (heat[0], ), [], {}, (heat, None),
+                  (heat, simcc[0]), (heat, heat[:, 1:]), simcc[:1]):
+        with pytest.raises(ValueError, match='as regression and bottom-up'):
+            networks.last_maps(other)
+
+
+def test_pretrained_weights_in_lists_are_not_loaded():
+    cfg = networks.load_config('mobilenetv2')
+    pretrained = dict(
+        type='Pretrained', checkpoint='https://example.org/net.pth')
+    backbone = dict(
+        cfg.model.backbone,
+        init_cfg=[pretrained,
+                  dict(type='Constant', layer='Conv2d', val=.25)])
+    cfg.model.backbone = backbone
+    cfg.model.head.init_cfg = [pretrained]
+    model = networks.build_model(cfg)
+    assert model.backbone.init_cfg == backbone['init_cfg'][1:]
+    # The head gets what it has by default.
+    assert model.head.final_layer.weight.std() == pytest.approx(.001, rel=.1)
+    assert cfg.model.backbone.init_cfg[0].type == 'Pretrained'
+
+
 @pytest.mark.parametrize('name, expected', [
     ('rtmpose-t', (68.2, 'metafile')),
     ('litehrnet-30', (67.6, 'metafile')),

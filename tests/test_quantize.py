@@ -199,18 +199,6 @@ def test_files(float_file, tmp_path, crops, name, options, suffix):
         for node in graph.node)
 
 
-@pytest.mark.parametrize('suffix', ['onnx', 'xml'])
-def test_more_float_nodes(float_file, tmp_path, crops, suffix):
-    source, target = float_file('lgm'), str(tmp_path / f'int8.{suffix}')
-    graph = onnx.load(source).graph
-    convolutions = [node.name for node in graph.node if 'Conv' in node.op_type]
-    kept = CONVERT[suffix](source, target, crops[:1], convolutions)
-    assert set(convolutions) < set(kept)
-    assert int8_weights(target) == 0
-    with pytest.raises(ValueError, match='no nodes absent, missing'):
-        CONVERT[suffix](source, target, crops, ['missing', 'absent'])
-
-
 def test_reduced_range(float_file, tmp_path, crops):
     largest = {}
     for reduce_range in (False, True):

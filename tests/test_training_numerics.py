@@ -14,6 +14,7 @@ from mmpose.structures import PoseDataSample
 LGM = 'td-hm_lgm-pose_1xb4-2e_rendered-128x96'
 PLUS = 'td-hm_lgm-pose-plus_8xb64-210e_coco-256x192'  # cross-entropy
 LAPX = 'td-hm_lapx_8xb64-210e_coco-256x192'
+LAP = 'td-hm_lap_8xb64-210e_coco-256x192'  # CBAM
 
 
 def mixes_precisions():
@@ -37,7 +38,7 @@ def small(build):
         torch.manual_seed(0)
         options = dict(
             model__backbone__channels=32,
-            model__backbone__depth=1) if name == LAPX else dict(
+            model__backbone__depth=1) if name in (LAPX, LAP) else dict(
                 model__backbone__input_size=(64, 64))
         model = build(name, **options)
         model.init_weights()
@@ -143,6 +144,59 @@ def test_half_precision_of_a_head_in_evaluation(small):
             half = model(images, None, mode='tensor')
     assert half.dtype == torch.bfloat16
     assert (half.float() - full).abs().max() < 0.05 * full.abs().max()
+
+
+@needs_mixing
+@pytest.mark.parametrize('flip_test', [False, True])
+@pytest.mark.parametrize('name', [LGM, LAPX])
+def test_predicts_under_autocast(name, flip_test, small):
+    """NumPy has no bfloat16, and key points need more digits."""
+    model = small(name).eval()
+    model.test_cfg.update(flip_test=flip_test, output_heatmaps=True)
+    batch = make_batch(2)
+    for sample in batch['data_samples']:
+        sample.gt_instances = InstanceData(
+            bboxes=torch.zeros(1, 4).numpy(),
+            bbox_scores=torch.ones(1).numpy())
+        sample.set_metainfo(
+            dict(
+                flip_indices=list(range(17)),
+                input_size=(64, 64),
+                input_center=torch.full((2, ), 32.).numpy(),
+                input_scale=torch.full((2, ), 64.).numpy()))
+    with torch.autocast('cpu', torch.bfloat16):
+        half = model.test_step(batch)
+    full = model.test_step(batch)
+    for one, other in zip(half, full):
+        assert one.pred_instances.keypoints.shape == (1, 17, 2)
+        assert one.pred_fields.heatmaps.dtype == torch.float32
+        maps, wanted = one.pred_fields.heatmaps, other.pred_fields.heatmaps
+        assert (maps - wanted).abs().max() < 0.05 * wanted.abs().max()
+
+
+# Of torch.use_deterministic_algorithms' list: their gradients raise on GPUs.
+NOT_DETERMINISTIC = ('Adaptive', 'AvgPool3D', 'MaxPool3D', 'FractionalMaxPool',
+                     'MaxUnpool', 'UpsampleLinear', 'UpsampleBilinear',
+                     'UpsampleBicubic', 'UpsampleTrilinear', 'ReflectionPad',
+                     'NllLoss', 'CtcLoss', 'EmbeddingBag', 'GridSampler',
+                     'Cumsum', 'Kthvalue')
+
+
+@pytest.mark.parametrize('name', [LGM, PLUS, LAPX, LAP])
+def test_gradients_are_deterministic_on_gpus(name, small):
+    """As docs/robustness.md needs them to resume a killed training."""
+    model = small(name)
+    data = model.data_preprocessor(make_batch(2), True)
+    losses, _ = model.parse_losses(model(**data, mode='loss'))
+    seen, nodes = set(), [losses.grad_fn]
+    while nodes:
+        node = nodes.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            nodes += [parent for parent, _ in node.next_functions]
+    names = {node.name() for node in seen}
+    assert 'ConvolutionBackward0' in names
+    assert not [name for name in names if name.startswith(NOT_DETERMINISTIC)]
 
 
 def test_clipping_bounds_the_step(small):

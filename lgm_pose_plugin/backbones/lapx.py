@@ -159,10 +159,10 @@ class LAPX(CheckedBackbone):
         post_attention (dict or Sequence[dict], optional): Config of the
             attention layer before each stage's scores: one for all stages, or
             one per stage.
-        neck_attention (dict or Sequence[dict], optional): As
+        neck_attention (dict or Sequence[dict] or str, optional): As
             ``post_attention``, for the neck of the hourglasses. Defaults to
-            :class:`ECANonLocal` in the first and last stage and :class:`ECA`
-            between.
+            ``'default'``: :class:`ECANonLocal` in the first and last stage
+            and :class:`ECA` between.
         soft_gate (bool): Whether the hourglasses' skips are gated. Defaults
             to ``True``.
         conv_bias (bool): Whether convolutions followed by a BN have a bias.
@@ -180,10 +180,10 @@ class LAPX(CheckedBackbone):
             Defaults to Kaiming for the convolutions.
 
     Raises:
-        ValueError: If an attention is given per stage but not for every
-            stage, or ``frozen_stages`` is out of range; from ``forward``, if
-            the input does not have 3 channels; on loading, if the weights are
-            of another network.
+        ValueError: If an attention is no config, or given per stage but not
+            for every stage, or ``frozen_stages`` is out of range; from
+            ``forward``, if the input does not have 3 channels; on loading, if
+            the weights are of another network.
 
     Example:
         >>> import torch
@@ -208,9 +208,7 @@ class LAPX(CheckedBackbone):
                  depth: int = 4,
                  stem_attention: OptConfigType = dict(type='ECACBAM'),
                  post_attention: AttentionConfig = dict(type='ECACBAM'),
-                 neck_attention: AttentionConfig = (dict(type='ECANonLocal'),
-                                                    dict(type='ECA'),
-                                                    dict(type='ECANonLocal')),
+                 neck_attention: Union[str, AttentionConfig] = 'default',
                  soft_gate: bool = True,
                  conv_bias: bool = False,
                  frozen_stages: int = -1,
@@ -221,6 +219,11 @@ class LAPX(CheckedBackbone):
         super().__init__(frozen_stages, norm_eval, init_cfg)
         post_attention = self._per_stage('post_attention', post_attention,
                                          num_stages)
+        if neck_attention == 'default':
+            neck_attention = [
+                dict(type='ECANonLocal' if i in (0, num_stages - 1) else 'ECA')
+                for i in range(num_stages)
+            ]
         neck_attention = self._per_stage('neck_attention', neck_attention,
                                          num_stages)
         block_cfg = dict(
@@ -254,6 +257,9 @@ class LAPX(CheckedBackbone):
     def _per_stage(name: str, cfg: AttentionConfig,
                    num_stages: int) -> Sequence[OptConfigType]:
         """One attention config per stage."""
+        if isinstance(cfg, str):
+            raise ValueError(f'{name} must be a config, as '
+                             f'dict(type={cfg!r}), got {cfg!r}')
         if cfg is None or isinstance(cfg, dict):
             return [cfg] * num_stages
         if len(cfg) != num_stages:

@@ -1,4 +1,5 @@
 """MobileViM, the backbone of LGM-Pose (arXiv 2506.04561)."""
+from math import prod
 from typing import Sequence, Tuple
 
 import torch
@@ -41,8 +42,9 @@ class MobileViM(CheckedBackbone):
 
     Args:
         input_size (tuple[int, int]): Width and height of the input image, as
-            a codec's ``input_size``. LARM's weights belong to one size;
-            weights of another size are resized when they are loaded.
+            a codec's ``input_size``, multiples of the last layer's stride.
+            LARM's weights belong to one size; weights of another size are
+            resized when they are loaded.
         stem_channels (int): Output channels of the stem. Defaults to 16.
         layers (Sequence[dict]): One dict per layer after the stem, see
             :attr:`design_a`. ``type='MV2'`` takes ``out_channels``, and
@@ -124,15 +126,22 @@ class MobileViM(CheckedBackbone):
         self.expand_ratio = expand_ratio
         self.module_cfg = dict(norm_cfg=norm_cfg, act_cfg=act_cfg)
 
+        stride = 2 * prod(layer_cfg.get('stride', 1) for layer_cfg in layers)
+        if any(side <= 0 or side % stride for side in input_size):
+            raise ValueError(
+                f'input_size must be a width and a height that are multiples '
+                f'of {stride}, got {tuple(input_size)}; set the codec\'s '
+                'input_size and heatmap_size, and model.backbone.input_size, '
+                'accordingly')
         width, height = input_size
-        size = (-(-height // 2), -(-width // 2))
+        size = (height // 2, width // 2)
         stem = ConvModule(
             3, stem_channels, 3, stride=2, padding=1, **self.module_cfg)
         self.layers = nn.ModuleList([stem])
         in_channels = stem_channels
         for layer_cfg in layers:
             stride = layer_cfg.get('stride', 1)
-            size = (-(-size[0] // stride), -(-size[1] // stride))
+            size = (size[0] // stride, size[1] // stride)
             self.layers.append(
                 self._make_layer(in_channels, size, **layer_cfg))
             in_channels = layer_cfg.get('out_channels', in_channels)

@@ -17,9 +17,10 @@ import signal
 import subprocess
 import sys
 import time
-from importlib import metadata, util
+from importlib import util
 from typing import Dict, List
 
+from ..doctor import find_mim_configs
 from . import set_up_mmpose
 
 CONFIG = 'td-hm_lgm-pose_1xb4-2e_rendered-128x96'
@@ -103,13 +104,7 @@ def check_mim() -> None:
     """
     if util.find_spec('mim') is None:
         raise ImportError('MIM is missing; run `pip install openmim`.')
-    try:
-        configs = metadata.distribution('lgm_pose_plugin').locate_file(
-            osp.join('lgm_pose_plugin', '.mim', 'configs'))
-        found = osp.isdir(str(configs))
-    except metadata.PackageNotFoundError:
-        found = False
-    if not found:
+    if not find_mim_configs():
         raise ImportError(
             'mim finds the configs of an installed lgm_pose_plugin only, and '
             'not those of an editable installation; run `pip install .` in '

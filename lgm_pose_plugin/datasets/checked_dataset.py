@@ -55,7 +55,8 @@ class CheckedDataset:
             and boxes without area: ``image``, ``annotation`` and ``reason``.
 
     Raises:
-        ValueError: If ``on_bad`` is none of these.
+        ValueError: If ``on_bad`` is none of these, or ``data_mode`` not
+            ``'topdown'``.
         BadDataError: If an annotation is bad, or none is left.
     """
 
@@ -75,6 +76,10 @@ class CheckedDataset:
             BadDataError: If a file is no annotation file, an annotation is
                 bad, or none is left.
         """
+        if self.data_mode != 'topdown':
+            raise ValueError(
+                f'{type(self).__name__} is for top-down networks, not for '
+                f'data_mode={self.data_mode!r}; use a data set of MMPose')
         self._used_ids = set()
         self._ambiguous_images = None
         files = ' or '.join(filter(None, (self.bbox_file, self.ann_file)))

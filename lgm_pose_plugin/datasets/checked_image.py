@@ -1,9 +1,10 @@
 """Loading of pictures that tells a broken one from a good one."""
-from typing import Optional
+from typing import Optional, Tuple
 
 import mmcv
 import mmengine.fileio as fileio
 import numpy as np
+from PIL import Image, ImageOps
 
 from mmpose.datasets.transforms import LoadImage
 from mmpose.registry import TRANSFORMS
@@ -90,6 +91,28 @@ class LoadCheckedImage(LoadImage):
         if image is None:
             raise BadDataError(f'{path} is broken or no picture')
         return image
+
+
+def read_size(path: str) -> Tuple[int, int]:
+    """Decode an image and tell its size.
+
+    Args:
+        path (str): The image.
+
+    Returns:
+        tuple[int, int]: Width and height in pixels, with the EXIF orientation
+        applied, as :class:`LoadCheckedImage` sees the image.
+
+    Raises:
+        ValueError: If the file is not an image or broken.
+    """
+    try:
+        # OpenCV reads half an image without an error.
+        with Image.open(path) as image:
+            return ImageOps.exif_transpose(image).size
+    except OSError as error:
+        raise ValueError(f'{path} cannot be read as an image: {error}. Get it '
+                         'anew.') from error
 
 
 def is_cut_jpeg(content: bytes) -> bool:

@@ -8,11 +8,11 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 from mmengine.utils import track_iter_progress
-from PIL import Image, ImageOps
 from scipy.io import loadmat
 
 from ..outputs import replacing
 from .body import LspDataset
+from .checked_image import read_size
 from .coco_format import person_category
 
 NUM_JOINTS = 14
@@ -183,27 +183,6 @@ def annotate(joints: np.ndarray, flags: np.ndarray,
         area=round(AREA_OF_BOX * bbox[2] * bbox[3], 2),
         iscrowd=0,
         category_id=1)
-
-
-def read_size(path: str) -> Tuple[int, int]:
-    """Decode an image and tell its size.
-
-    Args:
-        path (str): The image.
-
-    Returns:
-        tuple[int, int]: Width and height in pixels, as training sees them.
-
-    Raises:
-        ValueError: If the file is not an image or broken.
-    """
-    try:
-        # OpenCV reads half an image without an error.
-        with Image.open(path) as image:
-            return ImageOps.exif_transpose(image).size
-    except OSError as error:
-        raise ValueError(f'{path} cannot be read as an image: {error}. Unpack '
-                         'it again.') from error
 
 
 def split_records(name: str,

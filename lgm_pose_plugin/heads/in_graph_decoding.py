@@ -1,5 +1,6 @@
 """Key points from a head's forward, for exported graphs."""
-from typing import List, Optional, Tuple, Union
+from contextlib import contextmanager
+from typing import Iterator, List, Optional, Tuple, Union
 
 import torch
 from mmengine.runner import autocast
@@ -8,6 +9,8 @@ from torch import Tensor
 from mmpose.utils.typing import (ConfigType, Features, OptConfigType,
                                  OptSampleList, Predictions)
 from .keypoint_decoder import KeypointDecoder
+
+_HALF = (torch.bfloat16, torch.float16)
 
 
 class InGraphDecoding:
@@ -70,26 +73,42 @@ class InGraphDecoding:
                 feats: Features,
                 batch_data_samples: OptSampleList,
                 test_cfg: ConfigType = {}) -> Predictions:
-        """Predict data samples; see the base class.
+        """Predict data samples outside of autocast; see the base class.
 
         Raises:
             RuntimeError: After :meth:`switch_to_deploy`.
         """
         self._refuse_in_deploy_mode()
-        return super().predict(feats, batch_data_samples, test_cfg)
+        with self._outside_autocast(feats) as feats:
+            return super().predict(feats, batch_data_samples, test_cfg)
 
     def loss(self,
              feats: Tuple[Tensor, ...],
              batch_data_samples: OptSampleList,
              train_cfg: ConfigType = {}) -> dict:
-        """Compute losses in float32; see the base class.
+        """Compute losses outside of autocast; see the base class.
 
         Raises:
             RuntimeError: After :meth:`switch_to_deploy`.
         """
         self._refuse_in_deploy_mode()
-        # NumPy, in which MMPose computes the accuracy, has no bfloat16.
-        with autocast(feats[0].device.type, enabled=False):
-            half = (torch.bfloat16, torch.float16)
-            feats = tuple(x.float() if x.dtype in half else x for x in feats)
+        with self._outside_autocast(feats) as feats:
             return super().loss(feats, batch_data_samples, train_cfg)
+
+    @contextmanager
+    def _outside_autocast(self, feats: Features) -> Iterator[Features]:
+        """Leave autocast, with the features in the precision of the weights.
+
+        Half precision has too few digits for coordinates, and NumPy, in which
+        MMPose decodes and computes the accuracy, has no bfloat16.
+        """
+        dtype = next(self.parameters(), torch.empty(0)).dtype
+
+        def convert(x):
+            if not isinstance(x, Tensor):  # with a flip test, lists of them
+                return type(x)(map(convert, x))
+            return x.to(dtype) if x.dtype in _HALF else x
+
+        first = feats[0] if isinstance(feats[0], Tensor) else feats[0][0]
+        with autocast(first.device.type, enabled=False):
+            yield convert(feats)

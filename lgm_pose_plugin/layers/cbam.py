@@ -11,16 +11,11 @@ from .eca import ECA
 
 
 class SpatialAttention(nn.Module):
-    """``x * sigmoid(Conv7x7([max_c(x); mean_c(x)]))``, CBAM's second half.
+    """``x * sigmoid(Conv7x7([max_c(x); mean_c(x)]))``, CBAM's second half."""
 
-    Args:
-        kernel_size (int): Kernel of the convolution. Defaults to 7.
-    """
-
-    def __init__(self, kernel_size: int = 7):
+    def __init__(self):
         super().__init__()
-        self.conv = nn.Conv2d(
-            2, 1, kernel_size, padding=kernel_size // 2, bias=False)
+        self.conv = nn.Conv2d(2, 1, 7, padding=3, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Weight the pixels; the shape stays ``(B, C, H, W)``."""
@@ -65,8 +60,10 @@ class CBAM(BaseModule):
         Returns:
             Tensor: Map of shape ``(B, C, H, W)``.
         """
-        weights = self.channel_mlp(F.adaptive_max_pool2d(
-            x, 1)) + self.channel_mlp(F.adaptive_avg_pool2d(x, 1))
+        # Not adaptive_max_pool2d: on GPUs its gradient is not deterministic.
+        weights = self.channel_mlp(x.amax(
+            (2, 3), keepdim=True)) + self.channel_mlp(
+                F.adaptive_avg_pool2d(x, 1))
         return self.spatial(x * weights.sigmoid())
 
 

@@ -43,7 +43,8 @@ class ECA(BaseModule):
         Returns:
             Tensor: Map of shape ``(B, C, H, W)``.
         """
-        pooled = F.adaptive_avg_pool2d(x, 1) + F.adaptive_max_pool2d(x, 1)
+        # Not adaptive_max_pool2d: on GPUs its gradient is not deterministic.
+        pooled = F.adaptive_avg_pool2d(x, 1) + x.amax((2, 3), keepdim=True)
         # (B, C, 1, 1) -> (B, 1, C): a convolution along the channels
         weights = self.conv(pooled.flatten(2).transpose(1, 2))
         return x * weights.transpose(1, 2).unsqueeze(3).sigmoid()

@@ -20,25 +20,27 @@ class TransformerLayer(nn.Module):
 
     Args:
         embed_dims (int): Length of a token, d.
-        num_heads (int): Number of attention heads.
-        ffn_ratio (int): Hidden length of the feed-forward net as a multiple
-            of ``embed_dims``.
+
+    Raises:
+        ValueError: If it is no multiple of the number of attention heads.
     """
 
-    def __init__(self, embed_dims: int, num_heads: int, ffn_ratio: int):
+    num_heads = 4
+    ffn_ratio = 2  # hidden length of the feed-forward net / d
+
+    def __init__(self, embed_dims: int):
         super().__init__()
-        if embed_dims % num_heads:
+        if embed_dims % self.num_heads:
             raise ValueError(f'embed_dims {embed_dims} must be a multiple of '
-                             f'num_heads {num_heads}')
-        self.num_heads = num_heads
-        self.scale = (embed_dims // num_heads)**-0.5
+                             f'{self.num_heads}')
+        self.scale = (embed_dims // self.num_heads)**-0.5
         self.norm1 = nn.LayerNorm(embed_dims)
         self.qkv = nn.Linear(embed_dims, 3 * embed_dims)
         self.proj = nn.Linear(embed_dims, embed_dims)
         self.norm2 = nn.LayerNorm(embed_dims)
         self.ffn = nn.Sequential(
-            nn.Linear(embed_dims, ffn_ratio * embed_dims), nn.SiLU(),
-            nn.Linear(ffn_ratio * embed_dims, embed_dims))
+            nn.Linear(embed_dims, self.ffn_ratio * embed_dims), nn.SiLU(),
+            nn.Linear(self.ffn_ratio * embed_dims, embed_dims))
 
     def forward(self, x: Tensor) -> Tensor:
         """Transform tokens; the shape stays ``(batch, tokens, d)``."""
@@ -68,8 +70,6 @@ class MobileViTBlock(BaseModule):
         embed_dims (int): Channels of a token, d.
         patch_size (int): Height and width of a patch.
         num_layers (int): Number of transformer layers, L.
-        num_heads (int): Number of attention heads. Defaults to 4.
-        ffn_ratio (int): Expansion of the feed-forward nets. Defaults to 2.
         fusion_kernel_size (int): Kernel of the last convolution. Defaults
             to 3.
         norm_cfg (dict): Config of the convolutions' normalization layers.
@@ -87,8 +87,6 @@ class MobileViTBlock(BaseModule):
                  embed_dims: int,
                  patch_size: int,
                  num_layers: int,
-                 num_heads: int = 4,
-                 ffn_ratio: int = 2,
                  fusion_kernel_size: int = 3,
                  norm_cfg: ConfigType = dict(type='BN'),
                  act_cfg: ConfigType = dict(type='SiLU'),
@@ -102,8 +100,8 @@ class MobileViTBlock(BaseModule):
             in_channels, in_channels, 3, padding=1, **cfg)
         self.expand_conv = ConvModule(in_channels, embed_dims, 1, **cfg)
         self.transformer = nn.Sequential(
-            *(TransformerLayer(embed_dims, num_heads, ffn_ratio)
-              for _ in range(num_layers)), nn.LayerNorm(embed_dims))
+            *(TransformerLayer(embed_dims) for _ in range(num_layers)),
+            nn.LayerNorm(embed_dims))
         self.project_conv = ConvModule(embed_dims, in_channels, 1, **cfg)
         self.fusion_conv = ConvModule(
             2 * in_channels,

@@ -55,9 +55,12 @@ def resize_mlp(state: Dict[str, Tensor],
     """
     given = state
     state = {
-        key: value.float().flatten(1) if value.dim() > 1 else value.float()
+        # On the CPU, wherever the weights are.
+        key: value.cpu().float()
         for key, value in given.items()
     }
+    for key in ('fc1.weight', 'fc2.weight'):
+        state[key] = state[key].flatten(1)
     to_target = resize_matrix(source, target)
     num_hidden, num_source = state['fc1.weight'].shape
     num_target = target[0] * target[1]
@@ -98,6 +101,6 @@ def resize_mlp(state: Dict[str, Tensor],
     return {
         key:
         value.reshape(value.shape + given[key].shape[value.dim():]).to(
-            given[key].dtype)
+            given[key])
         for key, value in resized.items()
     }

@@ -43,6 +43,7 @@ class KeypointCrossEntropyLoss(nn.Module):
             target (Tensor): Heat maps of shape ``(B, K, H, W)``; those that
                 are zero everywhere do not count.
             target_weights (Tensor, optional): Weights of shape ``(B, K)``.
+                Defaults to ``None``, all alike.
 
         Returns:
             Tensor: The loss in nats, a scalar.
@@ -50,10 +51,10 @@ class KeypointCrossEntropyLoss(nn.Module):
         target = target.flatten(2)
         mass = target.sum(2, keepdim=True)
         weights = (mass[..., 0] > 0).to(output.dtype)
-        if self.use_target_weight:
+        if self.use_target_weight and target_weights is not None:
             weights = weights * target_weights
         target = target / mass.clamp(min=torch.finfo(mass.dtype).tiny)
         log_output = F.log_softmax(output.flatten(2), dim=2)
         loss = F.kl_div(log_output, target, reduction='none').sum(2)
-        return self.loss_weight * (loss *
-                                   weights).sum() / weights.sum().clamp(min=1)
+        total = weights.sum().clamp(min=torch.finfo(weights.dtype).tiny)
+        return self.loss_weight * (loss * weights).sum() / total

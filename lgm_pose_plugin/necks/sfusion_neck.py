@@ -126,7 +126,8 @@ class SFusionNeck(BaseModule):
 
     Raises:
         ValueError: If ``fusion`` or ``deconv_kernel_size`` is unknown; from
-            ``forward``, if the number of maps is not that of ``in_channels``.
+            ``forward``, if the number of maps is not that of ``in_channels``
+            or maps to fuse are not of the same size.
 
     Example:
         >>> import torch
@@ -215,6 +216,20 @@ class SFusionNeck(BaseModule):
         for i, deconv in enumerate(self.deconvs):
             x = deconv(x)
             if i < len(self.fusions):
-                x = self.fusions[i]([x] +
-                                    [feats[skip] for skip in self.skips[i]])
+                maps = [x, *(feats[skip] for skip in self.skips[i])]
+                _check_sizes(maps)
+                x = self.fusions[i](maps)
         return (x, )
+
+
+def _check_sizes(maps: Sequence[Tensor]) -> None:
+    # A tracer sees tensors here and would warn of a constant comparison.
+    if torch.jit.is_tracing():
+        return
+    sizes = [tuple(x.shape[2:]) for x in maps]
+    if any(size != sizes[0] for size in sizes):
+        found = ', '.join(f'{height}x{width}' for height, width in sizes)
+        raise ValueError(
+            f'SFusionNeck cannot fuse maps of {found} (HxW); choose an input '
+            "whose width and height are multiples of the stride of the "
+            "backbone's last map, mostly 32")

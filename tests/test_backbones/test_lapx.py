@@ -230,10 +230,15 @@ def attention(backbone):
             [type(stage.features[-1]) for stage in backbone.stages], necks)
 
 
-def test_default_attention():
-    assert attention(LAPX(17,
-                          channels=16)) == (ECACBAM, [ECACBAM] * 3,
-                                            [ECANonLocal, ECA, ECANonLocal])
+@pytest.mark.parametrize('num_stages, necks', [
+    (1, [ECANonLocal]),
+    (2, [ECANonLocal] * 2),
+    (3, [ECANonLocal, ECA, ECANonLocal]),
+    (5, [ECANonLocal, ECA, ECA, ECA, ECANonLocal]),
+])
+def test_default_attention(num_stages, necks):
+    backbone = LAPX(17, channels=16, num_stages=num_stages)
+    assert attention(backbone) == (ECACBAM, [ECACBAM] * num_stages, necks)
 
 
 @pytest.mark.parametrize('cfg, types', [
@@ -274,17 +279,14 @@ def test_arguments_of_attention():
     (dict(neck_attention=3 * [dict(type='ECA')]),
      'neck_attention has 3 .* 2 stages'),
     (dict(neck_attention=[]), 'neck_attention has 0 .* 2 stages'),
+    (dict(neck_attention='ECA'), r"neck_attention must .*dict\(type='ECA'\)"),
+    (dict(post_attention='CB'), r"post_attention must .*dict\(type='CB'\)"),
     (dict(frozen_stages=3), 'between -1 and 2, got 3'),
     (dict(frozen_stages=-2), 'between -1 and 2, got -2'),
 ])
 def test_wrong_arguments(kwargs, match):
     with pytest.raises(ValueError, match=match):
         small(**kwargs)
-
-
-def test_default_attention_is_for_three_stages():
-    with pytest.raises(ValueError, match='neck_attention has 3 .* 2 stages'):
-        LAPX(17, channels=16, num_stages=2)
 
 
 @pytest.mark.parametrize('shape', [(1, 1, 64, 64), (2, 4, 64, 64), (3, 64, 64),

@@ -237,10 +237,16 @@ def test_wrong_input(shape):
     (dict(out_indices=(-1, )), r'between 0 and 9, got \(-1,\)'),
     (dict(frozen_stages=10), 'between -1 and 9, got 10'),
     (dict(frozen_stages=-2), 'between -1 and 9, got -2'),
+    (dict(input_size=(180, 256)), r'multiples of 32, got \(180, 256\); set'),
+    (dict(input_size=[192, 250]), r'multiples of 32, got \(192, 250\); set'),
+    (dict(input_size=(0, 256)), r'multiples of 32, got \(0, 256\); set'),
+    (dict(input_size=(192, -32)), r'multiples of 32, got \(192, -32\); set'),
+    (dict(layers=MobileViM.design_a[:7], input_size=(96, 120),
+          out_indices=()), r'multiples of 16, got \(96, 120\); set'),
 ])
 def test_wrong_arguments(kwargs, match):
     with pytest.raises(ValueError, match=match):
-        MobileViM(SMALL, **kwargs)
+        MobileViM(**{'input_size': SMALL, **kwargs})
 
 
 def _load(how, model, state_dict, tmp_path):

@@ -130,7 +130,7 @@ def test_plugin_that_is_not_installed(tmp_path, monkeypatch, capfd):
     def distribution(name):
         raise importlib.metadata.PackageNotFoundError(name)
 
-    monkeypatch.setattr(demo.metadata, 'distribution', distribution)
+    monkeypatch.setattr(importlib.metadata, 'distribution', distribution)
     assert main(['demo', str(tmp_path / 'out')]) == 1
     assert 'pip install .' in capfd.readouterr().err
     assert not (tmp_path / 'out').exists()

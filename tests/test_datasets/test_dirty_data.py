@@ -722,3 +722,6 @@ def test_options(build_dataset, tmp_path):
     annotate('coco', tmp_path, ['1.jpg'])
     with pytest.raises(ValueError, match="on_bad='ignore'"):
         build_dataset('coco', tmp_path, on_bad='ignore')
+    # Bottom-up networks need the masks of those who are left out here.
+    with pytest.raises(ValueError, match="top-down .*data_mode='bottomup'"):
+        build_dataset('coco', tmp_path, data_mode='bottomup')

@@ -9,8 +9,9 @@ from scipy.io import loadmat, savemat
 from xtcocotools.coco import COCO
 
 from lgm_pose_plugin.datasets import lsp_conversion
+from lgm_pose_plugin.datasets.checked_image import read_size
 from lgm_pose_plugin.datasets.lsp_conversion import (convert, find_fault,
-                                                     load_joints, read_size,
+                                                     load_joints,
                                                      split_records)
 from lgm_pose_plugin.metrics.lsp_pck import _DIAGONALS
 

@@ -209,6 +209,32 @@ def test_resize_keeps_ratio_and_dtype(dtype, target):
         torch.testing.assert_close(resized[key], again[key])
 
 
+class OnGPU(torch.Tensor):
+    """A tensor that, as one on a GPU, does not mix with the CPU's."""
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        if func is torch.Tensor.cpu:
+            return args[0].as_subclass(torch.Tensor)
+        if func is not torch.Tensor.to and not all(
+                isinstance(one, cls)
+                for one in args if isinstance(one, torch.Tensor)):
+            raise RuntimeError('all tensors must be on the same device')
+        return super().__torch_function__(func, types, args, kwargs or {})
+
+
+@pytest.mark.parametrize('target', [(6, 7), (2, 3)])
+def test_resizes_weights_on_gpus(target):
+    weights = trained((8, 10), 2).patch_mlp.state_dict()
+    on_gpu = {key: value.as_subclass(OnGPU) for key, value in weights.items()}
+    with pytest.raises(RuntimeError, match='same device'):
+        on_gpu['fc1.weight'] @ torch.ones(20, 1)
+    resized = resize_mlp(on_gpu, (4, 5), target)
+    for key, value in resize_mlp(weights, (4, 5), target).items():
+        assert isinstance(resized[key], OnGPU)
+        torch.testing.assert_close(resized[key].cpu(), value)
+
+
 def test_copies_of_hidden_units_differ():
     mlp = trained((4, 4), 2).patch_mlp
     weight = resize_mlp(mlp.state_dict(), (2, 2), (4, 4))['fc1.weight']

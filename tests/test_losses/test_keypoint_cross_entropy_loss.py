@@ -60,6 +60,17 @@ def test_weights():
         sum(single[k] for k in (0, 2, 3)) / 3)
 
 
+def test_no_weights_are_equal_weights():
+    output, target = torch.randn(2, 3, 8, 6), torch.rand(2, 3, 8, 6)
+    loss = KeypointCrossEntropyLoss()
+    expected = loss(output, target, torch.ones(2, 3))
+    torch.testing.assert_close(loss(output, target), expected)
+    torch.testing.assert_close(loss(output, target, None), expected)
+    # It is a mean over the weights, however small they are.
+    small = torch.full((2, 3), .01)
+    torch.testing.assert_close(loss(output, target, small), expected)
+
+
 def test_no_key_point():
     output = torch.randn(2, 3, 8, 6, requires_grad=True)
     loss = KeypointCrossEntropyLoss()(output, torch.zeros(2, 3, 8, 6),

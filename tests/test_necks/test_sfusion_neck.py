@@ -175,6 +175,21 @@ def test_wrong_arguments(kwargs, match):
         make('a', **kwargs)
 
 
+@pytest.mark.parametrize('size, found', [((240, 192), '16x12, 15x12, 15x12'),
+                                         ((64, 80), '4x6, 4x5, 4x5')])
+def test_maps_that_do_not_fit(size, found):
+    """As of any backbone that rounds sizes up."""
+    neck, _ = make('a')
+    feats = [
+        torch.randn(1, channels, *(-(-length // stride) for length in size))
+        for channels, stride in DESIGNS['a'][0]
+    ]
+    with pytest.raises(ValueError, match=rf'{found} \(HxW\).*multiples of'):
+        neck(feats)
+    neck, _ = make('a', fusion='none')
+    neck(feats)
+
+
 def test_wrong_number_of_maps():
     neck, feats = make('a')
     with pytest.raises(ValueError, match='5 maps .* got 4.*out_indices'):

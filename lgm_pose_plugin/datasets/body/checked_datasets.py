@@ -8,8 +8,8 @@ from ..checked_dataset import CheckedDataset
 class CheckedCocoDataset(CheckedDataset, CocoDataset):
     """COCO key points, and what is annotated as they are, with checks.
 
-    It takes the arguments of MMPose's :class:`CocoDataset`, and ``on_bad`` of
-    :class:`CheckedDataset`.
+    It takes the arguments of MMPose's :class:`CocoDataset`, but for bottom-up
+    networks, and ``on_bad`` of :class:`CheckedDataset`.
     """
 
 

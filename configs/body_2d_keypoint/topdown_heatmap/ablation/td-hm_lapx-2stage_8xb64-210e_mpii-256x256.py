@@ -3,11 +3,4 @@
 _base_ = '../mpii/td-hm_lapx_8xb64-210e_mpii-256x256.py'
 
 model = dict(
-    backbone=dict(
-        channels=256,
-        num_stages=2,
-        neck_attention=[
-            dict(type='ECANonLocal'),
-            dict(type='ECANonLocal'),
-        ]),
-    head=dict(num_stages=2))
+    backbone=dict(channels=256, num_stages=2), head=dict(num_stages=2))

@@ -3,13 +3,4 @@
 _base_ = '../mpii/td-hm_lapx_8xb64-210e_mpii-256x256.py'
 
 model = dict(
-    backbone=dict(
-        channels=184,
-        num_stages=4,
-        neck_attention=[
-            dict(type='ECANonLocal'),
-            dict(type='ECA'),
-            dict(type='ECA'),
-            dict(type='ECANonLocal'),
-        ]),
-    head=dict(num_stages=4))
+    backbone=dict(channels=184, num_stages=4), head=dict(num_stages=4))

@@ -3,14 +3,4 @@
 _base_ = '../mpii/td-hm_lapx_8xb64-210e_mpii-256x256.py'
 
 model = dict(
-    backbone=dict(
-        channels=160,
-        num_stages=5,
-        neck_attention=[
-            dict(type='ECANonLocal'),
-            dict(type='ECA'),
-            dict(type='ECA'),
-            dict(type='ECA'),
-            dict(type='ECANonLocal'),
-        ]),
-    head=dict(num_stages=5))
+    backbone=dict(channels=160, num_stages=5), head=dict(num_stages=5))
