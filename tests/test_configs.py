@@ -324,7 +324,7 @@ def test_lapx_ablation_changes_one_thing_a_row(load_config):
         dict(neck_attention=None),
         dict(stem_attention=None),
         dict(soft_gate=False),
-        dict(post_attention=dict(type='CBAM', reduction=16))
+        dict(post_attention=dict(type='LAPXCBAM', reduction=16))
     ]
     for row, next_row, change in zip(rows, rows[1:], changes):
         assert next_row.model.backbone == dict(row.model.backbone, **change)

@@ -142,7 +142,7 @@ class LAPX(CheckedBackbone):
 
     `LAP <https://arxiv.org/abs/2412.06227>`_, the predecessor, is
     ``LAPX(channels=256, num_stages=2, stem_attention=None,
-    post_attention=dict(type='CBAM'), neck_attention=dict(type='CBAM'),
+    post_attention=dict(type='LAPXCBAM'), neck_attention=dict(type='LAPXCBAM'),
     soft_gate=False, conv_bias=True)``. Where its attention sits is inferred.
 
     Any image size works. Without a rest are those whose sides are multiples
@@ -221,7 +221,8 @@ class LAPX(CheckedBackbone):
                                          num_stages)
         if neck_attention == 'default':
             neck_attention = [
-                dict(type='ECANonLocal' if i in (0, num_stages - 1) else 'ECA')
+                dict(type='ECANonLocal' if i in (0, num_stages -
+                                                 1) else 'LAPXECA')
                 for i in range(num_stages)
             ]
         neck_attention = self._per_stage('neck_attention', neck_attention,

@@ -24,7 +24,8 @@ class SpatialAttention(nn.Module):
         return x * self.conv(pooled).sigmoid()
 
 
-@MODELS.register_module()
+# A name of its own: projects register theirs with MMPose, too.
+@MODELS.register_module('LAPXCBAM')
 class CBAM(BaseModule):
     """Convolutional block attention module.
 

@@ -8,7 +8,8 @@ from mmpose.registry import MODELS
 from mmpose.utils.typing import OptMultiConfig
 
 
-@MODELS.register_module()
+# A name of its own: projects register theirs with MMPose, too.
+@MODELS.register_module('LAPXECA')
 class ECA(BaseModule):
     """Efficient channel attention.
 

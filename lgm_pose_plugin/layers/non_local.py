@@ -10,7 +10,8 @@ from mmpose.utils.typing import OptMultiConfig
 from .eca import ECA
 
 
-@MODELS.register_module()
+# A name of its own: projects register theirs with MMPose, too.
+@MODELS.register_module('LAPXNonLocal')
 class NonLocal(NonLocal2d):
     r"""Non-Local block whose branch is scaled by a gain, gamma.
 

@@ -19,8 +19,8 @@ NON_LOCAL = dict(type='ECANonLocal', gamma=0.2)
 LAP = dict(
     num_stages=2,
     stem_attention=None,
-    post_attention=dict(type='CBAM'),
-    neck_attention=dict(type='CBAM'),
+    post_attention=dict(type='LAPXCBAM'),
+    neck_attention=dict(type='LAPXCBAM'),
     soft_gate=False,
     conv_bias=True)
 
@@ -115,7 +115,7 @@ def literal_lapx(backbone, x):
                                            (3, 9)])
 @pytest.mark.parametrize('kwargs', [
     dict(num_stages=3, neck_attention=[NON_LOCAL,
-                                       dict(type='ECA'), None]),
+                                       dict(type='LAPXECA'), None]),
     dict(depth=2, soft_gate=False),
     dict(channels=32, **LAP),
 ])
@@ -199,7 +199,7 @@ def test_parameters():
         (16,
          dict(
              stem_attention=None,
-             post_attention=dict(type='CBAM'),
+             post_attention=dict(type='LAPXCBAM'),
              neck_attention=None,
              soft_gate=False), 2.2752, 2.2752),
         (16, dict(stem_attention=None, neck_attention=None,
@@ -243,14 +243,15 @@ def test_default_attention(num_stages, necks):
 
 @pytest.mark.parametrize('cfg, types', [
     (None, [nn.Identity] * 3),
-    (dict(type='CBAM', reduction=4), [CBAM] * 3),
-    ([dict(type='ECA', kernel_size=3), None,
+    (dict(type='LAPXCBAM', reduction=4), [CBAM] * 3),
+    ([dict(type='LAPXECA', kernel_size=3), None,
       dict(type='ECANonLocal')], [ECA, nn.Identity, ECANonLocal]),
     ((None, None, dict(type='ECACBAM')), [nn.Identity, nn.Identity, ECACBAM]),
 ])
 def test_attention_per_stage(cfg, types):
     given = copy.deepcopy(cfg)
-    kwargs = dict(channels=16, num_stages=3, stem_attention=dict(type='ECA'))
+    kwargs = dict(
+        channels=16, num_stages=3, stem_attention=dict(type='LAPXECA'))
     backbone = LAPX(5, post_attention=cfg, neck_attention=None, **kwargs)
     assert attention(backbone) == (ECA, types, [nn.Identity] * 3)
     backbone = LAPX(5, post_attention=None, neck_attention=cfg, **kwargs)
@@ -262,8 +263,8 @@ def test_attention_per_stage(cfg, types):
 
 def test_arguments_of_attention():
     backbone = small(
-        stem_attention=dict(type='CBAM', reduction=4),
-        post_attention=dict(type='ECA', kernel_size=3),
+        stem_attention=dict(type='LAPXCBAM', reduction=4),
+        post_attention=dict(type='LAPXECA', kernel_size=3),
         neck_attention=dict(type='ECANonLocal', reduction=2, gamma=0.5))
     assert backbone.stem[-1].channel_mlp[0].weight.shape == (4, 16, 1, 1)
     for stage in backbone.stages:
@@ -276,10 +277,11 @@ def test_arguments_of_attention():
 
 @pytest.mark.parametrize('kwargs, match', [
     (dict(post_attention=[None]), 'post_attention has 1 .* 2 stages'),
-    (dict(neck_attention=3 * [dict(type='ECA')]),
+    (dict(neck_attention=3 * [dict(type='LAPXECA')]),
      'neck_attention has 3 .* 2 stages'),
     (dict(neck_attention=[]), 'neck_attention has 0 .* 2 stages'),
-    (dict(neck_attention='ECA'), r"neck_attention must .*dict\(type='ECA'\)"),
+    (dict(neck_attention='LAPXECA'),
+     r"neck_attention must .*dict\(type='LAPXECA'\)"),
     (dict(post_attention='CB'), r"post_attention must .*dict\(type='CB'\)"),
     (dict(frozen_stages=3), 'between -1 and 2, got 3'),
     (dict(frozen_stages=-2), 'between -1 and 2, got -2'),
@@ -497,7 +499,7 @@ def test_refuses_foreign_weights(load):
     (dict(), dict(num_stages=3)),
     (dict(), dict(depth=5)),
     (dict(), dict(conv_bias=True)),
-    (dict(), dict(post_attention=dict(type='CBAM'))),
+    (dict(), dict(post_attention=dict(type='LAPXCBAM'))),
     (dict(neck_attention=None), dict()),
     (dict(soft_gate=False), dict()),
     (dict(neck_attention=dict(type='ECANonLocal', reduction=4)), dict()),

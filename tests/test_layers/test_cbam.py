@@ -95,9 +95,10 @@ def test_parameters():
     assert not any(name.endswith('bias') for name in names)
 
 
-@pytest.mark.parametrize('layer', [CBAM, ECACBAM])
-def test_registered(layer):
-    cfg = dict(type=layer.__name__, in_channels=32)
+@pytest.mark.parametrize('name, layer', [('LAPXCBAM', CBAM),
+                                         ('ECACBAM', ECACBAM)])
+def test_registered(name, layer):
+    cfg = dict(type=name, in_channels=32)
     assert type(MODELS.build(cfg)) is layer
 
 

@@ -51,7 +51,7 @@ def test_parameters():
 
 
 def test_registered():
-    eca = MODELS.build(dict(type='ECA', in_channels=8, kernel_size=5))
+    eca = MODELS.build(dict(type='LAPXECA', in_channels=8, kernel_size=5))
     assert type(eca) is ECA and eca.conv.kernel_size == (5, )
 
 

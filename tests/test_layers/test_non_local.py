@@ -144,9 +144,10 @@ def test_init_weights(again):
     assert layer.non_local.gamma == 0
 
 
-@pytest.mark.parametrize('layer', [NonLocal, ECANonLocal])
-def test_registered(layer):
-    cfg = dict(type=layer.__name__, in_channels=16, reduction=4, gamma=0.1)
+@pytest.mark.parametrize('name, layer', [('LAPXNonLocal', NonLocal),
+                                         ('ECANonLocal', ECANonLocal)])
+def test_registered(name, layer):
+    cfg = dict(type=name, in_channels=16, reduction=4, gamma=0.1)
     assert type(MODELS.build(cfg)) is layer
 
 

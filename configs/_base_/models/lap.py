@@ -7,8 +7,8 @@ model = dict(
         channels=256,
         num_stages=2,
         stem_attention=None,
-        post_attention=dict(type='CBAM', reduction=16),
-        neck_attention=dict(type='CBAM', reduction=16),
+        post_attention=dict(type='LAPXCBAM', reduction=16),
+        neck_attention=dict(type='LAPXCBAM', reduction=16),
         soft_gate=False,
         conv_bias=True),
     head=dict(num_stages=2))

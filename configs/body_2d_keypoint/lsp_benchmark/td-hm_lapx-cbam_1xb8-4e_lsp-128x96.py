@@ -4,7 +4,7 @@ _base_ = 'td-hm_lapx_1xb8-4e_lsp-128x96.py'
 model = dict(
     backbone=dict(
         stem_attention=None,
-        post_attention=dict(type='CBAM', reduction=16),
+        post_attention=dict(type='LAPXCBAM', reduction=16),
         neck_attention=None,
         soft_gate=False))
 
