@@ -6,12 +6,11 @@ from typing import List, NamedTuple, Optional, Sequence
 import torch
 import torch.nn as nn
 from mmengine.analysis import FlopAnalyzer
-from mmengine.config import Config
 from mmengine.infer import BaseInferencer
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
-from mmpose.models import build_pose_estimator
+from .networks import build_model, load_config
 
 _LEAVES = (_ConvNd, _BatchNorm, nn.Linear, nn.LayerNorm)
 
@@ -129,22 +128,30 @@ def package_configs() -> List[str]:
         ('ablation' in path, 'overfit' in path, osp.splitext(path)[0]))
 
 
-def count_complexity(path: str) -> Complexity:
+def count_complexity(config: str) -> Complexity:
     """Count the parameters and multiply-adds of a config's network.
 
     In eval mode and without flip test, from the operators that MMEngine's
     ``FlopAnalyzer`` finds.
 
     Args:
-        path (str): Path of a top-down config.
+        config (str): See :func:`~lgm_pose_plugin.networks.load_config`.
 
     Returns:
         Complexity: The counts.
+
+    Raises:
+        ValueError: If there is no such config, or it has no top-down network
+            or no input size.
     """
-    cfg = Config.fromfile(path)
-    model = build_pose_estimator(cfg.model).eval()
+    cfg = load_config(config)
+    model = build_model(cfg)
+    size = getattr(getattr(model.head, 'decoder', None), 'input_size', None)
+    if size is None:
+        raise ValueError(f'{cfg.filename} has no input size '
+                         '(model.head.decoder.input_size)')
+    width, height = size
     model.forward = model._forward
-    width, height = cfg.codec.input_size
     analyzer = FlopAnalyzer(model, (torch.zeros(1, 3, height, width), ))
     analyzer.unsupported_ops_warnings(False)
     macs = analyzer.by_operator()
@@ -152,7 +159,7 @@ def count_complexity(path: str) -> Complexity:
                     for name in ('conv', 'linear', 'matmul', 'bmm', 'einsum'))
     # MMEngine counts 2 and 5 per element.
     normalized = macs['batch_norm'] / 2 + macs['layer_norm'] / 5
-    name = osp.splitext(osp.basename(path))[0]
+    name = osp.splitext(osp.basename(cfg.filename))[0]
     return Complexity(
         name=name,
         input_size=(height, width),
@@ -167,20 +174,24 @@ def count_complexity(path: str) -> Complexity:
         paper=PAPER.get(name, Published()))
 
 
-def count_all(paths: Sequence[str]) -> List[Complexity]:
+def count_all(configs: Sequence[str]) -> List[Complexity]:
     """Count configs; those with the same network share the first's row.
 
     Args:
-        paths (Sequence[str]): Paths of top-down configs.
+        configs (Sequence[str]): See
+            :func:`~lgm_pose_plugin.networks.load_config`.
 
     Returns:
         list[Complexity]: One entry per network.
+
+    Raises:
+        ValueError: As :func:`count_complexity`.
     """
     seen, rows = [], []
-    for path in paths:
-        model = Config.fromfile(path).model.to_dict()
+    for config in configs:
+        model = dict(load_config(config).get('model', {}))
         model.pop('test_cfg', None)
         if model not in seen:
             seen.append(model)
-            rows.append(count_complexity(path))
+            rows.append(count_complexity(config))
     return rows
