@@ -4,18 +4,21 @@ import hashlib
 import io
 import pickle
 import re
+import shutil
+import tempfile
 import zipfile
 from collections import Counter, OrderedDict
 from datetime import date
+from http.client import HTTPException
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Callable, Dict, List, NoReturn, Optional, Tuple, Union
+from urllib.request import Request, urlopen
 
 import mmengine
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
-from mmengine.runner.checkpoint import CheckpointLoader
 
 import mmpose
 from .outputs import replacing
@@ -30,6 +33,8 @@ __all__ = [
 _DTYPES = ('b1', 'i1', 'i2', 'i4', 'i8', 'u1', 'u2', 'u4', 'u8', 'f2', 'f4',
            'f8')
 _STATISTICS = ('min', 'max', 'current', 'mean')
+
+_URL_TIMEOUT = 60  # seconds without an answer
 
 # Settings of the machine that trained; of no use to those who load weights.
 _MACHINE_SETTINGS = ('work_dir', 'load_from', 'resume')
@@ -300,37 +305,62 @@ def load_checkpoint(path: Union[str, Path]) -> Dict[str, Any]:
 
     Args:
         path (str | Path): A checkpoint that MMEngine saved, or plain weights;
-            on torch < 2.6 in the format of torch >= 1.6. A URL is loaded by
-            MMEngine, on torch >= 2.6 only.
+            on torch < 2.6 in the format of torch >= 1.6. An ``http://`` or
+            ``https://`` URL is downloaded, each time anew, and read as a
+            file.
 
     Returns:
         dict: The checkpoint, with the weights as ``state_dict``, all finite,
         and a dictionary as ``meta``.
 
     Raises:
-        FileNotFoundError: If ``path`` is not a file.
+        FileNotFoundError: If ``path`` is not a file, or nothing comes from
+            the URL.
         ValueError: If it is not a checkpoint, is truncated, holds objects
             that are not safe to load, no weights, or weights that are NaN or
-            infinite.
+            infinite; if it is a URL of another kind.
     """
-    is_url = '://' in str(path)
-    if is_url and not _has_safe_loading():
-        raise ValueError(
-            f'{path}: not loaded, torch {torch.__version__} would run what is '
-            'hidden in it. Download it and give the path of the file')
-    if not is_url and not Path(path).is_file():
+    if '://' in str(path):
+        # MMEngine and torch.hub would run what is in it, on any torch, and
+        # take a file of the same name that they downloaded before.
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, 'checkpoint.pth')
+            _download(str(path), file)
+            return _load_file(file, str(path))
+    if not Path(path).is_file():
         raise FileNotFoundError(
             f'{path}: there is no such file; give the path of a checkpoint '
             'that MMEngine saved, e.g. work_dirs/NAME/epoch_210.pth')
+    return _load_file(Path(path), str(path))
+
+
+def _download(url: str, file: Path) -> None:
+    """Write what an http(s) URL gives to a file."""
+    if not url.lower().startswith(('http://', 'https://')):
+        raise ValueError(
+            f'{url}: only http:// and https:// are loaded; download it and '
+            'give the path of the file')
+    try:
+        request = Request(url, headers={'User-Agent': __package__})
+        with urlopen(request, timeout=_URL_TIMEOUT) as answer:
+            with open(str(file), 'wb') as out:
+                shutil.copyfileobj(answer, out)
+    except (OSError, HTTPException, ValueError) as error:
+        raise FileNotFoundError(
+            f'{url}: cannot be downloaded ({error}). Check the address, or '
+            'download it by other means and give the path of the file'
+        ) from error
+
+
+def _load_file(file: Path, origin: str) -> Dict[str, Any]:
+    """Load a checkpoint's file; ``origin`` is what messages call it."""
     allow_mmengine_checkpoints()
     try:
-        if is_url:
-            checkpoint = CheckpointLoader.load_checkpoint(str(path), 'cpu')
-        elif _has_safe_loading():
+        if _has_safe_loading():
             checkpoint = torch.load(
-                str(path), map_location='cpu', weights_only=True)
+                str(file), map_location='cpu', weights_only=True)
         else:
-            checkpoint = _load_on_old_torch(Path(path))
+            checkpoint = _load_on_old_torch(file)
     # Broken files raise whatever the bytes happen to lead to.
     except Exception as error:
         # torch puts advice to load unsafely around the cause.
@@ -341,16 +371,15 @@ def load_checkpoint(path: Union[str, Path]) -> Dict[str, Any]:
         cause = (lines or [repr(error)])[-1]
         cause = cause.split('WeightsUnpickler error: ')[-1].strip()
         cause = cause.split(' Please use `torch')[0]
-        refused = not is_url and zipfile.is_zipfile(
-            str(path)) or 'GLOBAL' in cause
+        refused = zipfile.is_zipfile(str(file)) or 'GLOBAL' in cause
         if refused and isinstance(error, pickle.UnpicklingError):
             raise ValueError(
-                f'{path}: refused, the file holds more than MMEngine stores '
+                f'{origin}: refused, the file holds more than MMEngine stores '
                 f'({cause}). Loading it otherwise could run code: if you '
                 'trust where it comes from, save its `state_dict` alone '
                 'there') from error
         raise ValueError(
-            f'{path}: not a checkpoint, or truncated ({cause}). Copy or '
+            f'{origin}: not a checkpoint, or truncated ({cause}). Copy or '
             'download it again and compare the sizes') from error
     weights = checkpoint
     if isinstance(checkpoint, dict) and 'state_dict' in checkpoint:
@@ -359,9 +388,9 @@ def load_checkpoint(path: Union[str, Path]) -> Dict[str, Any]:
             isinstance(name, str) and isinstance(value, torch.Tensor)
             for name, value in weights.items())):
         raise ValueError(
-            f'{path}: holds no `state_dict` of tensors; give a checkpoint '
+            f'{origin}: holds no `state_dict` of tensors; give a checkpoint '
             'that MMEngine saved, or weights alone')
-    check_finite(weights, str(path))
+    check_finite(weights, origin)
     meta = checkpoint.get('meta')
     return dict(
         {} if weights is checkpoint else checkpoint,

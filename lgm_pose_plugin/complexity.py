@@ -6,12 +6,11 @@ from typing import Counter, List, NamedTuple, Optional, Sequence, Tuple
 import torch
 import torch.nn as nn
 from mmengine.analysis import FlopAnalyzer
-from mmengine.config import Config
 from mmengine.infer import BaseInferencer
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
-from mmpose.models import build_pose_estimator
+from .networks import build_model, load_config
 
 _LEAVES = (_ConvNd, _BatchNorm, nn.Linear, nn.LayerNorm)
 
@@ -148,27 +147,35 @@ def count_macs(model: nn.Module, input_size: Tuple[int, int]) -> Counter[str]:
         del model.forward
 
 
-def count_complexity(path: str) -> Complexity:
+def count_complexity(config: str) -> Complexity:
     """Count the parameters and multiply-adds of a config's network.
 
     In eval mode and without flip test, from the operators that MMEngine's
     ``FlopAnalyzer`` finds.
 
     Args:
-        path (str): Path of a top-down config.
+        config (str): See :func:`~lgm_pose_plugin.networks.load_config`.
 
     Returns:
         Complexity: The counts.
+
+    Raises:
+        ValueError: If there is no such config, or it has no top-down network
+            or no input size.
     """
-    cfg = Config.fromfile(path)
-    model = build_pose_estimator(cfg.model).eval()
-    input_size = tuple(cfg.codec.input_size)[::-1]
+    cfg = load_config(config)
+    model = build_model(cfg)
+    size = getattr(getattr(model.head, 'decoder', None), 'input_size', None)
+    if size is None:
+        raise ValueError(f'{cfg.filename} has no input size '
+                         '(model.head.decoder.input_size)')
+    input_size = tuple(size)[::-1]
     macs = count_macs(model, input_size)
     conv_macs = sum(macs[name]
                     for name in ('conv', 'linear', 'matmul', 'bmm', 'einsum'))
     # MMEngine counts 2 and 5 per element.
     normalized = macs['batch_norm'] / 2 + macs['layer_norm'] / 5
-    name = osp.splitext(osp.basename(path))[0]
+    name = osp.splitext(osp.basename(cfg.filename))[0]
     return Complexity(
         name=name,
         input_size=input_size,
@@ -183,20 +190,24 @@ def count_complexity(path: str) -> Complexity:
         paper=PAPER.get(name, Published()))
 
 
-def count_all(paths: Sequence[str]) -> List[Complexity]:
+def count_all(configs: Sequence[str]) -> List[Complexity]:
     """Count configs; those with the same network share the first's row.
 
     Args:
-        paths (Sequence[str]): Paths of top-down configs.
+        configs (Sequence[str]): See
+            :func:`~lgm_pose_plugin.networks.load_config`.
 
     Returns:
         list[Complexity]: One entry per network.
+
+    Raises:
+        ValueError: As :func:`count_complexity`.
     """
     seen, rows = [], []
-    for path in paths:
-        model = Config.fromfile(path).model.to_dict()
+    for config in configs:
+        model = dict(load_config(config).get('model', {}))
         model.pop('test_cfg', None)
         if model not in seen:
             seen.append(model)
-            rows.append(count_complexity(path))
+            rows.append(count_complexity(config))
     return rows

@@ -128,7 +128,7 @@ def _load_weights(model: nn.Module, checkpoint: str,
         raise ValueError(f'{checkpoint} is no checkpoint of {config}: ' +
                          textwrap.shorten(str(error), 400)) from error
     weights = {
-        re.sub('^module.', '', name): value.shape
+        re.sub(r'^module\.', '', name): value.shape
         for name, value in loaded['state_dict'].items()
     }
     wrong = [

@@ -1,13 +1,17 @@
 """Model names: make MMPose's inferencers find the plugin's models."""
 import functools
 import os.path as osp
-from typing import Iterator, Optional, Tuple
+from typing import Any, Iterator, NoReturn, Optional, Tuple
 
 from mmengine.config import Config
 from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.infer import BaseInferencer
+from mmengine.runner.checkpoint import CheckpointLoader
 
 _PACKAGE = __package__
+# Stands for weights that there are not: MMEngine asks for them by name before
+# it looks whether the user gave others.
+_UNPUBLISHED = 'lgm-pose-unpublished:'
 
 
 def iter_models() -> Iterator[dict]:
@@ -34,31 +38,43 @@ def load_model_from_index(name: str) -> Optional[Tuple[Config, str]]:
 
     Returns:
         tuple[Config, str], optional: Config and path or URL of the weights;
-        ``None`` if the plugin has no model of that name.
-
-    Raises:
-        ValueError: If the model is known but has no weights.
+        ``None`` if the plugin has no model of that name. If the model has no
+        weights, MMEngine ends with an error that says so once it loads them.
     """
     for model in iter_models():
         aliases = model.get('Alias', [])
         aliases = [aliases] if isinstance(aliases, str) else aliases
         if name.lower() not in [a.lower() for a in (model['Name'], *aliases)]:
             continue
-        if not model['Weights']:
-            raise ValueError(
-                f'{name} has no published weights. Train it and pass the '
-                f"config's path and your checkpoint: pose2d="
-                f"'{model['Config']}', pose2d_weights='<checkpoint>.pth'")
-        return Config.fromfile(model['Config']), model['Weights']
+        weights = model['Weights'] or f'{_UNPUBLISHED}{model["Name"]}'
+        return Config.fromfile(model['Config']), weights
     return None
+
+
+@CheckpointLoader.register_scheme(prefixes=_UNPUBLISHED, force=True)
+def load_from_unpublished(filename: str, map_location: Any) -> NoReturn:
+    """Tell that a model has no weights, a loader of MMEngine's.
+
+    Args:
+        filename (str): What :func:`load_model_from_index` gave.
+        map_location (Any): Of no meaning.
+
+    Raises:
+        ValueError: Always.
+    """
+    name = filename[len(_UNPUBLISHED):]
+    raise ValueError(f'{name} has no published weights. Train it and give '
+                     f"your checkpoint as well: pose2d='{name}', "
+                     "pose2d_weights='<checkpoint>.pth'")
 
 
 def register_model_names() -> None:
     """Let MMPose's inferencers and ``_base_`` find the plugin's models.
 
     MMPose looks names up in its own index only. This puts the plugin's index
-    before it and falls back to the original look-up. Calling it twice changes
-    nothing.
+    before it and falls back to the original look-up. What a config takes from
+    ``_base_ = 'lgm_pose_plugin::...'`` is built in MMPose's scope, where the
+    modules are registered. Calling it twice changes nothing.
     """
     MODULE2PACKAGE[_PACKAGE] = _PACKAGE
     original = BaseInferencer._load_model_from_metafile
@@ -71,3 +87,14 @@ def register_model_names() -> None:
 
     _load_model_from_metafile.knows_lgm_pose = True
     BaseInferencer._load_model_from_metafile = _load_model_from_metafile
+
+    get_cfg_path = Config._get_cfg_path
+
+    @functools.wraps(get_cfg_path)
+    def _get_cfg_path(cfg_path: str,
+                      filename: str) -> Tuple[str, Optional[str]]:
+        # MMEngine takes the package's name for the scope.
+        path, scope = get_cfg_path(cfg_path, filename)
+        return path, 'mmpose' if scope == _PACKAGE else scope
+
+    Config._get_cfg_path = staticmethod(_get_cfg_path)

@@ -5,7 +5,10 @@ import threading
 import time
 from typing import Optional
 
-from tqdm import tqdm
+try:
+    from tqdm import tqdm
+except ImportError:  # not among MMPose's dependencies
+    tqdm = None
 
 
 class Progress:
@@ -13,7 +16,7 @@ class Progress:
 
     Ctrl-C (SIGINT) and SIGTERM set ``stopped``, so that the run can end after
     the image at hand; a second one raises ``KeyboardInterrupt``. The bar is
-    shown on stderr if that is a terminal.
+    shown on stderr if that is a terminal and tqdm is installed.
 
     Args:
         total (int, optional): Number of images, ``None`` if unknown.
@@ -30,7 +33,7 @@ class Progress:
         self.done = 0
         self.failures = 0
         self._start = time.perf_counter()
-        self._bar = tqdm(total=total, unit='image', disable=None)
+        self._bar = tqdm and tqdm(total=total, unit='image', disable=None)
         self._handlers = {}
 
     def __enter__(self) -> 'Progress':
@@ -43,7 +46,8 @@ class Progress:
     def __exit__(self, *_) -> None:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
-        self._bar.close()
+        if self._bar is not None:
+            self._bar.close()
 
     def _stop(self, number: int, _) -> None:
         if self.stopped is not None:
@@ -57,7 +61,8 @@ class Progress:
     def advance(self) -> None:
         """Count an image that is done."""
         self.done += 1
-        self._bar.update()
+        if self._bar is not None:
+            self._bar.update()
 
     def fail(self, problem: str) -> None:
         """Report a failure on stderr.
@@ -66,7 +71,8 @@ class Progress:
             problem (str): What failed, with its name.
         """
         self.failures += 1
-        tqdm.write(problem, file=sys.stderr)
+        write = tqdm.write if tqdm else print
+        write(problem, file=sys.stderr)
 
     def exit_status(self) -> int:
         """Say on stderr how the run ended.

@@ -12,12 +12,15 @@ from lgm_pose_plugin.complexity import (PAPER, Complexity, Published,
 
 MPII = dict(
     codec__input_size=(256, 256),
+    model__head__decoder__input_size=(256, 256),
     model__backbone__input_size=(256, 256),
     model__head__out_channels=16)
 VARIANTS = dict(
     coco_256x192={},
     coco_384x288=dict(
-        codec__input_size=(288, 384), model__backbone__input_size=(288, 384)),
+        codec__input_size=(288, 384),
+        model__head__decoder__input_size=(288, 384),
+        model__backbone__input_size=(288, 384)),
     sfusion=MPII,
     none=dict(MPII, model__neck__fusion='none'),
     conv=dict(MPII, model__neck__fusion='conv'),
@@ -265,9 +268,35 @@ def test_command_line_markdown(paths, capsys, monkeypatch):
     assert cells[3][8:] == ['1.7 (MMEngine)', 'differs']
 
 
-def test_command_line_reports_a_missing_config(capsys):
-    assert main(['complexity', 'no/such/config.py']) == 1
-    assert 'no/such/config.py' in capsys.readouterr().err
+def test_command_line_takes_names(capsys):
+    names = [
+        'lgm-pose-fast', 'mmpose::body_2d_keypoint/topdown_heatmap/coco/'
+        'td-hm_mspn50_8xb32-210e_coco-256x192.py'
+    ]
+    assert main(['complexity', *names, '--format', 'json']) == 0
+    ours, theirs = json.loads(capsys.readouterr().out)
+    assert ours['name'] == 'simcc_lgm-pose-fast_8xb64-210e_coco-256x192'
+    assert theirs['name'] == 'td-hm_mspn50_8xb32-210e_coco-256x192'
+    assert ours['input_size'] == theirs['input_size'] == [256, 192]
+    assert ours['params'] < 2e6 < theirs['params']
+
+
+@pytest.mark.parametrize('name, content, message', [
+    ('gone.py', None, 'there is no config'),
+    ('notes.md', 'hello', 'Only py/yml'),
+    ('empty.py', 'a = 1', 'no config of a top-down network'),
+    ('size.py', "_base_ = 'lgm_pose_plugin::body_2d_keypoint/topdown_heatmap/"
+     "coco/td-hm_lgm-pose_1xb32-260e_coco-256x192.py'\n"
+     'model = dict(head=dict(decoder=None))', 'size.py has no input size'),
+])
+def test_command_line_reports_wrong_configs(tmp_path, capsys, name, content,
+                                            message):
+    path = tmp_path / name
+    if content is not None:
+        path.write_text(content)
+    assert main(['complexity', str(path)]) == 1
+    error, = capsys.readouterr().err.strip().splitlines()
+    assert error.startswith('lgm-pose complexity: ') and message in error
 
 
 def test_readme_shows_the_table(capsys, count, monkeypatch):

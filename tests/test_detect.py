@@ -7,8 +7,8 @@ import torch
 from mmengine.config import Config
 
 from lgm_pose_plugin.coco_files import Boxes
-from lgm_pose_plugin.detect import (PersonDetector, detection_results,
-                                    load_detector_config)
+from lgm_pose_plugin.detect import (PersonDetector, _load_weights,
+                                    detection_results, load_detector_config)
 from lgm_pose_plugin.rendered_people import render_image
 
 
@@ -99,6 +99,26 @@ def test_wrong_files(detector_files, small_network, tmp_path):
     (tmp_path / 'config.py').write_text('a = 1')
     with pytest.raises(ValueError, match='config.py is no config of an MMDet'):
         PersonDetector(str(tmp_path / 'config.py'), checkpoint)
+
+
+def test_names_that_begin_as_those_of_wrappers(tmp_path):
+    """Of data-parallel wrappers, which write ``module.``."""
+    model = torch.nn.Module()
+    model.modules_list = torch.nn.ModuleList([torch.nn.Linear(1, 1)])
+    weights = {
+        name: torch.full_like(value, 3)
+        for name, value in model.state_dict().items()
+    }
+    for prefix in ('', 'module.'):
+        path = str(tmp_path / f'{prefix}net.pth')
+        torch.save(
+            dict(state_dict={
+                prefix + k: v
+                for k, v in weights.items()
+            }), path)
+        _load_weights(model, path, 'config.py')
+        assert model.modules_list[0].bias.item() == 3
+        model.modules_list[0].bias.data.zero_()
 
 
 def test_results():

@@ -1,7 +1,11 @@
 """Checkpoints of strangers, of other networks, broken ones: every way in."""
+import functools
+import http.server
 import os
 import pickle
+import socket
 import tarfile
+import threading
 import zipfile
 
 import pytest
@@ -224,10 +228,117 @@ def test_plain_weights_load(any_torch, network, tmp_path):
         assert torch.equal(value, network[2][name])
 
 
-def test_urls_need_safe_loading(monkeypatch):
-    monkeypatch.setattr(checkpoint_module, '_has_safe_loading', lambda: False)
-    with pytest.raises(ValueError, match='Download it and give the path'):
-        load_checkpoint('https://localhost/net.pth')
+class Handler(http.server.SimpleHTTPRequestHandler):
+    """Serves a folder without a word."""
+
+    def log_message(self, *args):
+        """Log nothing."""
+
+
+@pytest.fixture
+def url(tmp_path, monkeypatch):
+    """Where tmp_path is served."""
+    monkeypatch.setenv('no_proxy', '*')
+    handler = functools.partial(Handler, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01, ))
+        thread.start()
+        yield f'http://127.0.0.1:{server.server_port}'
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def downloads(tmp_path, monkeypatch):
+    """The folder that downloads leave as they found it."""
+    folder = tmp_path / 'downloads'
+    folder.mkdir()
+    monkeypatch.setattr('tempfile.tempdir', str(folder))
+    return folder
+
+
+def test_payloads_from_a_url_are_not_executed(payload, any_torch, url,
+                                              downloads):
+    _, mark = payload
+    with pytest.raises(ValueError, match='payload.pth: (refused|not a check)'):
+        load_checkpoint(f'{url}/in/payload.pth')
+    assert not mark.exists() and not os.listdir(str(downloads))
+
+
+def test_commands_refuse_payloads_from_a_url(network, detector_files, tmp_path,
+                                             url, capsys):
+    mark = tmp_path / 'executed'
+    write_zip(tmp_path / 'payload.pth', network[2], mark)
+    picture = str(tmp_path / 'a.png')
+    open(picture, 'wb').close()
+    config, hostile, out = network[0], f'{url}/payload.pth', tmp_path / 'out'
+    for command in (
+        ['export', config, hostile, '-o', f'{out}.onnx'],
+        ['predict', picture, '--config', config, '--checkpoint', hostile],
+        ['detect', picture, '--det-config', detector_files[0],
+         '--det-checkpoint', hostile, '-o', f'{out}.json'],
+        ['erf', config, hostile, '-o', f'{out}.png'],
+    ):  # yapf: disable
+        assert cli.main(command) == 1, command
+        line = capsys.readouterr().err.strip().splitlines()[-1]
+        assert line.startswith(f'lgm-pose {command[0]}: {hostile}: refused')
+    assert not mark.exists()
+
+
+def test_mmengine_runs_payloads_from_a_url(network, tmp_path, url,
+                                           monkeypatch):
+    """If it no longer does, SECURITY.md is to say so."""
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'home'))
+    mark = tmp_path / 'executed'
+    write_zip(tmp_path / 'payload.pth', network[2], mark)
+    hostile = f'{url}/payload.pth'
+    if hasattr(torch.serialization, 'safe_globals'):
+        # What SECURITY.md advises.
+        monkeypatch.setenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
+        with pytest.raises(pickle.UnpicklingError):
+            load_by_mmengine(torch.nn.ReLU(), hostile)
+        assert not mark.exists()
+        monkeypatch.delenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD')
+    load_by_mmengine(torch.nn.ReLU(), hostile)
+    assert mark.exists()
+
+
+def test_good_checkpoints_load_from_a_url(any_torch, tmp_path, url, downloads):
+    """Each from its own, though they have the same name."""
+    for value, folder in enumerate(('a', 'b')):
+        (tmp_path / folder).mkdir()
+        torch.save(
+            dict(state_dict=dict(w=torch.full((1, ), float(value)))),
+            str(tmp_path / folder / 'epoch_1.pth'))
+    for value, folder in enumerate(('a', 'b')):
+        loaded = load_checkpoint(f'{url}/{folder}/epoch_1.pth')
+        assert loaded['state_dict']['w'].item() == value
+    assert not os.listdir(str(downloads))
+
+
+def test_urls_that_give_nothing(url, downloads, monkeypatch, capsys):
+    monkeypatch.setattr(checkpoint_module, '_URL_TIMEOUT', 0.2)
+    # Takes the connection, and that is all.
+    with socket.create_server(('127.0.0.1', 0)) as silent:
+        mute = f'http://127.0.0.1:{silent.getsockname()[1]}/net.pth'
+        for address, cause in ((f'{url}/gone.pth', '404'), (mute, 'timed out'),
+                               ('http://[/net.pth', 'Invalid')):
+            with pytest.raises(FileNotFoundError) as error:
+                load_checkpoint(address)
+            assert f'{address}: cannot be downloaded (' in str(error.value)
+            assert cause in str(error.value)
+    with pytest.raises(FileNotFoundError, match='refused'):
+        load_checkpoint(mute)
+    assert not os.listdir(str(downloads))
+
+
+@pytest.mark.parametrize('address', [
+    'ftp://127.0.0.1/net.pth', 'file:///etc/passwd', 's3://bucket/net.pth',
+    'torchvision://resnet50'
+])
+def test_other_urls_are_not_loaded(any_torch, address):
+    with pytest.raises(ValueError, match=f'{address}: only http:// and https'):
+        load_checkpoint(address)
 
 
 def other_keypoints(weights):

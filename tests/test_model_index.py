@@ -2,15 +2,19 @@ from importlib import import_module
 from types import SimpleNamespace
 
 import pytest
+import torch
 from mmengine.config import Config
 from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.fileio import load
 from mmengine.infer import BaseInferencer
+from mmengine.registry import METRICS, MODELS
 from mmengine.utils import is_installed
 
 from lgm_pose_plugin.model_index import (iter_models, load_model_from_index,
                                          register_model_names)
 from mmpose.apis import MMPoseInferencer
+from mmpose.evaluation import CocoMetric
+from mmpose.models import build_pose_estimator
 
 NAME = 'td-hm_lgm-pose_1xb32-260e_coco-256x192'
 CONFIG = f'configs/body_2d_keypoint/topdown_heatmap/coco/{NAME}.py'
@@ -58,12 +62,27 @@ def test_weights_in_the_package_are_a_path(root, metafile):
 
 
 @pytest.mark.parametrize('fields', [{}, dict(Weights=None), dict(Weights='')])
-def test_without_weights(root, metafile, fields):
+def test_without_weights(metafile, fields):
     metafile(dict(Name=NAME, Config=CONFIG, **fields))
     with pytest.raises(ValueError, match='no published weights') as error:
         MMPoseInferencer(pose2d=NAME)
-    assert NAME in str(error.value) and str(root / CONFIG) in str(error.value)
-    assert 'pose2d_weights' in str(error.value)
+    assert f"pose2d='{NAME}', pose2d_weights=" in str(error.value)
+
+
+@pytest.mark.parametrize('fields', [{}, dict(Weights=URL)])
+def test_own_weights(metafile, network_files, fields):
+    """Those of the index are left alone."""
+    config, checkpoint, _ = network_files
+    metafile(dict(Name=NAME, Config=config, **fields))
+    inferencer = MMPoseInferencer(
+        pose2d=NAME,
+        pose2d_weights=checkpoint,
+        det_model='whole_image',
+        device='cpu')
+    weights = torch.load(checkpoint, weights_only=True)['state_dict']
+    loaded = inferencer.inferencer.model.state_dict()
+    for name, value in weights.items():
+        assert torch.equal(loaded[name], value)
 
 
 def test_published_names():
@@ -142,5 +161,11 @@ def test_base_from_the_installed_package(tmp_path):
     path = tmp_path / 'config.py'
     path.write_text("_base_ = 'lgm_pose_plugin::body_2d_keypoint/"
                     f"topdown_heatmap/coco/{NAME}.py'\n")
-    assert Config.fromfile(str(path)).model.backbone.type == 'MobileViM'
+    cfg = Config.fromfile(str(path))
+    assert cfg.model.backbone.type == 'MobileViM'
     assert import_module('lgm_pose_plugin').__version__
+    # As MMPose's functions build it, and as MMEngine's Runner does.
+    for build in (build_pose_estimator, MODELS.build):
+        assert type(build(cfg.model).backbone).__name__ == 'MobileViM'
+    evaluator = METRICS.build(dict(cfg.val_evaluator, ann_file=None))
+    assert type(evaluator) is CocoMetric

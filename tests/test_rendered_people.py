@@ -336,6 +336,13 @@ def test_command_line(tmp_path, capsys):
     assert _digests(root) != before
 
 
+def test_command_line_reports_a_file_in_the_way(tmp_path, capsys):
+    (tmp_path / 'file').touch()
+    assert main(['render', str(tmp_path / 'file' / 'x'), '--train', '1']) == 1
+    error, = capsys.readouterr().err.strip().splitlines()
+    assert error.startswith('lgm-pose render: ') and 'file' in error
+
+
 def test_command_line_refuses_a_malformed_size(tmp_path, capsys):
     with pytest.raises(SystemExit) as error:
         main(['render', str(tmp_path), '--size', '320'])

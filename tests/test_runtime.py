@@ -11,6 +11,7 @@ import pytest
 import torch
 from mmengine.dataset import Compose
 
+import lgm_pose_plugin
 from lgm_pose_plugin import networks
 from lgm_pose_plugin.codecs import SoftmaxUDPHeatmap
 from lgm_pose_plugin.rendered_people import render_image
@@ -365,12 +366,70 @@ def test_doctor_runs_without_mmpose():
     assert result.returncode == 0 and 'remedies' in result.stdout
 
 
-def test_mmpose_that_cannot_be_imported_is_still_reported():
+def test_runs_where_mmpose_is_broken():
     result = run_python('''
         import sys
-        sys.modules['torch'] = None
-        import lgm_pose_plugin
+        sys.modules['mmcv'] = None
+        from lgm_pose_plugin.runtime import PoseRuntime
+        print(PoseRuntime.__name__)
         ''')
+    assert result.stdout == 'PoseRuntime\n', result.stderr
+    # Those who want the modules are told.
+    assert 'cannot register its modules' in result.stderr
+    assert 'mmcv' in result.stderr and 'lgm-pose doctor' in result.stderr
+
+
+def test_config_reports_that_mmpose_is_broken(tmp_path):
+    config = tmp_path / 'config.py'
+    config.write_text("custom_imports = dict(imports=['lgm_pose_plugin'], "
+                      'allow_failed_imports=False)\n')
+    result = run_python(
+        '''
+        import sys
+        sys.modules['mmcv'] = None
+        from mmengine.config import Config
+        Config.fromfile(sys.argv[1])
+        ''', str(config))
     assert result.returncode == 1
     assert 'cannot register its modules' in result.stderr
     assert 'lgm-pose doctor' in result.stderr
+
+
+def test_modules_of_a_package_may_import_the_plugin(tmp_path):
+    """``python -m`` imports the package before it knows what to run."""
+    package = tmp_path / 'userpkg'
+    package.mkdir()
+    (package / '__init__.py').write_text('import lgm_pose_plugin\n')
+    (package / 'train.py').write_text(
+        'from mmpose.registry import MODELS\n'
+        'print(MODELS.get("MobileViM").__name__)\n')
+    path = os.pathsep.join([str(ROOT), str(tmp_path)])
+    result = subprocess.run([sys.executable, '-m', 'userpkg.train', 'config'],
+                            env=dict(os.environ, PYTHONPATH=path),
+                            stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE,
+                            universal_newlines=True)
+    assert result.stdout == 'MobileViM\n', result.stderr
+
+
+@pytest.mark.parametrize(
+    'argv, orig_argv, expected',
+    [
+        (['/bin/lgm-pose', 'doctor'], None, True),
+        (['-m', 'doctor'], ['python', '-m', 'lgm_pose_plugin', 'doctor'
+                            ], True),
+        (['-m'], ['python', '-u', '-m', 'lgm_pose_plugin.cli'], True),
+        (['-m'], ['python', '-m', 'lgm_pose_plugin_user'], False),
+        (['-m', 'lgm_pose_plugin'], ['python', '-m', 'a', 'lgm_pose_plugin'
+                                     ], False),
+        (['-m', 'doctor'], None, False),  # Python < 3.10
+        (['train.py', '-m', 'lgm_pose_plugin'], None, False),
+        ([''], None, False),
+        ([], None, False),
+    ])
+def test_command_line_is_known(monkeypatch, argv, orig_argv, expected):
+    monkeypatch.setattr(sys, 'argv', argv)
+    monkeypatch.delattr(sys, 'orig_argv', raising=False)
+    if orig_argv:
+        monkeypatch.setattr(sys, 'orig_argv', orig_argv, raising=False)
+    assert lgm_pose_plugin._is_command_line() is expected

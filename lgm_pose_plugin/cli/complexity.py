@@ -15,11 +15,17 @@ from . import set_up_mmpose
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Define the arguments of ``lgm-pose complexity``."""
+    """Add the arguments of ``lgm-pose complexity``.
+
+    Args:
+        parser (argparse.ArgumentParser): The sub-command's parser.
+    """
     parser.add_argument(
         'configs',
         nargs='*',
-        help="paths of top-down configs (default: all of the plugin's)")
+        metavar='CONFIG',
+        help='path of a top-down config, mmpose::body_2d_keypoint/... or a '
+        "short name of `lgm-pose benchmark` (default: all of the plugin's)")
     parser.add_argument(
         '--format', choices=('markdown', 'json'), default='markdown')
 
@@ -27,8 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the table.
 
+    Args:
+        args (argparse.Namespace): The parsed arguments.
+
     Returns:
         int: 0, or 1 if a row differs from the paper.
+
+    Raises:
+        ValueError: If there is no such config or it has no top-down network.
     """
     set_up_mmpose()
     from ..complexity import count_all, package_configs

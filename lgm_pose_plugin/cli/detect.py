@@ -72,6 +72,30 @@ def add_detector_arguments(parser: argparse.ArgumentParser,
         help='of checkpoints, as cuda:0 (default: a GPU if there is one)')
 
 
+def choose_device(name: Optional[str]) -> str:
+    """Choose the device of a checkpoint's network.
+
+    Args:
+        name (str, optional): What ``--device`` says; without it, a GPU if
+            there is one.
+
+    Returns:
+        str: The device.
+
+    Raises:
+        ValueError: If torch does not know the device or cannot use it.
+    """
+    import torch
+    from mmengine.device import get_device
+    device = name or get_device()
+    try:
+        torch.empty(0, device=device)
+    except (AssertionError, RuntimeError) as error:
+        raise ValueError(f'--device {device} cannot be used: '
+                         f'{str(error).splitlines()[0]}') from error
+    return device
+
+
 def open_detector(args: argparse.Namespace) -> 'PersonDetector':
     """Open the detector that :func:`add_detector_arguments` chose.
 
@@ -83,15 +107,14 @@ def open_detector(args: argparse.Namespace) -> 'PersonDetector':
 
     Raises:
         FileNotFoundError: If there is no such checkpoint.
-        ValueError: If config, checkpoint or classes do not fit.
+        ValueError: If config, checkpoint or classes do not fit, or the device
+            cannot be used.
     """
     set_up_mmpose()
-    from mmengine.device import get_device
-
     from ..detect import PersonDetector
     return PersonDetector(args.det_config, args.det_checkpoint,
                           args.det_cat_ids, args.bbox_thr, args.nms_thr,
-                          args.device or get_device())
+                          choose_device(args.device))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from typing import Any, Callable, Sequence, Tuple
 
 from . import add_cfg_options, parse_cfg_options, set_up_mmpose
-from .detect import add_detector_arguments, open_detector
+from .detect import add_detector_arguments, choose_device, open_detector
 
 # For those who name no network: a model whose weights lie in the package.
 DEFAULT_MODEL = 'lgm-pose_lsp-256x192'
@@ -170,6 +170,7 @@ def run(args: argparse.Namespace) -> int:
     ])
     if args.show:
         check_display()
+    draw = not args.no_draw and (out_dir is not None or args.show)
     try:
         find_people = open_boxes(args)
         network, metadata = open_network(args)
@@ -177,8 +178,8 @@ def run(args: argparse.Namespace) -> int:
             network,
             find_people,
             out_dir=out_dir,
-            drawer=None if args.no_draw else Drawer(
-                metadata['skeleton'], args.kpt_thr, args.draw_boxes),
+            drawer=Drawer(metadata['skeleton'], args.kpt_thr, args.draw_boxes)
+            if draw else None,
             settings=Settings(
                 track=args.track or args.smooth,
                 smooth=args.smooth,
@@ -255,14 +256,12 @@ def _open_checkpoint(args: argparse.Namespace) -> Any:
         raise ValueError('the default network needs MMPose, which is not '
                          'installed; give --model FILE of `lgm-pose export`')
     set_up_mmpose()
-    from mmengine.device import get_device
-
     from ..model_index import load_model_from_index
     from ..pose_model import PoseModel
     if not config:
         cfg, checkpoint = load_model_from_index(DEFAULT_MODEL)
         config = cfg.filename
-    return PoseModel(config, checkpoint, args.device or get_device(),
+    return PoseModel(config, checkpoint, choose_device(args.device),
                      parse_cfg_options(args.cfg_options))
 
 

@@ -1,5 +1,6 @@
 """Random numbers that depend on the epoch, not on what came before."""
 import numpy as np
+from mmengine.dataset import worker_init_fn
 from mmengine.dist import broadcast_object_list, get_rank
 from mmengine.hooks import Hook
 from mmengine.runner import Runner, set_random_seed
@@ -21,7 +22,9 @@ class EpochSeedHook(Hook):
     deterministic (``randomness=dict(deterministic=True)``).
 
     The workers must be started anew at each epoch:
-    ``train_dataloader.persistent_workers=False``. For ``EpochBasedTrainLoop``.
+    ``train_dataloader.persistent_workers=False``. A ``worker_init_fn`` of the
+    config is kept, with a warning; it runs after torch has seeded the worker.
+    For ``EpochBasedTrainLoop``.
     """
 
     # After the other hooks, which may draw random numbers.
@@ -43,7 +46,14 @@ class EpochSeedHook(Hook):
             sampler.seed = self.seed
         # MMEngine's gives them the same numbers at each epoch; torch seeds
         # them from the generator of this process.
-        loader.worker_init_fn = None
+        init_fn = loader.worker_init_fn
+        if getattr(init_fn, 'func', None) is worker_init_fn:
+            loader.worker_init_fn = None
+        elif init_fn is not None:
+            runner.logger.warning(
+                "train_dataloader.worker_init_fn is kept; if it seeds Python, "
+                'NumPy or torch, EpochSeedHook does not, and the workers may '
+                'draw the same numbers at each epoch')
         if loader.num_workers and loader.persistent_workers:
             runner.logger.warning(
                 'train_dataloader.persistent_workers=True: its workers keep '

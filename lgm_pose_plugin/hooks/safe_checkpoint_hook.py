@@ -92,7 +92,9 @@ class SafeCheckpointHook(CheckpointHook):
         named = last_checkpoint.read_text().strip()
         if '://' in named or is_zipfile(named):
             return
-        folders = {Path(named).parent, last_checkpoint.parent}
+        folders = {last_checkpoint.parent}
+        if named:
+            folders.add(Path(named).parent)
         whole = [
             path for folder in folders
             for path in folder.glob(self.filename_tmpl.format('*'))

@@ -118,6 +118,13 @@ def test_numbers_start_at_one(installed, tmp_path, option, capfd):
     assert 'use at least 1' in capfd.readouterr().err
 
 
+def test_file_in_the_way(installed, tmp_path, capfd):
+    (tmp_path / 'file').touch()
+    assert main(['demo', str(tmp_path / 'file')]) == 1
+    error, = capfd.readouterr().err.strip().splitlines()
+    assert error.startswith('lgm-pose demo: ') and 'file' in error
+
+
 def test_missing_mim(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(demo.util, 'find_spec', lambda name: None)
     assert main(['demo', str(tmp_path / 'out')]) == 1

@@ -1,10 +1,13 @@
 """``lgm-pose detect``."""
+import importlib
 import json
+import sys
 
 import cv2
 import numpy as np
 import pytest
 
+from lgm_pose_plugin import progress
 from lgm_pose_plugin.cli import main
 from lgm_pose_plugin.rendered_people import write_dataset
 from mmpose.datasets import CocoDataset
@@ -91,11 +94,27 @@ def test_wrong_arguments(detector_files, data, tmp_path, capsys):
         ([image, '-o', image], 'is read and would be replaced'),
         ([image, *out, *ann_file, '--images-json', 'i.json'], 'leave out'),
         ([image, *out, '--det-cat-ids', 5], 'classes 0 to 1'),
+        ([image, *out, '--device', 'gpu'], '--device gpu cannot be used: '),
     ):
         assert detect(detector_files, *args) == 1
         error, = capsys.readouterr().err.strip().splitlines()[-1:]
         assert error.startswith('lgm-pose detect: ') and message in error
     assert not list(tmp_path.iterdir())
+
+
+def test_needs_no_tqdm(detector_files, data, tmp_path, capsys, monkeypatch):
+    """MMPose does not bring it."""
+    monkeypatch.setitem(sys.modules, 'tqdm', None)
+    try:
+        importlib.reload(progress)
+        assert detect(detector_files, data / 'val2017', 'gone.jpg', '-o',
+                      tmp_path / 'boxes.json') == 1
+    finally:
+        monkeypatch.undo()
+        importlib.reload(progress)
+    errors = capsys.readouterr().err
+    assert 'gone.jpg: no such' in errors and '3 images' in errors
+    assert json.loads((tmp_path / 'boxes.json').read_text())
 
 
 def test_an_image_that_the_annotations_lack(detector_files, data, tmp_path,

@@ -186,6 +186,16 @@ def test_coco_results(predict, data, tmp_path):
     assert [person['image_id'] for person in load(results)] == [12]
 
 
+def test_draws_nothing_that_nobody_sees(predict, data, tmp_path, monkeypatch):
+    # Such a drawer would fail.
+    monkeypatch.setitem(sys.modules, 'supervision', None)
+    results = tmp_path / 'results.json'
+    predict(data / '1.png', '--coco-results', results, out=False)
+    assert len(load(results)) == 1
+    # Where something is to be drawn, it does.
+    predict(data / '1.png', '--coco-results', results, status=1)
+
+
 def test_video(predict, data):
     pytest.importorskip('trackers')
     out = predict(data / 'clip.mp4', '--smooth', '--draw-boxes')
@@ -313,6 +323,10 @@ def test_wrong_networks(network_files, detector_files, data, capsys):
           detector_files[1]], 'no checkpoint of'),
         (['--config', detector_files[0], '--checkpoint',
           checkpoint], 'no config of a top-down'),
+        ([
+            '--config', config, '--checkpoint', checkpoint, '--device',
+            'cuda:99'
+        ], '--device cuda:99 cannot be used: '),
     ):
         assert cli.main(['predict', str(data / '1.png'), *args]) == 1
         assert message in capsys.readouterr().err

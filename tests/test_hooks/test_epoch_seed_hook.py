@@ -75,6 +75,30 @@ def test_persistent_workers_are_warned_of(draw, logged):
     assert 'train_dataloader.persistent_workers=True' in logged[0]
 
 
+def greet(worker_id, word):
+    """A worker_init_fn of a config."""
+
+
+def test_own_worker_init_fn_is_kept(logged):
+    loader = Runner.build_dataloader(
+        dict(
+            dataset=Noise(),
+            batch_size=2,
+            num_workers=1,
+            sampler=dict(type='DefaultSampler', shuffle=True),
+            worker_init_fn=dict(type=greet, word='hello')),
+        seed=0)
+    own = loader.worker_init_fn
+    EpochSeedHook().before_train(
+        SimpleNamespace(
+            seed=7,
+            train_dataloader=loader,
+            logger=SimpleNamespace(warning=logged.append)))
+    assert loader.worker_init_fn is own and own.func is greet
+    warning, = logged
+    assert 'train_dataloader.worker_init_fn is kept' in warning
+
+
 def test_sampler_in_a_batch_sampler():
     sampler = DefaultSampler(Noise(), seed=0)
     loader = torch.utils.data.DataLoader(

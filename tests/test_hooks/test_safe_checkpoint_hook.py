@@ -1,5 +1,6 @@
 import itertools
 import os
+import shutil
 from types import SimpleNamespace
 
 import mmengine.runner.runner
@@ -191,7 +192,8 @@ def test_validation_is_made_up_for_by_iterations(train, tmp_path):
 
 
 @pytest.mark.parametrize('damage', ['missing', 'truncated', 'empty'])
-def test_newest_whole_checkpoint_is_taken(train, tmp_path, damage):
+def test_newest_whole_checkpoint_is_taken(train, tmp_path, monkeypatch,
+                                          damage):
     train(3, max_keep_ckpts=3, save_best=None)
     if damage == 'missing':
         (tmp_path / 'epoch_3.pth').unlink()
@@ -204,6 +206,12 @@ def test_newest_whole_checkpoint_is_taken(train, tmp_path, damage):
         path = tmp_path / f'epoch_{epoch}.pth'
         if path.exists():
             os.utime(path, (epoch, epoch))
+    # Of another run, in the current folder.
+    elsewhere = tmp_path / 'elsewhere'
+    elsewhere.mkdir()
+    shutil.copy(str(tmp_path / 'epoch_1.pth'), str(elsewhere))
+    os.utime(elsewhere / 'epoch_1.pth', (9, 9))
+    monkeypatch.chdir(elsewhere)
     hook = SafeCheckpointHook(max_keep_ckpts=3)
     warnings = []
     hook.before_run(
