@@ -93,7 +93,8 @@ def test_pretrained_weights_in_lists_are_not_loaded():
     model = networks.build_model(cfg)
     assert model.backbone.init_cfg == backbone['init_cfg'][1:]
     # The head gets what it has by default.
-    assert model.head.final_layer.weight.std() == pytest.approx(.001, rel=.1)
+    std = model.head.final_layer.weight.std().item()
+    assert std == pytest.approx(.001, rel=.1)
     assert cfg.model.backbone.init_cfg[0].type == 'Pretrained'
 
 
