@@ -3,7 +3,7 @@
 Renders a small COCO-format data set of articulated people, trains on it
 through `mim train`, tests with the COCO metric through `mim test` on pictures
 of the same renderer that were not trained on, before and after, and draws
-predictions beside the truth. AP rises from 0 to about 0.16. All of it goes
+predictions beside the truth. AP rises from 0 to about 0.14. All of it goes
 into OUT: data/rendered, work_dir with the checkpoint, pictures, and a log of
 each call of mim. Run again with the same OUT, it keeps the data set and
 trains anew. Two CPU cores are enough (set OMP_NUM_THREADS=1 if others use
