@@ -33,8 +33,8 @@ from .heads.simcc_decoder import SimCCDecoder
 from .networks import build_model, last_maps, load_config
 from .outputs import check_out_file
 from .rendered_people import render_image
-from .runtime import (BACKENDS, BIN_KEY, METADATA_KEY, Session, file_hash,
-                      open_session, openvino_core)
+from .runtime import (BACKENDS, BIN_KEY, MAX_BATCH, METADATA_KEY, Session,
+                      file_hash, open_session, openvino_core)
 from .version import __version__
 
 SUFFIXES = dict(onnx='.onnx', openvino='.xml')
@@ -706,8 +706,10 @@ def export(config: str,
         ImportError: If a package is missing.
         ValueError: If anything else is not as described.
     """
-    if batch != 'dynamic' and (not isinstance(batch, int) or batch < 1):
-        raise ValueError(f"batch must be at least 1 or 'dynamic', got {batch}")
+    if batch != 'dynamic' and not (isinstance(batch, int)
+                                   and 1 <= batch <= MAX_BATCH):
+        raise ValueError(f"batch must be from 1 to {MAX_BATCH} or 'dynamic', "
+                         f'got {batch}')
     for name, number in (('samples', samples), ('calibration', calibration),
                          ('eval_samples', eval_samples)):
         if number is not None and number < 1:

@@ -275,24 +275,30 @@ def test_check_of_maps(scale, fails):
         exporter.check_maps([maps], [maps * np.nan])
 
 
-@pytest.mark.parametrize('kwargs, match', [
-    (dict(file='pose.xml'), 'ends in .onnx, got'),
-    (dict(file='pose.onnx', format='openvino'), 'ends in .xml, got'),
-    (dict(format='tflite'), "unknown format 'tflite'"),
-    (dict(file='nowhere/pose.onnx'), 'there is no folder'),
-    (dict(batch=0), 'batch must be at least 1'),
-    (dict(samples=0), 'samples must be at least 1'),
-    (dict(int8=True, calibration=0), 'calibration must be at least 1'),
-    (dict(int8=True, eval_samples=5), 'eval_samples needs int8 and dataset'),
-    (dict(dataset=True, eval_samples=5), 'eval_samples needs int8'),
-    (dict(reduce_range=True), 'reduce_range needs int8'),
-    (dict(images=['nowhere.jpg']), 'no picture or folder nowhere.jpg'),
-    (dict(dataset=True), 'cannot be read'),
-    (dict(options={'model.test_cfg.output_keypoint_indices': [0]}),
-     'output_keypoint_indices'),
-    (dict(options={'test_dataloader.dataset.pipeline': []}), 'TopdownAffine'),
-    (dict(options={'model.head.decoder': None}), 'no codec'),
-])
+@pytest.mark.parametrize(
+    'kwargs, match',
+    [
+        (dict(file='pose.xml'), 'ends in .onnx, got'),
+        (dict(file='pose.onnx', format='openvino'), 'ends in .xml, got'),
+        (dict(format='tflite'), "unknown format 'tflite'"),
+        (dict(file='nowhere/pose.onnx'), 'there is no folder'),
+        (dict(batch=0), 'batch must be from 1 to 4096'),
+        # Which PoseRuntime would not open.
+        (dict(batch=4097), 'batch must be .* got 4097'),
+        (dict(samples=0), 'samples must be at least 1'),
+        (dict(int8=True, calibration=0), 'calibration must be at least 1'),
+        (dict(int8=True,
+              eval_samples=5), 'eval_samples needs int8 and dataset'),
+        (dict(dataset=True, eval_samples=5), 'eval_samples needs int8'),
+        (dict(reduce_range=True), 'reduce_range needs int8'),
+        (dict(images=['nowhere.jpg']), 'no picture or folder nowhere.jpg'),
+        (dict(dataset=True), 'cannot be read'),
+        (dict(options={'model.test_cfg.output_keypoint_indices': [0]}),
+         'output_keypoint_indices'),
+        (dict(options={'test_dataloader.dataset.pipeline': []}),
+         'TopdownAffine'),
+        (dict(options={'model.head.decoder': None}), 'no codec'),
+    ])
 def test_wrong_arguments(export, tmp_path, kwargs, match):
     with pytest.raises((FileNotFoundError, ValueError), match=match):
         export('lgm', **kwargs)
