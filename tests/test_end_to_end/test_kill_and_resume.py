@@ -18,6 +18,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner, runner
 
 import lgm_pose_plugin
+from mmpose.utils import register_all_modules
 
 PACKAGE = Path(lgm_pose_plugin.__file__).resolve().parents[1]
 CONFIGS = PACKAGE / 'lgm_pose_plugin/.mim/configs'
@@ -35,8 +36,12 @@ CONFIG = {
         'custom_hooks.1.end': 3,
     }),
 }
-# Two epochs of 4 steps and a validation.
-FAULTS = ('epoch', 'write', 'rewrite', 'validation')
+# Two epochs of 4 steps and a validation. How files are written does not
+# depend on the network.
+FAULTS = {
+    'lgm-pose': ('epoch', 'write', 'rewrite', 'validation'),
+    'lapx': ('epoch', ),
+}
 LIMIT = 200000  # bytes of a file that is killed while being written
 
 
@@ -117,10 +122,14 @@ def join(rank, port):
 def main():
     """Train in processes of their own and check how they end.
 
-    They are forked, since importing MMPose takes long.
+    They are forked, since importing MMPose takes long; so does printing the
+    config, which every checkpoint has.
     """
     torch.set_num_threads(1)
+    register_all_modules()
+    lgm_pose_plugin.register_all_modules()
     runner.collect_env = dict
+    Config.pretty_text = ''
 
     def fork(function, *args, **kwargs):
         child = os.fork()
@@ -139,7 +148,7 @@ def main():
     seed = dict(randomness=dict(seed=5))
     for network in CONFIG:
         assert run(network, f'{network}-whole', **seed) == 0
-        for fault in FAULTS:
+        for fault in FAULTS[network]:
             folder = f'{network}-{fault}'
             status = run(network, folder, fault, **seed)
             writes = fault in ('write', 'rewrite')
@@ -161,7 +170,6 @@ def main():
 
 
 if __name__ == '__main__':
-    lgm_pose_plugin.register_all_modules()
     main()
 
 
@@ -212,8 +220,9 @@ def assert_same(one, other, path=''):
         assert one == other, path
 
 
-@pytest.mark.parametrize('fault', FAULTS)
-@pytest.mark.parametrize('network', CONFIG)
+@pytest.mark.parametrize('network, fault',
+                         [(network, fault) for network in FAULTS
+                          for fault in FAULTS[network]])
 def test_killed_training_becomes_what_it_would_have(trainings, network, fault):
     whole = trainings / f'{network}-whole'
     resumed = trainings / f'{network}-{fault}'
