@@ -18,6 +18,8 @@ from scipy.io import savemat
 from .conftest import SHORT
 
 CONFIG = 'td-hm_lgm-pose_1xb32-260e_coco-256x192'
+LARGER = ('body_2d_keypoint/topdown_heatmap/coco/'
+          'td-hm_lgm-pose_1xb32-260e_coco-384x288.py')
 COCO_METRICS = {
     'coco/AP', 'coco/AP .5', 'coco/AP .75', 'coco/AP (M)', 'coco/AP (L)',
     'coco/AR', 'coco/AR .5', 'coco/AR .75', 'coco/AR (M)', 'coco/AR (L)'
@@ -75,8 +77,11 @@ def test_resume_continues_where_it_stopped(mim, workspace, trained):
 
 
 def test_fine_tune_at_a_larger_size(mim, workspace, trained):
-    output = mim('train', 'lgm_pose_plugin',
-                 'td-hm_lgm-pose_1xb32-260e_coco-384x288.py', '--work-dir',
+    # A user's config, whose custom_imports replace the plugin's.
+    config = workspace / 'larger.py'
+    config.write_text(f"_base_ = 'lgm_pose_plugin::{LARGER}'\n"
+                      "custom_imports = dict(imports=['json'])\n")
+    output = mim('train', 'lgm_pose_plugin', config, '--work-dir',
                  'work_dirs/larger', '--cfg-options', *SHORT,
                  f'load_from={trained}')
     for grids in ('[8, 6] to [12, 9]', '[4, 3] to [6, 5]'):
