@@ -51,6 +51,25 @@ def load_model_from_index(name: str) -> Optional[Tuple[Config, str]]:
     return None
 
 
+def published_weights(name: str) -> str:
+    """Path or URL of a model's weights.
+
+    Args:
+        name (str): See :func:`load_model_from_index`.
+
+    Returns:
+        str: The path or URL.
+
+    Raises:
+        ValueError: If the model has none, or there is no such model.
+    """
+    _, weights = load_model_from_index(name) or (None, _UNPUBLISHED)
+    if weights.startswith(_UNPUBLISHED):
+        raise ValueError(f'{name!r} is no model with published weights; give '
+                         'a checkpoint')
+    return weights
+
+
 @CheckpointLoader.register_scheme(prefixes=_UNPUBLISHED, force=True)
 def load_from_unpublished(filename: str, map_location: Any) -> NoReturn:
     """Tell that a model has no weights, a loader of MMEngine's.

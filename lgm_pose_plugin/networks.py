@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from mmpose.models import TopdownPoseEstimator, build_pose_estimator
 from .checkpoint import load_checkpoint
+from .model_index import load_model_from_index
 
 _OURS = f'{__package__}::body_2d_keypoint/topdown_heatmap/'
 _SIMCC = f'{__package__}::body_2d_keypoint/simcc/'
@@ -52,8 +53,9 @@ def load_config(name: str) -> Config:
     """Load a config.
 
     Args:
-        name (str): A short name (a key of ``NETWORKS``), a path, or a path
-            inside a package's configs, as ``mmpose::body_2d_keypoint/...``.
+        name (str): A short name (a key of ``NETWORKS``), a path, a path
+            inside a package's configs, as ``mmpose::body_2d_keypoint/...``, or
+            a model of the plugin by name or alias.
 
     Returns:
         Config: The config.
@@ -68,9 +70,13 @@ def load_config(name: str) -> Config:
         path = osp.join(
             BaseInferencer._get_repo_or_mim_dir(scope), 'configs', inner)
     if not osp.isfile(path):
-        raise ValueError(f'there is no config {name!r}; give a path, '
-                         "'mmpose::body_2d_keypoint/...py' or one of "
-                         f'{", ".join(NETWORKS)}')
+        model = load_model_from_index(name)
+        if model is None:
+            raise ValueError(f'there is no config {name!r}; give a path, '
+                             "'mmpose::body_2d_keypoint/...py', a model of "
+                             f'`mim search {__package__}` or one of '
+                             f'{", ".join(NETWORKS)}')
+        return model[0]
     cfg = Config.fromfile(path)
     if name in NETWORKS:
         cfg.model.head.out_channels = 17

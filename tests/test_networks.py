@@ -47,6 +47,15 @@ def test_load_config():
     assert networks.load_config(cfg.filename).model == cfg.model
 
 
+@pytest.mark.parametrize('name', [
+    'td-hm_lgm-pose_1xb32-260e_mpii-256x256', 'lgm-pose_lsp-256x192',
+    'td-hm_lgm-pose_1xb16-6e_lsp-256x192'
+])
+def test_models_of_the_index(name):
+    cfg = networks.load_config(name)
+    assert cfg.model.head.out_channels == (16 if 'mpii' in name else 14)
+
+
 @pytest.mark.parametrize(
     'name', ['resnet', 'nowhere/config.py', 'mmpose::no.py', 'absent::a.py'])
 def test_unknown_config(name):

@@ -14,6 +14,7 @@ from lgm_pose_plugin.cli.predict import DEFAULT_MODEL
 from lgm_pose_plugin.model_index import iter_models, load_model_from_index
 from lgm_pose_plugin.networks import build_model
 from lgm_pose_plugin.rendered_people import render_image
+from lgm_pose_plugin.runtime import PoseRuntime
 from mmpose.apis import MMPoseInferencer
 
 SHIPPED = [
@@ -69,6 +70,25 @@ def test_inferencer(offline, picture):
     person, = next(inferencer(str(picture)))['predictions'][0]
     assert np.shape(person['keypoints']) == (14, 2)
     assert np.isfinite(person['keypoints']).all()
+
+
+def test_export(offline, tmp_path):
+    pytest.importorskip('onnxruntime')
+    out = tmp_path / 'pose.onnx'
+    assert main(['export', DEFAULT_MODEL, '--samples', '1', '-o',
+                 str(out)]) == 0
+    keypoints, _ = PoseRuntime(str(out))(np.zeros((64, 48, 3), np.uint8),
+                                         [[0, 0, 48, 64]])
+    assert keypoints.shape == (1, 14, 2)
+
+
+def test_models_without_weights_want_a_checkpoint(offline, tmp_path, capsys):
+    name = 'td-hm_lgm-pose_1xb32-260e_mpii-256x256'
+    assert main(['export', name, '-o', str(tmp_path / 'pose.onnx')]) == 1
+    error = capsys.readouterr().err.strip()
+    assert error == (f"lgm-pose export: '{name}' is no model with published "
+                     'weights; give a checkpoint')
+    assert not list(tmp_path.iterdir())
 
 
 def test_predict(offline, picture, tmp_path, monkeypatch):

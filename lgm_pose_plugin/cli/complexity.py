@@ -24,7 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'configs',
         nargs='*',
         metavar='CONFIG',
-        help='path of a top-down config, mmpose::body_2d_keypoint/... or a '
+        help='path of a top-down config, mmpose::body_2d_keypoint/..., a '
+        'model of `mim search lgm_pose_plugin` or a '
         "short name of `lgm-pose benchmark` (default: all of the plugin's)")
     parser.add_argument(
         '--format', choices=('markdown', 'json'), default='markdown')

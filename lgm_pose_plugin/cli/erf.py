@@ -23,8 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         'config',
         metavar='CONFIG',
-        help='path of a top-down config, mmpose::body_2d_keypoint/... or a '
-        'short name of `lgm-pose benchmark`')
+        help='path of a top-down config, mmpose::body_2d_keypoint/..., a '
+        'model of `mim search lgm_pose_plugin` or a short name of `lgm-pose '
+        'benchmark`')
     parser.add_argument(
         'checkpoint', metavar='CHECKPOINT', nargs='?', help='its weights')
     parser.add_argument(

@@ -10,6 +10,7 @@ pair of files, FILE.xml and FILE.bin.
 the float file: key points, and with --dataset the config's own metrics.
 
 examples:
+  lgm-pose export lgm-pose_lsp-256x192 -o lgm-pose_lsp.onnx
   lgm-pose export CONFIG epoch_210.pth --format onnx -o lgm-pose.onnx
   lgm-pose export CONFIG epoch_210.pth --int8 --dataset -o lgm-pose-int8.onnx
 """
@@ -33,9 +34,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         'config',
         metavar='CONFIG',
-        help='path of a top-down config, mmpose::body_2d_keypoint/... or a '
-        'short name of `lgm-pose benchmark`')
-    parser.add_argument('checkpoint', metavar='CHECKPOINT', help='its weights')
+        help='path of a top-down config, mmpose::body_2d_keypoint/..., a '
+        'model of `mim search lgm_pose_plugin` or a short name of `lgm-pose '
+        'benchmark`')
+    parser.add_argument(
+        'checkpoint',
+        metavar='CHECKPOINT',
+        nargs='?',
+        help='its weights (default: those published of a model)')
     parser.add_argument(
         '--format',
         choices=('onnx', 'openvino'),
@@ -128,9 +134,10 @@ def run(args: argparse.Namespace) -> int:
     except ModuleNotFoundError as error:
         raise ImportError(f'{error}; pip install onnx onnxruntime '
                           'openvino') from error
+    from ..model_index import published_weights
     report = export(
         args.config,
-        args.checkpoint,
+        args.checkpoint or published_weights(args.config),
         args.out,
         format=args.format,
         batch=args.batch,

@@ -54,7 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--config',
         metavar='CONFIG',
         help='instead of FILE, a top-down config: a path, '
-        'mmpose::body_2d_keypoint/... or a short name of `lgm-pose benchmark`')
+        'mmpose::body_2d_keypoint/..., a model of `mim search '
+        'lgm_pose_plugin` or a short name of `lgm-pose benchmark`')
     network.add_argument(
         '--checkpoint', metavar='FILE', help="the config's weights")
     network.add_argument(
@@ -256,11 +257,10 @@ def _open_checkpoint(args: argparse.Namespace) -> Any:
         raise ValueError('the default network needs MMPose, which is not '
                          'installed; give --model FILE of `lgm-pose export`')
     set_up_mmpose()
-    from ..model_index import load_model_from_index
+    from ..model_index import published_weights
     from ..pose_model import PoseModel
     if not config:
-        cfg, checkpoint = load_model_from_index(DEFAULT_MODEL)
-        config = cfg.filename
+        config, checkpoint = DEFAULT_MODEL, published_weights(DEFAULT_MODEL)
     return PoseModel(config, checkpoint, choose_device(args.device),
                      parse_cfg_options(args.cfg_options))
 

@@ -220,9 +220,9 @@ def assert_same(one, other, path=''):
         assert one == other, path
 
 
-@pytest.mark.parametrize('network, fault',
-                         [(network, fault) for network in FAULTS
-                          for fault in FAULTS[network]])
+@pytest.mark.parametrize('network, fault', [(network, fault)
+                                            for network in FAULTS
+                                            for fault in FAULTS[network]])
 def test_killed_training_becomes_what_it_would_have(trainings, network, fault):
     whole = trainings / f'{network}-whole'
     resumed = trainings / f'{network}-{fault}'
