@@ -27,6 +27,8 @@ FindPeople = Callable[[np.ndarray, str], Boxes]
 # A person's box by the rectangle around the key points, in width and height:
 # medians on COCO, see docs/predict.md.
 KEYPOINTS_TO_BOX = (1.3, 1.2)
+# Key points of lower scores do not count for it.
+KEYPOINT_THR = 0.3
 
 
 class People(NamedTuple):
@@ -260,22 +262,21 @@ class Follower:
         return people
 
 
-def boxes_of_keypoints(people: People, score_thr: float = 0.3) -> Boxes:
+def boxes_of_keypoints(people: People) -> Boxes:
     """Put boxes around key points, for the frame that follows.
 
     Args:
         people (People): Who was in the frame before.
-        score_thr (float): Key points with at most this score are left out.
-            Defaults to 0.3.
 
     Returns:
-        Boxes: Their boxes, without people who have fewer than two such key
-        points apart in both directions.
+        Boxes: Boxes of the key points that scored above ``KEYPOINT_THR``,
+        without people who have fewer than two such points apart in both
+        directions.
     """
     boxes, scores = [], []
     for box_score, points, values in zip(people.box_scores, people.keypoints,
                                          people.scores):
-        points = points[values > score_thr]
+        points = points[values > KEYPOINT_THR]
         if not len(points):
             continue
         low, high = points.min(0), points.max(0)
