@@ -31,8 +31,8 @@ def register_all_modules() -> None:
             message names the cause; ``lgm-pose doctor`` prints the remedy.
     """
     try:
-        from . import (backbones, codecs, datasets, heads, hooks, losses,
-                       metrics, necks, optim)
+        from . import (backbones, codecs, datasets, distillers, heads, hooks,
+                       losses, metrics, necks, optim)
         from .checkpoint import allow_mmengine_checkpoints
         from .model_index import register_model_names
         from .processes import allow_processes_without_gpu

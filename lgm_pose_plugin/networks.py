@@ -103,7 +103,8 @@ def build_model(cfg: Config,
             of another network, not safe to load, or not finite.
     """
     model_cfg = _without_pretrained(cfg.get('model', {}))
-    set_random_seed(seed)
+    if checkpoint is None:
+        set_random_seed(seed)
     model = build_pose_estimator(model_cfg) if 'type' in model_cfg else None
     if not isinstance(model, TopdownPoseEstimator):
         raise ValueError(f'{cfg.filename} is no config of a top-down network')

@@ -41,7 +41,8 @@ def picture(tmp_path):
 
 
 def test_there_are_some():
-    assert [model['Alias'] for model in SHIPPED] == [DEFAULT_MODEL]
+    assert [model['Alias']
+            for model in SHIPPED] == ['lgm-pose_lsp-128x96', DEFAULT_MODEL]
 
 
 @pytest.mark.parametrize('model', SHIPPED, ids=lambda model: model['Alias'])

@@ -59,7 +59,8 @@ TABLES: Dict[str, Sequence[Tuple[str, str]]] = {
         ('td-hm_lap', 'LAP'),
     ),
     'recipe': (
-        ('td-hm_lgm-pose', 'LGM-Pose, this recipe'),
+        ('td-hm_lgm-pose-distilled', 'LGM-Pose, this recipe, and a teacher'),
+        ('td-hm_lgm-pose', 'this recipe'),
         ('td-hm_lgm-pose-mse', 'mean squared error'),
         ('td-hm_lgm-pose-mse-mmpose-augmentation',
          "and MMPose's augmentation"),
@@ -71,6 +72,7 @@ TABLES: Dict[str, Sequence[Tuple[str, str]]] = {
 SEEDS = {
     'td-hm_lgm-pose': (0, 1, 2),
     'td-hm_lgm-pose-no-residual': (0, 1, 2),
+    'td-hm_lgm-pose-distilled': (0, 1),
     'td-hm_lgm-pose-mse': (0, 1, 2),
     'td-hm_lgm-pose-paper': (0, 1, 2),
 }
