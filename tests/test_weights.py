@@ -85,16 +85,23 @@ def test_export(offline, tmp_path):
 
 def test_models_without_weights_want_a_checkpoint(offline, tmp_path, capsys):
     name = 'td-hm_lgm-pose_1xb32-260e_mpii-256x256'
-    assert main(['export', name, '-o', str(tmp_path / 'pose.onnx')]) == 1
-    error = capsys.readouterr().err.strip()
-    assert error == (f"lgm-pose export: '{name}' is no model with published "
-                     'weights; give a checkpoint')
+    for command in (['export', name, '-o',
+                     str(tmp_path / 'pose.onnx')],
+                    ['predict', 'a.png', '--config', name]):
+        assert main(command) == 1
+        error = capsys.readouterr().err.strip()
+        assert error == (f"lgm-pose {command[0]}: '{name}' is no model with "
+                         'published weights; give a checkpoint')
     assert not list(tmp_path.iterdir())
 
 
-def test_predict(offline, picture, tmp_path, monkeypatch):
+@pytest.mark.parametrize('config', [
+    [],
+    ['--config', 'lgm-pose_lsp-128x96'],
+])
+def test_predict(offline, picture, tmp_path, monkeypatch, config):
     monkeypatch.chdir(tmp_path)
-    assert main(['predict', picture.name]) == 0
+    assert main(['predict', picture.name, *config]) == 0
     people = json.loads(
         (tmp_path / 'predict_out/predictions/person.json').read_text())
     assert np.shape(people[0]['keypoints']) == (14, 2)

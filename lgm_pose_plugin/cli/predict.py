@@ -57,7 +57,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'mmpose::body_2d_keypoint/..., a model of `mim search '
         'lgm_pose_plugin` or a short name of `lgm-pose benchmark`')
     network.add_argument(
-        '--checkpoint', metavar='FILE', help="the config's weights")
+        '--checkpoint',
+        metavar='FILE',
+        help="the config's weights (default: those published of a model)")
     network.add_argument(
         '--flip-test',
         action='store_true',
@@ -215,10 +217,10 @@ def check_arguments(args: argparse.Namespace) -> None:
     Raises:
         ValueError: If arguments do not go together.
     """
-    if bool(args.config) != bool(args.checkpoint):
-        raise ValueError('--config and --checkpoint go together')
+    if args.checkpoint and not args.config:
+        raise ValueError('--checkpoint needs --config')
     if args.model and args.config:
-        raise ValueError('give either --model or --config with --checkpoint')
+        raise ValueError('give either --model or --config')
     if bool(args.det_config) != bool(args.det_checkpoint):
         raise ValueError('--det-config and --det-checkpoint go together')
     if sum((args.boxes != 'whole', bool(args.box), bool(args.det_config))) > 1:
@@ -252,15 +254,14 @@ def open_network(args: argparse.Namespace) -> Tuple[Callable, dict]:
 
 def _open_checkpoint(args: argparse.Namespace) -> Any:
     """Open the network of --config and --checkpoint, or the default one."""
-    config, checkpoint = args.config, args.checkpoint
-    if not config and not find_spec('mmpose'):
+    config = args.config or DEFAULT_MODEL
+    if not args.config and not find_spec('mmpose'):
         raise ValueError('the default network needs MMPose, which is not '
                          'installed; give --model FILE of `lgm-pose export`')
     set_up_mmpose()
     from ..model_index import published_weights
     from ..pose_model import PoseModel
-    if not config:
-        config, checkpoint = DEFAULT_MODEL, published_weights(DEFAULT_MODEL)
+    checkpoint = args.checkpoint or published_weights(config)
     return PoseModel(config, checkpoint, choose_device(args.device),
                      parse_cfg_options(args.cfg_options))
 

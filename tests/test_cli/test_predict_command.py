@@ -261,9 +261,9 @@ def test_sources_are_not_replaced(predict, data, tmp_path, capsys):
 
 
 @pytest.mark.parametrize('args, message', [
-    (['1.png', '--config', 'a.py'], 'go together'),
+    (['1.png', '--checkpoint', 'a.pth'], 'needs --config'),
     (['1.png', '--det-config', 'a.py'], 'go together'),
-    (['1.png', '--config', 'a.py', '--checkpoint', 'a.pth'], 'either --model'),
+    (['1.png', '--config', 'a.py'], 'either --model'),
     (['1.png', '--box', '1', '2', '3', '4', '--boxes', 'a.json'], 'only one'),
     (['1.png', '--box', '1', '2', '0', '4'], 'width and height above 0'),
     (['1.png', '--det-every', '0'], 'at least 1, not 0'),
