@@ -163,17 +163,18 @@ def mpii(workspace, mpii_root):
     savemat(annotations / 'mpii_gt_val.mat', dict(headboxes_src=boxes))
 
 
-@pytest.mark.parametrize('config', [
-    'td-hm_lgm-pose_1xb32-260e_mpii-256x256',
-    'td-hm_lapx_8xb64-210e_mpii-256x256'
+@pytest.mark.parametrize('config, options', [
+    ('td-hm_lgm-pose_1xb32-260e_mpii-256x256', []),
+    ('td-hm_lapx_8xb64-210e_mpii-256x256', ['model.backbone.channels=32']),
 ])
-def test_mpii(mim, workspace, mpii, config):
+def test_mpii(mim, workspace, mpii, config, options):
     """Train and test with PCKh."""
     output = mim('train', 'lgm_pose_plugin', f'{config}.py', '--work-dir',
-                 'work_dirs/mpii', '--cfg-options', *SHORT)
+                 'work_dirs/mpii', '--cfg-options', *SHORT, *options)
     assert 'PCK@0.1' in output
     mim('test', 'lgm_pose_plugin', f'{config}.py', '-C',
-        'work_dirs/mpii/epoch_1.pth', '--out', 'mpii.json')
+        'work_dirs/mpii/epoch_1.pth', '--out', 'mpii.json', '--cfg-options',
+        *SHORT, *options)
     metrics = json.loads((workspace / 'mpii.json').read_text())
     assert metrics.keys() >= {'Head PCK', 'Wrist PCK', 'PCK', 'PCK@0.1'}
 
