@@ -30,6 +30,16 @@ def iter_models() -> Iterator[dict]:
             model, Config=osp.join(root, model['Config']), Weights=weights)
 
 
+def _find_model(name: str) -> Optional[dict]:
+    """The entry of a model, by its name or alias."""
+    for model in iter_models():
+        aliases = model.get('Alias', [])
+        aliases = [aliases] if isinstance(aliases, str) else aliases
+        if name.lower() in [a.lower() for a in (model['Name'], *aliases)]:
+            return model
+    return None
+
+
 def load_model_from_index(name: str) -> Optional[Tuple[Config, str]]:
     """Look a model up by its name or alias.
 
@@ -41,14 +51,11 @@ def load_model_from_index(name: str) -> Optional[Tuple[Config, str]]:
         ``None`` if the plugin has no model of that name. If the model has no
         weights, MMEngine ends with an error that says so once it loads them.
     """
-    for model in iter_models():
-        aliases = model.get('Alias', [])
-        aliases = [aliases] if isinstance(aliases, str) else aliases
-        if name.lower() not in [a.lower() for a in (model['Name'], *aliases)]:
-            continue
-        weights = model['Weights'] or f'{_UNPUBLISHED}{model["Name"]}'
-        return Config.fromfile(model['Config']), weights
-    return None
+    model = _find_model(name)
+    if model is None:
+        return None
+    weights = model['Weights'] or f'{_UNPUBLISHED}{model["Name"]}'
+    return Config.fromfile(model['Config']), weights
 
 
 def published_weights(name: str) -> str:
@@ -63,8 +70,8 @@ def published_weights(name: str) -> str:
     Raises:
         ValueError: If the model has none, or there is no such model.
     """
-    _, weights = load_model_from_index(name) or (None, _UNPUBLISHED)
-    if weights.startswith(_UNPUBLISHED):
+    weights = (_find_model(name) or {}).get('Weights')
+    if not weights:
         raise ValueError(f'{name!r} is no model with published weights; give '
                          'a checkpoint')
     return weights

@@ -17,12 +17,12 @@ from ..networks import build_model, last_maps, load_config
 class HeatmapDistiller(TopdownPoseEstimator):
     """Top-down estimator that learns from a teacher's heat maps, too.
 
-    `Fast Human Pose Estimation <https://arxiv.org/abs/1811.05419>`_ (section
-    3.3) adds the loss against the teacher's maps to that against the labels.
-    Both losses of this plugin's networks, the squared error and the
-    cross-entropy, have the same gradient against the weighted mean of the two
-    targets, which is what the head is given here. So any head that learns heat
-    maps will do, also one of several stages.
+    `Fast Human Pose Estimation <https://arxiv.org/abs/1811.05419>`_ adds the
+    loss against the teacher's maps to that against the labels. Both losses of
+    this plugin's networks, the squared error and the cross-entropy (which
+    weights either map by its sum), have the same gradient against the weighted
+    mean of the two targets, which is what the head is given here. So any head
+    that learns heat maps will do, also one of several stages.
 
     The student is this model itself: its checkpoints hold no teacher and load
     with the config of the student alone. The teacher is opened at the first
@@ -47,12 +47,12 @@ class HeatmapDistiller(TopdownPoseEstimator):
     """
 
     def __init__(self,
-                 *args,
+                 *,
                  teacher_config: str,
                  teacher_checkpoint: Optional[str] = None,
                  teacher_weight: float = 0.5,
                  **kwargs):
-        super().__init__(*args, **kwargs)
+        super().__init__(**kwargs)
         if not 0 < teacher_weight <= 1:
             raise ValueError('teacher_weight must be above 0 and at most 1, '
                              f'got {teacher_weight}')
@@ -121,11 +121,10 @@ class HeatmapDistiller(TopdownPoseEstimator):
                 f'{type(codecs[0]).__name__}; both or none must be of UDP')
         for name in ('mean', 'std'):
             own, other = (
-                getattr(model.data_preprocessor, name, None)
-                for model in (self, teacher))
-            if own is not None and not torch.equal(own.cpu(), other):
+                getattr(model.data_preprocessor, name,
+                        torch.empty(0)).tolist() for model in (self, teacher))
+            if own != other:
                 raise ValueError(
                     f'the teacher {self.teacher_config} normalizes images by '
-                    f'another {name} ({other.flatten().tolist()}) than the '
-                    f'student ({own.flatten().tolist()})')
+                    f'another {name} ({other}) than the student ({own})')
         return teacher.requires_grad_(False)

@@ -81,7 +81,7 @@ def gradients(network, loss):
                                            (SOFTMAX, CROSS_ENTROPY)])
 def test_gradient_is_that_of_both_losses(tmp_path, batch, decoder, loss,
                                          weight):
-    """Equation (6) of arXiv 1811.05419, the teacher's loss written out."""
+    """Of arXiv 1811.05419, with the teacher's loss written out."""
     model = lgm_pose(decoder, loss)
     files, teacher = write(tmp_path, model)
     network = distiller(model, files, teacher_weight=weight).eval()
@@ -202,11 +202,14 @@ def test_teachers_that_do_not_fit(tmp_path, batch):
     with pytest.raises(ValueError, match=r'\(4, 16, 16\).*\(5, 16, 16\)'):
         network.loss(batch[0], samples(*batch[1:]))
 
-    other = lgm_pose(UDP, MSE)
-    other.data_preprocessor.std = [1, 1, 1]
-    network = distiller(student, write(tmp_path, other)[0])
-    with pytest.raises(ValueError, match='another std'):
-        network.loss(batch[0], samples(*batch[1:]))
+    for preprocessor in (dict(student.data_preprocessor,
+                              std=[1, 1,
+                                   1]), dict(type='PoseDataPreprocessor')):
+        other = lgm_pose(UDP, MSE)
+        other.data_preprocessor = preprocessor
+        network = distiller(student, write(tmp_path, other)[0])
+        with pytest.raises(ValueError, match='another (mean|std)'):
+            network.loss(batch[0], samples(*batch[1:]))
 
     other = lgm_pose(dict(UDP, type='MSRAHeatmap'), MSE)
     network = distiller(student, write(tmp_path, other)[0])
