@@ -1,5 +1,7 @@
 """Checkpoints that a killed training leaves whole."""
 import os
+import os.path as osp
+import re
 import textwrap
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,7 +55,8 @@ class SafeCheckpointHook(CheckpointHook):
     - MMEngine saves before it validates, and a training resumed from such a
       checkpoint would leave that validation out, the last one and the best
       checkpoint included. A validation due at the resumed epoch is run
-      first. If it had been done, it gives the same and changes nothing.
+      first. If it had been done, it gives the same and changes nothing (on
+      other devices it may give more, and then replaces the best checkpoint).
     - Weights that are not finite are refused. So are, in a test and in a
       resumed training, weights that do not fill the network, as those of
       another number of key points; MMEngine would leave the rest random.
@@ -80,7 +83,7 @@ class SafeCheckpointHook(CheckpointHook):
             FileNotFoundError: If neither the checkpoint it names nor one
                 beside it is whole.
         """
-        if runner.cfg.get('resume') and not runner.cfg.get('load_from'):
+        if runner._resume and runner._load_from is None:
             if is_main_process():
                 self._mend_last_checkpoint(runner)
             barrier()
@@ -97,7 +100,7 @@ class SafeCheckpointHook(CheckpointHook):
             folders.add(Path(named).parent)
         whole = [
             path for folder in folders
-            for path in folder.glob(self.filename_tmpl.format('*'))
+            for path in folder.glob(re.sub('{.*}', '*', self.filename_tmpl))
             if is_zipfile(str(path))
         ]
         if not whole:
@@ -154,6 +157,8 @@ class SafeCheckpointHook(CheckpointHook):
         """
         super().before_train(runner)
         loop = runner.train_loop
+        # Of `dynamic_intervals`, at the resumed epoch.
+        loop._decide_current_val_interval()
         done, last = ((loop.epoch, loop.max_epochs) if isinstance(
             loop, EpochBasedTrainLoop) else (loop.iter, loop.max_iters))
         if 0 < done >= loop.val_begin and runner.val_loop is not None and (
@@ -202,5 +207,13 @@ class SafeCheckpointHook(CheckpointHook):
             yield
         finally:
             del self.file_backend.remove
+        # A validation that is repeated may write the best one anew.
+        best = getattr(self, 'best_ckpt_path_dict',
+                       dict(one=getattr(self, 'best_ckpt_path', None)))
+        written = {
+            osp.realpath(path)
+            for path in (self.last_ckpt, *best.values()) if path
+        }
         for path in outdated:
-            remove(path)
+            if osp.realpath(path) not in written:
+                remove(path)

@@ -35,13 +35,18 @@ class Net(BaseModel):
 
 
 class Bias(BaseMetric):
-    """The network's bias, which sinks."""
+    """The network's bias, which sinks, and a number."""
+
+    def __init__(self, number):
+        super().__init__()
+        self.number = number
 
     def process(self, data_batch, data_samples):
         self.results.extend(data_samples)
 
     def compute_metrics(self, results):
-        return dict(bias=results[0])
+        value = results[0] + self.number
+        return dict(bias=value, other=value)
 
 
 class Validations(Hook):
@@ -70,7 +75,12 @@ def train(tmp_path, monkeypatch):
     monkeypatch.setattr('time.sleep', lambda seconds: None)
     runs = itertools.count()
 
-    def train(epochs, resume=False, by_epoch=True, **kwargs):
+    def train(epochs,
+              resume=False,
+              by_epoch=True,
+              train_cfg=dict(),
+              bias=0,
+              **kwargs):
         checkpoint = dict(
             type='SafeCheckpointHook',
             interval=1,
@@ -95,9 +105,11 @@ def train(tmp_path, monkeypatch):
             train_dataloader=dict(
                 loader, sampler=dict(type='DefaultSampler', shuffle=True)),
             val_dataloader=loader,
-            val_evaluator=[Bias()],
+            val_evaluator=[Bias(bias)],
             val_cfg=dict(),
-            train_cfg=dict(by_epoch=by_epoch, val_interval=2, **length),
+            train_cfg=dict(
+                dict(by_epoch=by_epoch, val_interval=2, **length),
+                **train_cfg),
             optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
             default_hooks=dict(checkpoint=checkpoint),
             custom_hooks=[validations],
@@ -105,7 +117,7 @@ def train(tmp_path, monkeypatch):
             default_scope='mmpose',
             log_level='ERROR',
             experiment_name=f'{tmp_path}-{next(runs)}')
-        runner = Runner(cfg=dict(resume=resume, work_dir=str(tmp_path)), **cfg)
+        runner = Runner(**cfg)
         runner.train()
         return validations
 
@@ -191,6 +203,41 @@ def test_validation_is_made_up_for_by_iterations(train, tmp_path):
     assert names(tmp_path) == ['best_bias_iter_4.pth', 'iter_4.pth']
 
 
+def test_validation_is_made_up_for_at_changing_intervals(train, tmp_path):
+    changing = dict(val_interval=5, dynamic_intervals=[(3, 1)])
+    whole = train(3, train_cfg=changing)
+    assert [epoch for epoch, _ in whole.epochs] == [2, 3]
+    for path in tmp_path.glob('*.pth'):
+        path.unlink()
+    train(2, save_best=None, train_cfg=changing)
+    assert train(3, resume=True, train_cfg=changing).epochs == whole.epochs
+
+
+@pytest.mark.parametrize('save_best', ['bias', ['bias', 'other']])
+def test_a_better_repeated_validation_keeps_the_best(train, tmp_path,
+                                                     save_best):
+    """As on another device, which computes a little otherwise."""
+    train(2, save_best=save_best)
+    kept = names(tmp_path)
+    assert len(kept) == (2 if save_best == 'bias' else 3)
+    resumed = train(2, resume=True, save_best=save_best, bias=-1e-3)
+    assert resumed.present  # written anew
+    assert names(tmp_path) == kept
+
+
+@pytest.mark.parametrize('template', ['epoch_{:03d}.pth', 'e{}.pth'])
+def test_newest_whole_checkpoint_of_other_names(train, tmp_path, template):
+    train(2, max_keep_ckpts=2, save_best=None, filename_tmpl=template)
+    (tmp_path / template.format(2)).unlink()
+    train(
+        2,
+        resume=True,
+        max_keep_ckpts=2,
+        save_best=None,
+        filename_tmpl=template)
+    assert names(tmp_path) == [template.format(1), template.format(2)]
+
+
 @pytest.mark.parametrize('damage', ['missing', 'truncated', 'empty'])
 def test_newest_whole_checkpoint_is_taken(train, tmp_path, monkeypatch,
                                           damage):
@@ -216,7 +263,8 @@ def test_newest_whole_checkpoint_is_taken(train, tmp_path, monkeypatch,
     warnings = []
     hook.before_run(
         SimpleNamespace(
-            cfg=dict(resume=True),
+            _resume=True,
+            _load_from=None,
             work_dir=str(tmp_path),
             logger=SimpleNamespace(warning=warnings.append)))
     newest = 3 if damage == 'empty' else 2
