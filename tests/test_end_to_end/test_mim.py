@@ -2,6 +2,7 @@
 import importlib.metadata
 import json
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -27,7 +28,7 @@ COCO_METRICS = {
 
 
 def config_path(name):
-    """Path of an installed config."""
+    """Path of an installed config or tool."""
     root = importlib.metadata.distribution('lgm_pose_plugin').locate_file(
         'lgm_pose_plugin')
     return next(Path(root).rglob(f'{name}.py'))
@@ -74,6 +75,28 @@ def test_resume_continues_where_it_stopped(mim, workspace, trained):
     assert second['meta']['iter'] == 2 * first['meta']['iter']
     step = second['optimizer']['state'][0]['step']
     assert step == 2 * first['optimizer']['state'][0]['step']
+
+
+@pytest.mark.parametrize('args, refused', [
+    ((
+        '--resume',
+        '--cfg-options',
+        'a=1',
+        'load_from=w/1.pth',
+    ), True),
+    (('--cfg-options', 'load_from=w/1.pth', '--resume'), True),
+    (('--cfg-options', 'load_from=w/1.pth'), False),
+    (('--resume', 'w/1.pth', '--cfg-options', 'load_from=w/1.pth'), False),
+    (('--resume', '--cfg-options', 'a=1'), False),
+])
+def test_resume_of_another_training_is_refused(monkeypatch, args, refused):
+    script = runpy.run_path(str(config_path('train')))
+    monkeypatch.setattr(sys, 'argv', ['train.py', 'config.py', *args])
+    if not refused:
+        script['check_resume']()
+        return
+    with pytest.raises(SystemExit, match='would continue w/1.pth .*leave'):
+        script['check_resume']()
 
 
 def test_fine_tune_at_a_larger_size(mim, workspace, trained):
