@@ -102,7 +102,11 @@ class CheckedBackbone(BaseBackbone):
         """
         own = {prefix + key: value for key, value in self.state_dict().items()}
         if not own.keys() & state_dict.keys():
-            found = next(iter(state_dict), 'no key at all')
+            # torch and MMEngine have taken out the keys without the prefix.
+            found = next(
+                iter(state_dict),
+                f'no key with {prefix!r} (weights of a backbone alone are for '
+                "its init_cfg=dict(type='Pretrained', checkpoint=...))")
             raise ValueError(
                 f'These weights are not of {type(self).__name__}: none of its '
                 f'keys ({next(iter(own))}, ...) is among them, they hold '

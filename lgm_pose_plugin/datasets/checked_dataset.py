@@ -7,8 +7,8 @@ import numpy as np
 from mmengine.logging import print_log
 from torch import Tensor
 
-REMEDY = ("Mend it or take it out of the data set, or leave such ones out of "
-          "training with on_bad='skip' in the data set's config, see "
+REMEDY = ("Mend it or take it out of the data set, or leave such ones out "
+          "with on_bad='skip' in the data set's config, see "
           'docs/robustness.md')
 # What a file of another format, or a value of another type, raises.
 _MALFORMED = (AssertionError, AttributeError, IndexError, KeyError,
@@ -124,8 +124,8 @@ class CheckedDataset:
     def _load_detection_results(self) -> List[dict]:
         # Not for the samples; the metric reads these annotations.
         self._load_annotations()
-        return self._without_bad(
-            super()._load_detection_results(), may_skip=True)
+        return self._without_bad(super()._load_detection_results(), True,
+                                 self.bbox_file, 'person')
 
     def parse_data_info(self, raw_data_info: dict) -> Optional[dict]:
         """Parse an annotation of a COCO-style file, see the base class.
@@ -192,22 +192,31 @@ class CheckedDataset:
         self._used_ids.add(annotation['id'])
         return None
 
-    def _without_bad(self, people: List[dict], may_skip: bool) -> List[dict]:
+    def _without_bad(self,
+                     people: List[dict],
+                     may_skip: bool,
+                     file: Optional[str] = None,
+                     what: str = 'annotation') -> List[dict]:
         good = []
         for person in people:
             reason = find_fault(person, self._metainfo['num_keypoints'])
             if reason is None:
                 good.append(person)
             else:
-                self._refuse(person, reason, may_skip)
+                self._refuse(person, reason, may_skip, file, what)
         return good
 
-    def _refuse(self, person: dict, reason: str, may_skip: bool) -> None:
+    def _refuse(self,
+                person: dict,
+                reason: str,
+                may_skip: bool,
+                file: Optional[str] = None,
+                what: str = 'annotation') -> None:
         if self.on_bad == 'stop' or not may_skip:
             remedy = REMEDY if may_skip else (
                 'Mend it or take it out of the file: the metric needs it')
             raise BadDataError(
-                f'{self.ann_file}: annotation {person["id"]} of '
+                f'{file or self.ann_file}: {what} {person["id"]} of '
                 f'{person["img_path"]}: {reason}. {remedy}')
         self._list(person, reason)
 

@@ -1,5 +1,5 @@
 """Distillation of heat maps (arXiv 1811.05419)."""
-from typing import Optional
+from typing import Optional, Sequence
 
 import torch
 from torch import Tensor
@@ -37,7 +37,7 @@ class HeatmapDistiller(TopdownPoseEstimator):
             plugin.
         teacher_weight (float): Weight of the teacher's maps, the labels having
             the rest; above 0 and at most 1. Defaults to 0.5. Key points
-            without a label are not learnt from the teacher either.
+            whose map has no label are not learnt from the teacher either.
         **kwargs: Those of :class:`TopdownPoseEstimator`.
 
     Raises:
@@ -74,6 +74,7 @@ class HeatmapDistiller(TopdownPoseEstimator):
             dict: The head's losses.
         """
         taught = self.teach(inputs)
+        self._check_keypoints(data_samples[0].metainfo.get('flip_indices'))
         for sample, maps in zip(data_samples, taught):
             labelled = sample.gt_fields.heatmaps
             if labelled.shape != maps.shape:
@@ -82,7 +83,8 @@ class HeatmapDistiller(TopdownPoseEstimator):
                     f'shape {tuple(maps.shape)} (K, H, W) where the student '
                     f'learns {tuple(labelled.shape)}; choose a teacher with '
                     "the student's key points, input size and codec")
-            sample.gt_fields.heatmaps = torch.lerp(labelled, maps,
+            has_label = labelled.amax((1, 2), keepdim=True) > 0
+            sample.gt_fields.heatmaps = torch.lerp(labelled, maps * has_label,
                                                    self.teacher_weight)
         return super().loss(inputs, data_samples)
 
@@ -107,11 +109,15 @@ class HeatmapDistiller(TopdownPoseEstimator):
         return maps.clamp(min=0)
 
     def _open_teacher(self) -> TopdownPoseEstimator:
+        # Only here, since it imports all of MMPose's interfaces.
+        from mmpose.apis.inference import dataset_meta_from_config
+        cfg = load_config(self.teacher_config)
         # A resumed training opens it later and shall draw the same numbers.
         with torch.random.fork_rng(devices=[]):
             teacher = build_model(
-                load_config(self.teacher_config), self.teacher_checkpoint
+                cfg, self.teacher_checkpoint
                 or published_weights(self.teacher_config))
+        teacher.dataset_meta = dataset_meta_from_config(cfg)
         # UDP's maps lie elsewhere than those of other codecs.
         codecs = [model.head.decoder for model in (self, teacher)]
         if len({isinstance(codec, UDPHeatmap) for codec in codecs}) > 1:
@@ -127,4 +133,23 @@ class HeatmapDistiller(TopdownPoseEstimator):
                 raise ValueError(
                     f'the teacher {self.teacher_config} normalizes images by '
                     f'another {name} ({other}) than the student ({own})')
+        own, other = (
+            model.data_preprocessor._channel_conversion
+            for model in (self, teacher))
+        if own != other:
+            raise ValueError(
+                f'the teacher {self.teacher_config} takes images in another '
+                'order of colours than the student (bgr_to_rgb)')
         return teacher.requires_grad_(False)
+
+    def _check_keypoints(self, flip_indices: Optional[Sequence[int]]) -> None:
+        """Compare the order of key points as far as the samples tell it."""
+        meta = self._teacher[0].dataset_meta
+        if flip_indices is None or meta is None:
+            return
+        if list(flip_indices) != list(meta['flip_indices']):
+            raise ValueError(
+                f'the teacher {self.teacher_config} has other key points, '
+                f'whose left and right are {list(meta["flip_indices"])}, than '
+                f'the student, {list(flip_indices)}; choose one trained on '
+                'the same data set')

@@ -8,7 +8,6 @@ from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from mmpose.utils.typing import OptMultiConfig
 from .resize import resize_mlp
 
 
@@ -69,8 +68,6 @@ class LARM(BaseModule):
         residual (bool): Whether each MLP has a residual connection. Equation
             (1) shows none, but networks learn faster with it
             (docs/lsp_benchmark.md). Defaults to ``True``.
-        init_cfg (dict or list[dict], optional): Initialization config.
-            Defaults to ``None``.
 
     Example:
         >>> import torch
@@ -87,9 +84,8 @@ class LARM(BaseModule):
                  feature_size: Tuple[int, int],
                  patch_size: Tuple[int, int],
                  mlp_ratios: Tuple[int, int] = (2, 2),
-                 residual: bool = True,
-                 init_cfg: OptMultiConfig = None):
-        super().__init__(init_cfg)
+                 residual: bool = True):
+        super().__init__()
         (height, width), (patch_h, patch_w) = feature_size, patch_size
         self.patch_size = (patch_h, patch_w)
         self.grid_size = (-(-height // patch_h), -(-width // patch_w))

@@ -8,7 +8,7 @@ from mmengine.model import BaseModule
 from torch import Tensor
 
 from mmpose.registry import MODELS
-from mmpose.utils.typing import ConfigType, OptMultiConfig
+from mmpose.utils.typing import ConfigType
 from .fast_larm import FastLARM
 from .larm import LARM
 
@@ -35,8 +35,6 @@ class MobileViMBlock(BaseModule):
             ``dict(type='BN')``.
         act_cfg (dict): Config of the activation layers. Defaults to
             ``dict(type='SiLU')``.
-        init_cfg (dict or list[dict], optional): Initialization config.
-            Defaults to ``None``.
     """
 
     def __init__(self,
@@ -49,9 +47,8 @@ class MobileViMBlock(BaseModule):
                  residual: bool = True,
                  fast: bool = False,
                  norm_cfg: ConfigType = dict(type='BN'),
-                 act_cfg: ConfigType = dict(type='SiLU'),
-                 init_cfg: OptMultiConfig = None):
-        super().__init__(init_cfg)
+                 act_cfg: ConfigType = dict(type='SiLU')):
+        super().__init__()
         cfg = dict(norm_cfg=norm_cfg, act_cfg=act_cfg)
         self.local_conv = ConvModule(
             in_channels, in_channels, 3, padding=1, **cfg)

@@ -9,7 +9,7 @@ from mmengine.model import BaseModule
 from torch import Tensor
 
 from mmpose.registry import MODELS
-from mmpose.utils.typing import ConfigType, OptMultiConfig
+from mmpose.utils.typing import ConfigType
 
 
 class TransformerLayer(nn.Module):
@@ -76,8 +76,6 @@ class MobileViTBlock(BaseModule):
             Defaults to ``dict(type='BN')``.
         act_cfg (dict): Config of the convolutions' activation layers.
             Defaults to ``dict(type='SiLU')``.
-        init_cfg (dict or list[dict], optional): Initialization config.
-            Defaults to ``None``.
     """
 
     def __init__(self,
@@ -89,9 +87,8 @@ class MobileViTBlock(BaseModule):
                  num_layers: int,
                  fusion_kernel_size: int = 3,
                  norm_cfg: ConfigType = dict(type='BN'),
-                 act_cfg: ConfigType = dict(type='SiLU'),
-                 init_cfg: OptMultiConfig = None):
-        super().__init__(init_cfg)
+                 act_cfg: ConfigType = dict(type='SiLU')):
+        super().__init__()
         self.patch_size = patch_size
         self.padding = (0, -feature_size[1] % patch_size, 0,
                         -feature_size[0] % patch_size)

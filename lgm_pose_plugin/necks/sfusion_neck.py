@@ -162,6 +162,11 @@ class SFusionNeck(BaseModule):
                              f'{deconv_kernel_size}')
         self.in_channels = tuple(in_channels)
         self.skips = () if fusion == 'none' else tuple(map(tuple, skips))
+        if len(self.skips) > len(deconv_channels):
+            raise ValueError(
+                f'skips are those of {len(self.skips)} deconvolutions, '
+                f'deconv_channels of {len(deconv_channels)}; give one entry '
+                'of skips per deconvolution at most')
         cfg = dict(norm_cfg=norm_cfg, act_cfg=act_cfg)
 
         self.deconvs = nn.ModuleList()

@@ -274,6 +274,8 @@ def test_refuses_foreign_weights(network, load):
         load(model, foreign.state_dict())
     with pytest.raises(ValueError, match='not of MobileViM'):
         load(model.backbone, MobileNetV2().state_dict())
+    with pytest.raises(ValueError, match="no key with 'backbone.' .*Pretr"):
+        load(model, model.backbone.state_dict())
     for key, value in model.backbone.state_dict().items():
         assert torch.equal(value, before[key]), key
 

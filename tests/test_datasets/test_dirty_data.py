@@ -563,7 +563,8 @@ def test_boxes_of_a_detector(build_dataset, tmp_path):
     path = tmp_path / 'boxes.json'
     path.write_text(json.dumps(boxes))
     options = dict(split='val', bbox_file=str(path))
-    with pytest.raises(BadDataError, match='annotation 1 of .*bbox is not'):
+    with pytest.raises(
+            BadDataError, match='boxes.json: person 1 .*bbox is not'):
         build_dataset('coco', tmp_path, **options)
     dataset = build_dataset('coco', tmp_path, on_bad='skip', **options)
     assert [one['annotation'] for one in dataset.skipped] == [1, 2, 3]

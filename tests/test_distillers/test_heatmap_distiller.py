@@ -23,7 +23,7 @@ def lgm_pose(decoder, loss):
     return model
 
 
-def write(folder, model, name='teacher'):
+def write(folder, model, name='teacher', **others):
     """Files of a network with random weights."""
     torch.manual_seed(1)
     network = build_pose_estimator(model)
@@ -32,7 +32,7 @@ def write(folder, model, name='teacher'):
     with torch.no_grad():  # else maps are nearly zero
         maps = network(torch.rand(2, 3, *SIZE), None, mode='tensor')
         network.head.final_layer.weight /= maps.std()
-    Config(dict(model=model)).dump(str(folder / f'{name}.py'))
+    Config(dict(model=model, **others)).dump(str(folder / f'{name}.py'))
     torch.save(
         dict(state_dict=network.state_dict()), str(folder / f'{name}.pth'))
     return dict(
@@ -140,6 +140,17 @@ def test_learns_what_the_teacher_knows(tmp_path, batch):
         assert torch.equal(value, teacher.state_dict()[name])
 
 
+def test_points_without_label_are_not_learnt(tmp_path, batch):
+    """Also where the loss does not know which they are."""
+    model = lgm_pose(UDP, dict(type='KeypointMSELoss'))
+    network = distiller(model, write(tmp_path, model)[0])
+    images, labels, weights = batch
+    learnt = samples(labels, weights)
+    network.loss(images, learnt)
+    maps = torch.stack([sample.gt_fields.heatmaps for sample in learnt])
+    assert (maps - labels).abs().amax((2, 3)).gt(.01).equal(weights > 0)
+
+
 def test_several_stages(tmp_path, batch):
     """LAPX learns from LGM-Pose; each stage has its loss."""
     files, _ = write(tmp_path, lgm_pose(UDP, MSE))
@@ -210,6 +221,25 @@ def test_teachers_that_do_not_fit(tmp_path, batch):
         network = distiller(student, write(tmp_path, other)[0])
         with pytest.raises(ValueError, match='another (mean|std)'):
             network.loss(batch[0], samples(*batch[1:]))
+
+    other = lgm_pose(UDP, MSE)
+    other.data_preprocessor.bgr_to_rgb = False
+    network = distiller(student, write(tmp_path, other)[0])
+    with pytest.raises(ValueError, match='another order of colours'):
+        network.loss(batch[0], samples(*batch[1:]))
+
+    files, _ = write(
+        tmp_path,
+        student,
+        train_dataloader=dict(dataset=dict(type='CrowdPoseDataset')))
+    network = distiller(student, files)
+    flipped = samples(*batch[1:])
+    flipped[0].set_metainfo(dict(flip_indices=[5, 4, 3, 2, 1, 0]))
+    with pytest.raises(ValueError, match=r'\[1, 0, 3.*\[5, 4, 3, 2, 1, 0\]'):
+        network.loss(batch[0], flipped)
+    flipped[0].set_metainfo(
+        dict(flip_indices=network._teacher[0].dataset_meta['flip_indices']))
+    network.loss(batch[0], flipped)
 
     other = lgm_pose(dict(UDP, type='MSRAHeatmap'), MSE)
     network = distiller(student, write(tmp_path, other)[0])
