@@ -62,6 +62,21 @@ def test_table(tool):
     assert second.endswith('| not run |  |  |')
 
 
+def test_writing_keeps_figures_of_runs_that_lie_elsewhere(
+        tool, tmp_path, monkeypatch):
+    kept = json.loads(tool.DOCUMENT.with_suffix('.json').read_text())
+    for suffix in ('.md', '.json'):
+        source = tool.DOCUMENT.with_suffix(suffix)
+        (tmp_path / source.name).write_text(source.read_text())
+    monkeypatch.setattr(tool, 'DOCUMENT', tmp_path / tool.DOCUMENT.name)
+    write_run(tmp_path / 'td-hm_lap' / 'seed0', [2, 4])
+    assert tool.main(['--write-only', '--work-dir', str(tmp_path)]) == 0
+    kept['td-hm_lap']['0'] = {'lsp/PCK': .4, 'coco/AP': .2}
+    written = tmp_path / 'lsp_benchmark.json'
+    assert json.loads(written.read_text()) == kept
+    assert '| LAP | ' in (tmp_path / 'lsp_benchmark.md').read_text()
+
+
 def test_train_speed(monkeypatch, rendered_lsp, tmp_path, capsys):
     from lgm_pose_plugin.cli import main
     monkeypatch.syspath_prepend(str(TOOLS))

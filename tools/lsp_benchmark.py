@@ -185,7 +185,9 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         '--write-only', action='store_true', help='train nothing')
     args = parser.parse_args(argv)
     set_up_mmpose()
-    results: Dict[str, Dict[str, dict]] = {}
+    figures = DOCUMENT.with_suffix('.json')
+    # Runs that lie elsewhere stay in the tables.
+    results: Dict[str, Dict[str, dict]] = json.loads(figures.read_text())
     for name in dict(row for rows in TABLES.values() for row in rows):
         for seed in SEEDS.get(name, (0, )):
             folder = args.work_dir / name / f'seed{seed}'
@@ -194,7 +196,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
             result = last_result(folder)
             if result is not None:
                 results.setdefault(name, {})[str(seed)] = result
-    write_json(str(DOCUMENT.with_suffix('.json')), results, indent=1)
+    write_json(str(figures), results, indent=1)
     text = replace_sections(DOCUMENT.read_text(), {
         name: table(rows, results)
         for name, rows in TABLES.items()
