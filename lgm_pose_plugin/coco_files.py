@@ -196,7 +196,10 @@ class BoxFile:
         if not isinstance(described, dict):
             raise ValueError(f'{ann_file or path} is no annotation file')
         self.ids = ImageIds(described.get('images'), ann_file or path)
-        person = _person_category(described.get('categories'), path)
+        # Results have COCO's categories, whatever the other file's are.
+        person = PERSON
+        if described is data:
+            person = _person_category(data.get('categories'), path)
         self._boxes: Dict[int, List[Sequence[float]]] = {}
         self._scores: Dict[int, List[float]] = {}
         entries = data if isinstance(data, list) else data.get('annotations')

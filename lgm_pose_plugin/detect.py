@@ -6,6 +6,7 @@ import textwrap
 import warnings
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
+import cv2
 import numpy as np
 from mmdet.apis import inference_detector, init_detector
 from mmdet.registry import DATASETS
@@ -21,6 +22,7 @@ from mmpose.utils import adapt_mmdet_pipeline
 from .checkpoint import load_checkpoint
 from .coco_files import PERSON, Boxes, ImageIds
 from .datasets.coco_format import person_category
+from .networks import read_config
 from .progress import Progress
 from .sources import read_image
 
@@ -36,7 +38,8 @@ def load_detector_config(name: str) -> Config:
         Config: The config.
 
     Raises:
-        ValueError: If there is no such config, or it has no detector.
+        ValueError: If there is no such config, it cannot be read, or it has
+            no detector.
     """
     path = name
     if name.startswith('mmdet::'):
@@ -46,7 +49,7 @@ def load_detector_config(name: str) -> Config:
     if not osp.isfile(path):
         raise ValueError(f'there is no config {name!r}; give a path or '
                          "'mmdet::rtmdet/rtmdet_m_8xb32-300e_coco.py'")
-    cfg = Config.fromfile(path)
+    cfg = read_config(path)
     if 'test_dataloader' not in cfg or 'backbone' not in cfg.get('model', {}):
         raise ValueError(f'{path} is no config of an MMDetection detector')
     return cfg
@@ -228,10 +231,12 @@ def detect_images(detector: PersonDetector, paths: Sequence[str],
         try:
             number = ids.find(path)
             image = read_image(path)
-        except (OSError, ValueError) as error:
+            found = detector(image)
+        # A detector's own are of an image it cannot resize, or of the memory.
+        except (OSError, RuntimeError, ValueError, cv2.error) as error:
             progress.fail(f'{path}: {error}')
             continue
-        boxes += detection_results(number, detector(image))
+        boxes += detection_results(number, found)
         height, width = image.shape[:2]
         images.append(
             dict(id=number, file_name=path, width=width, height=height))

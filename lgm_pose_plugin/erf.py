@@ -439,9 +439,8 @@ def measure(networks: Sequence[Tuple[str, Optional[str]]],
         raise ValueError(f'samples must be at least 1, got {samples}')
     panels, raw = [], []
     for i, (name, checkpoint) in enumerate(networks):
-        cfg = load_config(name)
+        cfg = load_config(name, None if i else cfg_options)
         if i == 0:
-            cfg.merge_from_dict(cfg_options or {})
             if images:
                 raw = image_samples(cfg, images, samples)
             elif dataset:

@@ -721,8 +721,7 @@ def export(config: str,
         raise ValueError('reduce_range needs int8')
     check_out(out, format)
     made_with = environment(format, int8)
-    cfg = load_config(config)
-    cfg.merge_from_dict(cfg_options or {})
+    cfg = load_config(config, cfg_options)
     model = build_model(cfg, checkpoint)
     metadata = describe(cfg, model, normalize, decode)
     if images:

@@ -2,7 +2,7 @@
 import os.path as osp
 import textwrap
 from glob import glob
-from typing import Any, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 import torch
 from mmengine.config import Config
@@ -22,7 +22,7 @@ _SIMCC = f'{__package__}::body_2d_keypoint/simcc/'
 _HEATMAP = 'mmpose::body_2d_keypoint/topdown_heatmap/coco/'
 _RTMPOSE = 'mmpose::body_2d_keypoint/rtmpose/coco/'
 
-# Configs by short name; a config of another data set gets COCO's key points.
+# Configs by short name.
 NETWORKS = {
     'lgm-pose': _OURS + 'coco/td-hm_lgm-pose_1xb32-260e_coco-256x192.py',
     'lgm-pose-l': _OURS + 'coco/td-hm_lgm-pose-l_1xb32-260e_coco-256x192.py',
@@ -49,19 +49,23 @@ NETWORKS = {
 }
 
 
-def load_config(name: str) -> Config:
+def load_config(name: str,
+                cfg_options: Optional[Dict[str, Any]] = None) -> Config:
     """Load a config.
 
     Args:
         name (str): A short name (a key of ``NETWORKS``), a path, a path
             inside a package's configs, as ``mmpose::body_2d_keypoint/...``, or
             a model of the plugin by name or alias.
+        cfg_options (dict, optional): Options to change, as
+            ``{'model.test_cfg.flip_test': False}``.
 
     Returns:
         Config: The config.
 
     Raises:
-        ValueError: If there is no such config.
+        ValueError: If there is no such config, it cannot be read, or the
+            options do not fit it.
     """
     path = NETWORKS.get(name, name)
     scope, separator, inner = path.partition('::')
@@ -76,11 +80,41 @@ def load_config(name: str) -> Config:
                              "'mmpose::body_2d_keypoint/...py', a model of "
                              f'`mim search {__package__}` or one of '
                              f'{", ".join(NETWORKS)}')
-        return model[0]
-    cfg = Config.fromfile(path)
-    if name in NETWORKS:
-        cfg.model.head.out_channels = 17
+        cfg = model[0]
+    else:
+        cfg = read_config(path)
+    try:
+        cfg.merge_from_dict(cfg_options or {})
+    # As wrong as the options are, of many kinds.
+    except Exception as error:
+        raise ValueError(f'{cfg.filename} does not take the options '
+                         f'{cfg_options} ({_brief(error)})') from error
     return cfg
+
+
+def read_config(path: str) -> Config:
+    """Read a config's file.
+
+    Args:
+        path (str): Its path.
+
+    Returns:
+        Config: The config.
+
+    Raises:
+        ValueError: If it cannot be read.
+    """
+    try:
+        return Config.fromfile(path)
+    # A config is code and may raise anything.
+    except Exception as error:
+        raise ValueError(f'{path} is no config that can be read '
+                         f'({_brief(error)})') from error
+
+
+def _brief(error: Exception) -> str:
+    """What was raised, in one line."""
+    return textwrap.shorten(f'{type(error).__name__}: {error}', 400)
 
 
 def build_model(cfg: Config,
@@ -99,13 +133,20 @@ def build_model(cfg: Config,
 
     Raises:
         FileNotFoundError: If there is no such checkpoint.
-        ValueError: If the config is not top-down or the checkpoint is none,
-            of another network, not safe to load, or not finite.
+        ValueError: If the config is not top-down or cannot be built, or the
+            checkpoint is none, of another network, not safe to load, or not
+            finite.
     """
     model_cfg = _without_pretrained(cfg.get('model', {}))
     if checkpoint is None:
         set_random_seed(seed)
-    model = build_pose_estimator(model_cfg) if 'type' in model_cfg else None
+    try:
+        model = (
+            build_pose_estimator(model_cfg) if 'type' in model_cfg else None)
+    # Whatever the modules raise of their options.
+    except Exception as error:
+        raise ValueError(f'the network of {cfg.filename} cannot be built: '
+                         f'{_brief(error)}') from error
     if not isinstance(model, TopdownPoseEstimator):
         raise ValueError(f'{cfg.filename} is no config of a top-down network')
     if checkpoint is None:
@@ -116,9 +157,8 @@ def build_model(cfg: Config,
             _load_checkpoint_to_model(model, loaded, True, 'current')
         # Broken weights raise whatever their shapes lead to.
         except Exception as error:
-            raise ValueError(
-                f'{checkpoint} is no checkpoint of {cfg.filename}: ' +
-                textwrap.shorten(str(error), 400)) from error
+            raise ValueError(f'{checkpoint} is no checkpoint of '
+                             f'{cfg.filename}: {_brief(error)}') from error
     return revert_sync_batchnorm(model).eval()
 
 
@@ -181,7 +221,8 @@ def build_network(name: str, input_size: Tuple[int, int]) -> nn.Module:
     """Build a network with random weights for any input size.
 
     Args:
-        name (str): See :func:`load_config`.
+        name (str): See :func:`load_config`. One of ``NETWORKS`` gets COCO's
+            key points, whatever data set its config is for.
         input_size (tuple[int, int]): Height and width the network is built
             for, whatever its config says.
 
@@ -195,6 +236,8 @@ def build_network(name: str, input_size: Tuple[int, int]) -> nn.Module:
     if 'model' in cfg:
         width, height = _input_size(cfg) or input_size[::-1]
         _rescale(cfg.model, (input_size[1] / width, input_size[0] / height))
+        if name in NETWORKS:
+            cfg.model.head.out_channels = 17
     return build_model(cfg)
 
 

@@ -34,8 +34,7 @@ class PoseModel:
                  checkpoint: str,
                  device: str = 'cpu',
                  cfg_options: Optional[Dict[str, Any]] = None):
-        cfg = load_config(config)
-        cfg.merge_from_dict(cfg_options or {})
+        cfg = load_config(config, cfg_options)
         self.model = build_model(cfg, checkpoint).to(device)
         meta = dataset_meta_from_config(cfg, 'test')
         if meta is None:

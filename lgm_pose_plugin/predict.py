@@ -142,7 +142,8 @@ class Predictor:
                     self._predict_image(source, progress)
                 else:
                     self._predict_video(source, progress)
-            except (OSError, ValueError, cv2.error) as error:
+            # Of the runtimes' own errors memory is one.
+            except (OSError, RuntimeError, ValueError, cv2.error) as error:
                 camera = 'webcam:' if source.kind == 'webcam' else ''
                 progress.fail(f'{camera}{source.path}: {error}')
         if self.settings.show:

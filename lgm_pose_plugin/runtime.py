@@ -62,7 +62,8 @@ def open_session(file: str,
     Raises:
         FileNotFoundError: If there is no such file.
         ImportError: If the runtime is not installed.
-        ValueError: If the runtime cannot read the file.
+        ValueError: If the runtime cannot read the file; from ``run``, if it
+            cannot run it.
     """
     suffix = osp.splitext(file)[1].lower()
     if suffix not in BACKENDS:
@@ -80,7 +81,7 @@ def open_session(file: str,
             raise FileNotFoundError(f'there is no file {part}')
     opener = dict(onnxruntime=_open_onnxruntime, openvino=_open_openvino)
     try:
-        return opener[backend](file, threads)
+        session = opener[backend](file, threads)
     except ImportError as error:
         raise ImportError(f'{file} needs {backend}: pip install {backend} '
                           f'({error})') from error
@@ -88,6 +89,17 @@ def open_session(file: str,
     except Exception as error:
         raise ValueError(
             f'{backend} cannot read {file}: {str(error)[:400]}') from error
+
+    def run(inputs: Union[np.ndarray, dict]) -> Dict[str, np.ndarray]:
+        try:
+            return session.run(inputs)
+        # Of inputs that do not fit, of memory, and ONNX Runtime's are bare
+        # exceptions.
+        except Exception as error:
+            raise ValueError(
+                f'{backend} cannot run {file}: {str(error)[:400]}') from error
+
+    return session._replace(run=run)
 
 
 def _open_onnxruntime(file: str, threads: int) -> Session:

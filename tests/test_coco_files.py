@@ -69,7 +69,9 @@ def test_boxes_of_annotations(tmp_path):
 
 
 def test_boxes_of_results(tmp_path):
-    images = dump(tmp_path / 'images.json', dict(images=IMAGES))
+    # Results have COCO's categories, also of images with others.
+    images = dump(tmp_path / 'images.json',
+                  dict(images=IMAGES, categories=[dict(id=0, name='person')]))
     path = dump(tmp_path / 'results.json', [
         dict(image_id=9, category_id=1, bbox=[1, 2, 3, 4], score=0.4),
         dict(image_id=9, category_id=1, bbox=[1, 2, 3, 5], score=0.3),

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from lgm_pose_plugin import networks
+from lgm_pose_plugin.cli import main
 
 
 @pytest.fixture(autouse=True)
@@ -45,6 +46,42 @@ def test_load_config():
     cfg = networks.load_config(mpii)
     assert cfg.model.head.out_channels == 16
     assert networks.load_config(cfg.filename).model == cfg.model
+    assert networks.load_config('lgm-pose-mobilevit').model == cfg.model
+
+
+@pytest.mark.parametrize('options, found', [
+    ({
+        'model.backbone.act_cfg.type': 'Relu'
+    }, 'cannot be built: KeyError.*Relu'),
+    ({
+        'model.backbone.nosuch': 1
+    }, 'cannot be built: TypeError.*nosuch'),
+    ({
+        'test_dataloader.dataset.pipeline.99.x': 1
+    }, 'does not take the options .*99'),
+])
+def test_options(options, found):
+    with pytest.raises(ValueError, match=f'lgm-pose_1xb32.*py.* {found}'):
+        networks.build_model(networks.load_config('lgm-pose', options))
+    cfg = networks.load_config('lgm-pose', {'model.test_cfg.flip_test': False})
+    assert cfg.model.test_cfg.flip_test is False
+
+
+@pytest.mark.parametrize('text, found', [
+    ('a = (', 'broken.py is no config that can be read .SyntaxError: '),
+    ("_base_ = 'gone.py'",
+     'broken.py is no config that can be read .FileNotFoundError: .*gone'),
+    ("model = dict(type='mmpose.MissingEstimator')",
+     'broken.py cannot be built: KeyError.*MissingEstimator'),
+])
+def test_broken_configs(tmp_path, capsys, text, found):
+    path = tmp_path / 'broken.py'
+    path.write_text(text)
+    with pytest.raises(ValueError, match=found):
+        networks.build_network(str(path), (64, 64))
+    assert main(['complexity', str(path)]) == 1
+    line, = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith('lgm-pose complexity: ') and str(path) in line
 
 
 @pytest.mark.parametrize('name', [

@@ -1,11 +1,14 @@
 """Predicting pictures and videos."""
+import cv2
 import numpy as np
 import pytest
 
 from lgm_pose_plugin.coco_files import Boxes
 from lgm_pose_plugin.predict import (Follower, People, Predictor, Settings,
                                      boxes_of_keypoints, whole_image)
+from lgm_pose_plugin.progress import Progress
 from lgm_pose_plugin.rendered_people import render_image
+from lgm_pose_plugin.sources import find_sources
 
 IMAGE = np.zeros((240, 320, 3), np.uint8)
 
@@ -125,6 +128,27 @@ def test_tracks_and_smooths(smooth):
     for number in (0, 1):
         jitter = np.std(tracks[number][20:], 0)
         assert (jitter < 1.4).all() if smooth else (jitter > 1.4).all()
+
+
+def test_what_a_network_raises_is_one_failure(tmp_path, capsys):
+    sources = []
+    for name in ('wide.png', 'small.png'):
+        image = np.zeros((8, 16 if name == 'wide.png' else 8, 3), np.uint8)
+        assert cv2.imwrite(str(tmp_path / name), image)
+        sources += find_sources([str(tmp_path / name)])[0]
+
+    def no_memory(image, boxes):
+        if image.shape[1] == 16:
+            raise RuntimeError('out of memory')
+        return network(image, boxes)
+
+    predictor = Predictor(no_memory, whole_image, str(tmp_path / 'out'))
+    with Progress(2) as progress:
+        predictor.run(sources, progress)
+    assert progress.exit_status() == 1
+    assert 'wide.png: out of memory' in capsys.readouterr().err
+    assert [path.name
+            for path in (tmp_path / 'out').rglob('*.json')] == ['small.json']
 
 
 def test_instances():

@@ -269,6 +269,13 @@ def test_flip_test_needs_heat_maps(exported, picture):
         PoseRuntime(exported('lgm'))(picture, flip_test=True)
 
 
+@pytest.mark.parametrize('backend', BACKENDS)
+def test_what_a_runtime_raises_names_the_file(exported, backend):
+    session = runtime.open_session(exported('lgm'), backend)
+    with pytest.raises(ValueError, match=f'{backend} cannot run .*onnx: '):
+        session.run(np.zeros((1, 2)))
+
+
 def test_wrong_files(exported, tmp_path):
     with pytest.raises(FileNotFoundError, match='missing.onnx'):
         PoseRuntime(tmp_path / 'missing.onnx')

@@ -167,6 +167,10 @@ def run(args: argparse.Namespace) -> int:
     if args.ann_file and args.images_json:
         raise ValueError('--ann-file tells the images already, leave out '
                          '--images-json')
+    if args.images_json and osp.realpath(args.images_json) == osp.realpath(
+            args.out):
+        raise ValueError(f'--out and --images-json are both {args.out}; give '
+                         'two files')
     outputs = [path for path in (args.out, args.images_json) if path]
     for path in outputs:
         check_out_file(path)

@@ -93,6 +93,8 @@ def test_wrong_arguments(detector_files, data, tmp_path, capsys):
         ([image, '-o', tmp_path / 'gone/boxes.json'], 'no folder'),
         ([image, '-o', image], 'is read and would be replaced'),
         ([image, *out, *ann_file, '--images-json', 'i.json'], 'leave out'),
+        ([image, *out, '--images-json',
+          tmp_path / 'boxes.json'], 'boxes.json; give two files'),
         ([image, *out, '--det-cat-ids', 5], 'classes 0 to 1'),
         ([image, *out, '--device', 'gpu'], '--device gpu cannot be used: '),
     ):
@@ -128,3 +130,15 @@ def test_an_image_that_the_annotations_lack(detector_files, data, tmp_path,
     assert f'{other}: no images of' in capsys.readouterr().err
     boxes = json.loads((tmp_path / 'boxes.json').read_text())
     assert {box['image_id'] for box in boxes} == {2}
+
+
+def test_an_image_that_the_detector_cannot_take(detector_files, data, tmp_path,
+                                                capsys):
+    """Resized to the detector's size it has no rows."""
+    thin = tmp_path / 'thin.png'
+    assert cv2.imwrite(str(thin), np.zeros((1, 4000, 3), np.uint8))
+    assert detect(detector_files, thin, data / 'val2017', '-o',
+                  tmp_path / 'boxes.json') == 1
+    errors = capsys.readouterr().err
+    assert f'{thin}: ' in errors and '3 images' in errors
+    assert json.loads((tmp_path / 'boxes.json').read_text())

@@ -1,4 +1,4 @@
-# LGM-Pose trained as docs/lsp_benchmark.md found best.
+# LGM-Pose by the recipe of docs/lsp_benchmark.md, but for the augmentation.
 _base_ = [
     '../../../_base_/models/lgm-pose.py',
     '../../../_base_/datasets/coco_256x192_softmax.py',
