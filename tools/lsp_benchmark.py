@@ -72,8 +72,6 @@ TABLES: Dict[str, Sequence[Tuple[str, str]]] = {
 SEEDS = {
     'td-hm_lgm-pose': (0, 1, 2),
     'td-hm_lgm-pose-no-residual': (0, 1, 2),
-    'td-hm_lgm-pose-distilled': (0, 1),
-    'td-hm_lgm-pose-mse': (0, 1, 2),
     'td-hm_lgm-pose-paper': (0, 1, 2),
 }
 
