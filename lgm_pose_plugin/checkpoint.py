@@ -36,6 +36,9 @@ _STATISTICS = ('min', 'max', 'current', 'mean')
 
 _URL_TIMEOUT = 60  # seconds without an answer
 
+# Bytes a weight may take by repeating fewer, as some buffers do.
+_MAX_REPEATED = 1 << 24
+
 # Settings of the machine that trained; of no use to those who load weights.
 _MACHINE_SETTINGS = ('work_dir', 'load_from', 'resume')
 _ABSOLUTE_PATH = re.compile(r'(/|~|\\\\|file:|[A-Za-z]:[\\/])')
@@ -217,7 +220,9 @@ def _portable_config(text: str) -> Optional[str]:
     """
     try:
         tree = ast.parse(text)
-    except SyntaxError:
+        nodes = [list(ast.walk(statement)) for statement in tree.body]
+    # The latter of texts made to break it.
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
         return None
     # ast counts columns in bytes
     lines = text.encode().splitlines(keepends=True)
@@ -225,13 +230,13 @@ def _portable_config(text: str) -> Optional[str]:
     for line in lines:
         starts.append(starts[-1] + len(line))
     edits = []
-    for statement in tree.body:
+    for statement, parts in zip(tree.body, nodes):
         if isinstance(statement, ast.Assign) and getattr(
                 statement.targets[0], 'id', None) in _MACHINE_SETTINGS:
             edits.append((starts[statement.lineno - 1],
                           starts[statement.end_lineno], b''))
             continue
-        for node in ast.walk(statement):
+        for node in parts:
             value = getattr(node, 'value', None)
             if isinstance(node, ast.Constant) and isinstance(
                     value, str) and _ABSOLUTE_PATH.match(value):
@@ -399,16 +404,28 @@ def _load_file(file: Path, origin: str) -> Dict[str, Any]:
 
 
 def check_finite(weights: Dict[str, torch.Tensor], origin: str) -> None:
-    """Refuse weights that are NaN or infinite.
+    """Refuse weights that are NaN, infinite or more than was saved.
 
     Args:
         weights (dict[str, Tensor]): The weights by name.
         origin (str): Where they are from, for the message.
 
     Raises:
-        ValueError: If one is not finite.
+        ValueError: If one is not finite, or repeats a little memory so often
+            that it takes much, as a small file can say.
     """
     for name, value in weights.items():
+        if value.layout != torch.strided or value.device.type == 'meta':
+            raise ValueError(f'{origin}: {name} is no dense tensor, as '
+                             'weights are; save its `state_dict` anew')
+        size = value.numel() * value.element_size()
+        # torch < 2 has no untyped_storage.
+        storage = getattr(value, 'untyped_storage', value.storage)()
+        if size > max(storage.nbytes(), _MAX_REPEATED):
+            raise ValueError(
+                f'{origin}: {name}, {tuple(value.shape)}, would take '
+                f'{size:,} bytes, of which {storage.nbytes():,} are there; '
+                'refused. Save its `state_dict` with contiguous tensors')
         if value.is_floating_point() and not value.isfinite().all():
             raise ValueError(
                 f'{origin}: {name} is not finite; the training that saved it '

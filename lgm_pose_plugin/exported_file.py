@@ -122,6 +122,9 @@ def _fields(data: memoryview) -> Iterator[Tuple[int, Any]]:
     at = 0
     while at < len(data):
         key, at = _varint(data, at)
+        # Runtimes would take the lower bits for the number of another field.
+        if key >> 32:
+            raise ValueError('a field with a number that is too large')
         number, kind = key >> 3, key & 7
         if kind == 0:
             value, at = _varint(data, at)

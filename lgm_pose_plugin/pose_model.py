@@ -1,4 +1,5 @@
 """Key points of people in images, by a checkpoint through MMPose."""
+import threading
 from typing import Any, Dict, Optional, Tuple
 
 import numpy as np
@@ -42,6 +43,7 @@ class PoseModel:
                              'points as test_dataloader.dataset')
         # As init_model, which loads any checkpoint without a word.
         self.model.cfg, self.model.dataset_meta = cfg, meta
+        self._lock = threading.Lock()
         self.metadata = dict(
             keypoint_names=[
                 meta['keypoint_id2name'][i]
@@ -76,13 +78,15 @@ class PoseModel:
             num_keypoints = len(self.metadata['keypoint_names'])
             return (np.empty((0, num_keypoints, 2), np.float32),
                     np.empty((0, num_keypoints), np.float32))
-        test_cfg = self.model.test_cfg
-        if flip_test:
-            self.model.test_cfg = dict(test_cfg, flip_test=True)
-        try:
-            samples = inference_topdown(self.model, image, boxes)
-        finally:
-            self.model.test_cfg = test_cfg
+        # Other threads must not see the changed test_cfg.
+        with self._lock:
+            test_cfg = self.model.test_cfg
+            if flip_test:
+                self.model.test_cfg = dict(test_cfg, flip_test=True)
+            try:
+                samples = inference_topdown(self.model, image, boxes)
+            finally:
+                self.model.test_cfg = test_cfg
         results = [sample.pred_instances for sample in samples]
         return (np.concatenate([one.keypoints for one in results]),
                 np.concatenate([one.keypoint_scores for one in results]))

@@ -7,6 +7,7 @@ hold raw heat maps, decoding are MMPose's (``GetBBoxCenterScale``,
 import functools
 import hashlib
 import os.path as osp
+import threading
 from typing import (Any, Callable, Dict, NamedTuple, Optional, Sequence, Tuple,
                     Union)
 
@@ -170,6 +171,8 @@ def _open_openvino(file: str, threads: int) -> Session:
     shape = network.input(0).get_partial_shape()
     dtype = network.input(0).get_element_type().to_dtype()
     request = network.create_infer_request()
+    # Its inputs and outputs are the same for all threads.
+    lock = threading.Lock()
 
     def run(inputs: Union[np.ndarray, dict]) -> Dict[str, np.ndarray]:
         if isinstance(inputs, np.ndarray):
@@ -179,11 +182,12 @@ def _open_openvino(file: str, threads: int) -> Session:
                 raise ValueError(f'the network takes {dtype} of shape {shape}'
                                  f', got {inputs.dtype} of {inputs.shape}')
             inputs = {0: inputs}
-        request.infer(inputs)
         outputs = {}
-        for i, aliases in enumerate(names):
-            data = request.get_output_tensor(i).data.copy()
-            outputs.update(dict.fromkeys(aliases, data))
+        with lock:
+            request.infer(inputs)
+            for i, aliases in enumerate(names):
+                data = request.get_output_tensor(i).data.copy()
+                outputs.update(dict.fromkeys(aliases, data))
         return outputs
 
     batch = shape[0].get_length() if shape[0].is_static else None
@@ -549,7 +553,13 @@ class PoseRuntime:
             inputs = normalize(crops, self.metadata)
         size = self.session.batch
         if size is None:
-            return self.session.run(inputs)
+            outputs = self.session.run(inputs)
+            for name, value in outputs.items():
+                if value.shape[:1] != (len(crops), ):
+                    raise ValueError(
+                        f'{self.file} computes {name} of shape {value.shape} '
+                        f'for {len(crops)} crops. Export it again')
+            return outputs
         chunks = []
         for start in range(0, len(inputs), size):
             chunk = inputs[start:start + size]

@@ -542,6 +542,8 @@ def test_published_config_names_no_machine(trained, tmp_path):
     ("b = 'https://a/b', 'data/coco', '~/coco'\n",
      "b = 'https://a/b', 'data/coco', 'coco'\n"),
     ('b = <class float>\n', None),
+    ('b = ' + '-' * 200000 + '1\n', None),
+    ('b = "\0"\n', None),
 ])
 def test_portable_config(before, after):
     assert checkpoint_module._portable_config(before) == after

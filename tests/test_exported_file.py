@@ -279,6 +279,27 @@ def test_tensors_in_other_files(exported, tmp_path, place):
                 PoseRuntime(file, backend)
 
 
+def test_numbers_of_fields_that_only_runtimes_understand(exported, tmp_path):
+    """Protobuf drops the bits above 32, which make another number."""
+    model = onnx.load(exported['onnx'])
+    in_initializer(model, 'weights.bin')
+    graph = model.graph.SerializeToString()
+    model.ClearField('graph')
+    length = b''
+    size = len(graph)
+    while size:
+        length += bytes([size & 127 | (128 if size > 127 else 0)])
+        size >>= 7
+    file = tmp_path / 'net.onnx'
+    # Field 7, the graph; and 2**29 + 7.
+    for tag, match in ((b'\x3a', 'tensors in other files'),
+                       (b'\xba\x80\x80\x80\x10', 'a number that is too')):
+        file.write_bytes(model.SerializeToString() + tag + length + graph)
+        for backend in BACKENDS:
+            with pytest.raises(ValueError, match=match):
+                PoseRuntime(file, backend)
+
+
 def test_files_cut_off(exported, tmp_path):
     data = Path(exported['onnx']).read_bytes()
     file = tmp_path / 'net.onnx'

@@ -364,7 +364,18 @@ def infinite_head(weights):
     return weights
 
 
+def repeated(weights):
+    """A few bytes that ask for all memory."""
+    return dict(weights, more=torch.zeros(1).expand(10**14))
+
+
+def sparse(weights):
+    return dict(weights, more=torch.zeros(3).to_sparse())
+
+
 BROKEN = [
+    (repeated, 'more, .*would take 400,000,000,000,000 bytes, of which 4 '),
+    (sparse, 'more is no dense tensor'),
     (nan, 'is not finite; the training that saved it had diverged'),
     (infinite_head, 'head.final_layer.weight is not finite'),
 ]

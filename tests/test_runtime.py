@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -222,6 +223,32 @@ def test_many_people_are_several_calls(exported, picture, monkeypatch):
     for one, other in zip(network(picture, BOXES), expected):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
     assert sizes == [2, 1]
+
+
+@pytest.mark.parametrize('backend', BACKENDS)
+def test_threads_get_their_own_results(exported, picture, backend):
+    network = PoseRuntime(exported('lgm'), backend)
+    crops = np.random.default_rng(0).integers(
+        0, 256, (4, 128, 96, 3), dtype=np.uint8)
+    expected = [network.predict_crops(crop[None]) for crop in crops]
+    assert not np.array_equal(expected[0][0], expected[1][0])
+
+    def differs(i):
+        found = [network.predict_crops(crops[i:i + 1]) for _ in range(50)]
+        return sum(not np.array_equal(one, other) for results in found
+                   for one, other in zip(results, expected[i]))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(differs, range(4))) == 0
+
+
+def test_results_are_those_of_all_crops(exported, picture):
+    network = PoseRuntime(exported('lgm'))
+    run = network.session.run
+    network.session = network.session._replace(
+        run=lambda inputs: run(inputs[:1]))
+    with pytest.raises(ValueError, match='keypoints of shape .1, .* 3 crops'):
+        network(picture, BOXES)
 
 
 @pytest.mark.parametrize('image', [
