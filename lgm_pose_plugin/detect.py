@@ -233,7 +233,8 @@ def detect_images(detector: PersonDetector, paths: Sequence[str],
             image = read_image(path)
             found = detector(image)
         # A detector's own are of an image it cannot resize, or of the memory.
-        except (OSError, RuntimeError, ValueError, cv2.error) as error:
+        except (MemoryError, OSError, RuntimeError, ValueError,
+                cv2.error) as error:
             progress.fail(f'{path}: {error}')
             continue
         boxes += detection_results(number, found)

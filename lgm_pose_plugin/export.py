@@ -133,7 +133,7 @@ def describe(cfg: Config, model: nn.Module, normalize: bool,
     if test_cfg.get('output_keypoint_indices') is not None:
         raise ValueError(
             f'{cfg.filename} cannot be exported: it selects key points with '
-            'model.test_cfg.output_keypoint_indices; set it to None')
+            'model.test_cfg.output_keypoint_indices, which a file cannot')
     affine = transforms['TopdownAffine']
     processor = cfg.model.get('data_preprocessor', {})
     arguments = inspect.signature(type(codec).__init__).parameters
@@ -455,7 +455,9 @@ def decode_maps(codec: Any,
         ``(N, K, 2)``, and scores of shape ``(N, K)``.
     """
     if len(maps) == 2:
-        return codec.decode(*maps)
+        # Some change them; some have visibilities beside the scores.
+        keypoints, scores = codec.decode(*(one.copy() for one in maps))
+        return keypoints, scores[0] if isinstance(scores, tuple) else scores
     keypoints, scores = zip(*(codec.decode(one) for one in maps[0]))
     return np.concatenate(keypoints), np.concatenate(scores)
 
@@ -734,6 +736,11 @@ def export(config: str,
     # Whole batches, or two sizes of a batch.
     raw += raw[:1] * (2 - len(raw) if dynamic else -len(raw) % batch)
     expected = reference(model, cfg, raw)
+    found, told = expected.maps[0].shape[1], len(metadata['keypoint_names'])
+    if found != told:
+        raise ValueError(
+            f'{cfg.filename} cannot be exported: its head returns {found} '
+            f'maps or vectors, the data set of its test has {told} key points')
     inputs = expected.crops if normalize else expected.inputs
     network = ExportedNetwork(model, normalize, decode).eval()
     crops = 'images' if images else 'dataset' if dataset else 'rendered'

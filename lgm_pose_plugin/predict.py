@@ -142,8 +142,9 @@ class Predictor:
                     self._predict_image(source, progress)
                 else:
                     self._predict_video(source, progress)
-            # Of the runtimes' own errors memory is one.
-            except (OSError, RuntimeError, ValueError, cv2.error) as error:
+            # Memory is one of runtimes' errors, and one of its own of NumPy.
+            except (MemoryError, OSError, RuntimeError, ValueError,
+                    cv2.error) as error:
                 camera = 'webcam:' if source.kind == 'webcam' else ''
                 progress.fail(f'{camera}{source.path}: {error}')
         if self.settings.show:

@@ -8,7 +8,7 @@ import os
 import os.path as osp
 import re
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import cv2
@@ -119,12 +119,14 @@ def _distinct_names(sources: List[Tuple[str, str]]) -> List[str]:
         for kind, path in sources
     ]
     if len(set(stems(names))) < len(names):
-        folder = common_folder(
-            [path for kind, path in sources if kind != 'webcam'])
-        names = [
-            name if kind == 'webcam' else osp.relpath(path, folder)
-            for name, (kind, path) in zip(names, sources)
-        ]
+        files = [path for kind, path in sources if kind != 'webcam']
+        # Files on different drives have no common folder, but numbers below.
+        with suppress(ValueError):
+            folder = common_folder(files)
+            names = [
+                name if kind == 'webcam' else osp.relpath(path, folder)
+                for name, (kind, path) in zip(names, sources)
+            ]
     taken = set(stems(names))
     seen = set()
     for i, stem in enumerate(stems(names)):

@@ -298,6 +298,8 @@ def test_check_of_maps(scale, fails):
         (dict(options={'test_dataloader.dataset.pipeline': []}),
          'TopdownAffine'),
         (dict(options={'model.head.decoder': None}), 'no codec'),
+        (dict(options={'test_dataloader.dataset.type': 'LspDataset'}),
+         'returns 17 maps or vectors, .* has 14 key points'),
     ])
 def test_wrong_arguments(export, tmp_path, kwargs, match):
     with pytest.raises((FileNotFoundError, ValueError), match=match):
@@ -312,6 +314,20 @@ def test_one_picture_fills_a_batch(export, tmp_path, batch, crops):
     report = export('lgm', images=[picture], batch=batch)
     assert report['check']['number_of_crops'] == crops
     assert report['check']['crops'] == 'images'
+
+
+def test_codecs_that_change_vectors_or_have_visibilities():
+
+    class Codec:
+
+        def decode(self, simcc_x, simcc_y):
+            simcc_x[:] = 0
+            return simcc_y, (simcc_x, simcc_x + 1)
+
+    maps = np.ones((2, 3, 4)), np.ones((2, 3, 5))
+    keypoints, scores = exporter.decode_maps(Codec(), maps)
+    assert keypoints.shape == (2, 3, 5) and not scores.any()
+    assert maps[0].all()
 
 
 def test_codecs_without_decoder_need_no_decode(export, small_network,

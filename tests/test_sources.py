@@ -67,6 +67,15 @@ def test_same_names_with_other_suffixes_are_numbered(folder):
                  'B.webp') == ['b.jpg', 'b_3.png', 'b_2.jpg', 'B_4.webp']
 
 
+def test_files_on_different_drives_are_numbered(folder, monkeypatch):
+
+    def on_windows(paths):
+        raise ValueError("Paths don't have the same drive")
+
+    monkeypatch.setattr(os.path, 'commonpath', on_windows)
+    assert names('deep/a.jpg', 'a.PNG') == ['a.jpg', 'a_2.PNG']
+
+
 def test_cameras(folder):
     found, _ = find_sources(['webcam:1', '0', 'webcam:01', 'b.jpg'])
     assert found == [

@@ -94,6 +94,6 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     warnings.filterwarnings('ignore', 'pkg_resources is deprecated')
     try:
         return args.run(args)
-    except (ImportError, OSError, ValueError) as error:
+    except (ImportError, MemoryError, OSError, ValueError) as error:
         print(f'lgm-pose {args.command}: {error}', file=sys.stderr)
         return 1

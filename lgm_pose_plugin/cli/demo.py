@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 from importlib import util
-from typing import Dict, List
+from typing import Any, Dict, List, NoReturn
 
 from ..doctor import find_mim_configs
 from . import set_up_mmpose
@@ -70,7 +70,8 @@ def run(args: argparse.Namespace) -> int:
         args (argparse.Namespace): The parsed arguments.
 
     Returns:
-        int: 0, 1 if a call of mim failed, or 130 if interrupted.
+        int: 0, 1 if a call of mim failed, or 128 and the number of the
+        signal that stopped it.
 
     Raises:
         ImportError: If mim is missing or would not find the plugin.
@@ -81,19 +82,32 @@ def run(args: argparse.Namespace) -> int:
     check_mim()
     out = osp.abspath(args.out)
     os.makedirs(out, exist_ok=True)
+    # As Ctrl-C, they end mim, too, unless they are ignored as by nohup.
+    handlers = {
+        number: signal.signal(number, _interrupt)
+        for number in (signal.SIGTERM, getattr(signal, 'SIGHUP', None))
+        if number and signal.getsignal(number) == signal.SIG_DFL
+    }
     try:
         return _run(args, out)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         print(
             '\nlgm-pose demo: interrupted; run it again to train anew.',
             file=sys.stderr)
-        return 130
+        return 128 + (interrupt.args or [signal.SIGINT])[0]
     except subprocess.CalledProcessError as error:
         print(
             f'lgm-pose demo: mim {error.cmd[3]} ended with exit status '
             f'{error.returncode}; see {error.output}',
             file=sys.stderr)
         return 1
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _interrupt(number: int, frame: Any) -> NoReturn:
+    raise KeyboardInterrupt(number)
 
 
 def check_mim() -> None:

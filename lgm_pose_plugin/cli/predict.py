@@ -47,9 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     network.add_argument(
         '--threads',
         type=int,
-        default=1,
         metavar='N',
-        help='threads that run FILE (default: %(default)s)')
+        help='threads that run FILE (default: 1)')
     network.add_argument(
         '--config',
         metavar='CONFIG',
@@ -221,6 +220,15 @@ def check_arguments(args: argparse.Namespace) -> None:
         raise ValueError('--checkpoint needs --config')
     if args.model and args.config:
         raise ValueError('give either --model or --config')
+    if not args.model and (args.backend or args.threads is not None):
+        raise ValueError('--backend and --threads are for --model')
+    if args.model and args.cfg_options:
+        raise ValueError('--cfg-options are for --config, not for --model')
+    if args.model and args.device and not args.det_config:
+        raise ValueError('--device is for --config and --det-config; --model '
+                         'runs on the CPU')
+    if args.ann_file and args.boxes == 'whole' and not args.coco_results:
+        raise ValueError('--ann-file is for --boxes and --coco-results')
     if bool(args.det_config) != bool(args.det_checkpoint):
         raise ValueError('--det-config and --det-checkpoint go together')
     if sum((args.boxes != 'whole', bool(args.box), bool(args.det_config))) > 1:
@@ -242,7 +250,8 @@ def open_network(args: argparse.Namespace) -> Tuple[Callable, dict]:
     """
     if args.model:
         from ..runtime import PoseRuntime
-        model: Any = PoseRuntime(args.model, args.backend, args.threads)
+        model: Any = PoseRuntime(args.model, args.backend,
+                                 1 if args.threads is None else args.threads)
         if args.flip_test and model.metadata['decode']:
             raise ValueError(
                 f'{model.file} returns key points, the flip test averages '

@@ -93,7 +93,8 @@ def test_other_data_are_kept(installed, tmp_path, capfd):
 
 
 @pytest.mark.skipif(os.name == 'nt', reason='no SIGINT for one process')
-def test_interrupt_ends_mim_too(installed, tmp_path):
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_ends_mim_too(installed, tmp_path, number):
     # A shell's background jobs, and so their children, ignore SIGINT.
     process = run_demo(
         tmp_path,
@@ -102,9 +103,9 @@ def test_interrupt_ends_mim_too(installed, tmp_path):
     log = tmp_path / 'before.log'
     while process.poll() is None and not (log.exists() and log.read_text()):
         time.sleep(.1)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     output, _ = process.communicate(timeout=30)
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
     assert 'Traceback' not in output
     assert output.splitlines()[-1].startswith('lgm-pose demo: interrupted')
     length = len(log.read_text())

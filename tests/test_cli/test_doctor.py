@@ -155,6 +155,10 @@ def test_follow_up_errors_point_to_the_cause():
     error = "ModuleNotFoundError: No module named 'torch'"
     result = find(with_probe('mmcv_ops', error), 'mmcv ops')
     assert result.status == 'FAIL' and 'torch is missing' in result.remedy
+    # A part of a package that is there.
+    error = "ModuleNotFoundError: No module named 'mmcv._ext'"
+    result = find(with_probe('mmcv_ops', error), 'mmcv ops')
+    assert result.status == 'FAIL' and 'MMCV_WITH_OPS' in result.remedy
 
 
 def test_drawing_on_numpy_2_4():

@@ -273,6 +273,9 @@ def test_sources_are_not_replaced(predict, data, tmp_path, capsys):
     (['1.png', '--flip-test'], '--no-decode'),
     (['1.png', '--coco-results', 'gone/a.json'], 'no folder gone'),
     (['clip.mp4', '--coco-results', 'a.json'], 'there are none'),
+    (['1.png', '--cfg-options', 'a=1'], '--cfg-options are for --config'),
+    (['1.png', '--device', 'cpu'], '--model runs on the CPU'),
+    (['1.png', '--ann-file', 'a.json'], '--ann-file is for --boxes'),
 ])
 def test_wrong_arguments(predict, data, tmp_path, monkeypatch, capsys, args,
                          message):
@@ -283,6 +286,13 @@ def test_wrong_arguments(predict, data, tmp_path, monkeypatch, capsys, args,
     out = predict(*args, status=1)
     assert message in capsys.readouterr().err
     assert not out.exists() and set(data.iterdir()) == before
+
+
+@pytest.mark.parametrize('args', [('--threads', '1'),
+                                  ('--backend', 'openvino')])
+def test_runtimes_are_for_exported_files(data, capsys, args):
+    assert cli.main(['predict', str(data / '1.png'), *args]) == 1
+    assert '--backend and --threads are for' in capsys.readouterr().err
 
 
 def test_show(predict, data, monkeypatch, capsys):
