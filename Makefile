@@ -29,7 +29,7 @@ demo: env  ## Train and test on rendered people, in some minutes
 
 lint: env
 	.venv/bin/flake8
-	.venv/bin/isort --check-only --diff .
+	.venv/bin/isort --check-only --diff configs lgm_pose_plugin tests tools
 	.venv/bin/yapf --diff --recursive --parallel configs lgm_pose_plugin tests tools
 	.venv/bin/codespell
 

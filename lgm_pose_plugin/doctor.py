@@ -381,7 +381,7 @@ def _from_probe(facts: Facts,
     answer = facts.probes[probe]
     if answer.ok:
         return Result(name, 'ok', found)
-    missing = re.search(r"No module named '(\w+)", answer.error)
+    missing = re.search(r"No module named '(\w+)'", answer.error)
     if missing and missing.group(1) in PROVIDERS:
         remedy = f'{missing.group(1)} is missing, see its line'
     lines = [line.strip() for line in answer.error.splitlines()]

@@ -741,8 +741,12 @@ def _exists(root: str, ann_file: str, image_dir: str, info: Dict[str, Any],
                 f'{image_dir} has files but no {ann_file}; remove the folder '
                 'or choose another one for the data set.')
         return False
-    with open(ann_file) as file:
-        found = json.load(file).get('info') or {}
+    try:
+        with open(ann_file) as file:
+            found = json.load(file).get('info') or {}
+    # Not JSON, or no dictionary.
+    except (AttributeError, ValueError):
+        found = {}
     if found.get('description') != DESCRIPTION:
         raise ValueError(f'{ann_file} was not written by this renderer and is '
                          'not replaced; choose another folder.')

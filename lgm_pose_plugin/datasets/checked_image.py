@@ -110,7 +110,7 @@ def read_size(path: str) -> Tuple[int, int]:
         # OpenCV reads half an image without an error.
         with Image.open(path) as image:
             return ImageOps.exif_transpose(image).size
-    except OSError as error:
+    except (OSError, Image.DecompressionBombError) as error:
         raise ValueError(f'{path} cannot be read as an image: {error}. Get it '
                          'anew.') from error
 

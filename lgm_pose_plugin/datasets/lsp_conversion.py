@@ -281,6 +281,11 @@ def convert(source: str,
             categories=[person_category(LspDataset.METAINFO)])
     files[f'{name}_removed.json'] = dict(removed=removed)
     _write(files, source, out)
+    # Of a conversion with other splits, whose images are now in these.
+    for split in SPLITS[name].keys() - splits.keys():
+        stale = osp.join(out, 'annotations', f'{name}_{split}.json')
+        if osp.exists(stale):
+            os.remove(stale)
     return files
 
 

@@ -54,8 +54,9 @@ class LspPCKAccuracy(PCKAccuracy):
 
         Returns:
             dict[str, float]: From 0 to 1: ``PCK``, the mean over the 14
-            joints, and ``ankle PCK`` and so on, the mean over both sides. NaN
-            for a joint that is nowhere labelled.
+            joints, and ``ankle PCK`` and so on, the mean over both sides.
+            Joints that nobody with a torso has labelled are left out of the
+            means; NaN if there are no others.
         """
         predicted, truth, mask = (
             np.concatenate([result[key] for result in results])
@@ -69,12 +70,17 @@ class LspPCKAccuracy(PCKAccuracy):
             f'Evaluating {self.__class__.__name__} (PCK@{self.thr} of the '
             f'torso) on {np.count_nonzero(torso)} of {len(torso)} people; the '
             'others have no torso.')
-        by_joint, mean, _ = keypoint_pck_accuracy(
+        by_joint, _, _ = keypoint_pck_accuracy(
             predicted, truth, mask, self.thr, np.stack([torso, torso], axis=1))
-        by_joint[by_joint < 0] = np.nan
         return dict(
-            PCK=float(mean),
+            PCK=_mean(by_joint),
             **{
-                f'{name} PCK': float(by_joint[list(indices)].mean())
+                f'{name} PCK': _mean(by_joint[list(indices)])
                 for name, indices in _JOINTS.items()
             })
+
+
+def _mean(accuracies: np.ndarray) -> float:
+    """The mean without joints that are nowhere labelled, which have -1."""
+    known = accuracies[accuracies >= 0]
+    return float(known.mean()) if known.size else float('nan')

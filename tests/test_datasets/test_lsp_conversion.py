@@ -191,8 +191,14 @@ def test_in_place_and_again(archive, source, tmp_path):
     run(source, source)
     written = read(source, 'lspet_train')
     assert (source / 'images').resolve() == archive / 'images'
+    # Of the whole of LSPET without --val-from, and the user's own.
+    for name in ('extra', 'mine'):
+        (source / f'annotations/lspet_{name}.json').write_text('{}')
     run(source, source, 3)
     assert len(read(source, 'lspet_train')['images']) == 2
+    assert {path.stem
+            for path in (source / 'annotations').iterdir()
+            } == {'lspet_train', 'lspet_val', 'lspet_removed', 'lspet_mine'}
     run(source, source)
     assert read(source, 'lspet_train') == written
 

@@ -70,6 +70,9 @@ def test_people_without_torso_are_left_out(truth, logged):
                        (truth, truth + 1000, without))
     assert metrics['lsp/PCK'] == 1
     assert any('on 1 of 2 people' in message for message in logged)
+    metrics = evaluate((truth, truth, without))
+    assert len(metrics) == 9 and np.isnan(list(metrics.values())).all()
+    assert any('on 0 of 1 people' in message for message in logged)
 
 
 def test_only_labelled_joints_count(truth):
@@ -80,7 +83,10 @@ def test_only_labelled_joints_count(truth):
     metrics = evaluate(first, second)
     assert metrics['lsp/ankle PCK'] == .5
     assert metrics['lsp/PCK'] == pytest.approx(13 / 14)
+    # Of one side only, and of none.
     metrics = evaluate(second)
+    assert metrics['lsp/ankle PCK'] == metrics['lsp/PCK'] == 1
+    metrics = evaluate((truth, predicted, visible_but(0, 5)))
     assert np.isnan(metrics['lsp/ankle PCK']) and metrics['lsp/PCK'] == 1
 
 
