@@ -64,14 +64,16 @@ class Drawer:
         if track_ids is not None:
             colors = np.where(track_ids < 0, colors, track_ids)
         thickness = sv.calculate_optimal_line_thickness(image.shape[1::-1])
-        # supervision leaves out what is at (0, 0).
-        points = np.where(scores[..., None] > self.score_thr, keypoints, 0)
-        for color, person in zip(colors, points):
+        for color, points, seen in zip(colors, keypoints.astype(np.float32),
+                                       scores > self.score_thr):
             color = sv.ColorPalette.DEFAULT.by_idx(int(color))
-            person = sv.KeyPoints(xy=person[None].astype(np.float32))
-            for annotator in (sv.EdgeAnnotator(color, thickness, self._edges),
-                              sv.VertexAnnotator(color, thickness + 1)):
-                image = annotator.annotate(image, person)
+            # Of edges supervision leaves out what is at (0, 0).
+            edges = sv.KeyPoints(xy=np.where(seen[:, None], points, 0)[None])
+            image = sv.EdgeAnnotator(color, thickness,
+                                     self._edges).annotate(image, edges)
+            if seen.any():
+                image = sv.VertexAnnotator(color, thickness + 1).annotate(
+                    image, sv.KeyPoints(xy=points[seen][None]))
         detections = sv.Detections(
             xyxy=boxes.astype(np.float32), class_id=colors)
         if self.draw_boxes:

@@ -116,7 +116,7 @@ def describe(cfg: Config, model: nn.Module, normalize: bool,
             one of a top-down network.
     """
     transforms = {
-        step['type']: step
+        getattr(step['type'], '__name__', step['type']): step
         for step in cfg.get('test_dataloader', {}).get('dataset', {}).get(
             'pipeline', [])
     }

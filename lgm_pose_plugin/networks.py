@@ -180,7 +180,9 @@ def _is_pretrained(cfg: Any) -> bool:
     """Whether an initialization is by weights alone, maybe in a list."""
     if isinstance(cfg, (list, tuple)):
         return bool(cfg) and all(map(_is_pretrained, cfg))
-    return isinstance(cfg, dict) and cfg.get('type') == 'Pretrained'
+    # In MMEngine's pure Python configs a class.
+    kind = cfg.get('type') if isinstance(cfg, dict) else None
+    return getattr(kind, '__name__', kind) in ('Pretrained', 'PretrainedInit')
 
 
 def last_maps(outputs: Any) -> Tuple[Tensor, ...]:

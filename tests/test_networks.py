@@ -3,6 +3,7 @@ import re
 
 import pytest
 import torch
+from mmengine.model import PretrainedInit
 
 from lgm_pose_plugin import networks
 from lgm_pose_plugin.cli import main
@@ -135,7 +136,8 @@ def test_pretrained_weights_in_lists_are_not_loaded():
         init_cfg=[pretrained,
                   dict(type='Constant', layer='Conv2d', val=.25)])
     cfg.model.backbone = backbone
-    cfg.model.head.init_cfg = [pretrained]
+    # As a pure Python config has it.
+    cfg.model.head.init_cfg = [dict(pretrained, type=PretrainedInit)]
     model = networks.build_model(cfg)
     assert model.backbone.init_cfg == backbone['init_cfg'][1:]
     # The head gets what it has by default.

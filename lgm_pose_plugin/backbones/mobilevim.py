@@ -153,7 +153,7 @@ class MobileViM(CheckedBackbone):
         if type == 'MV2':
             return self._make_mv2(in_channels, **kwargs)
         if type == 'ConvModule':
-            return ConvModule(in_channels, **kwargs, **self.module_cfg)
+            return ConvModule(in_channels, **{**self.module_cfg, **kwargs})
         if type == 'BasicBlock':
             return self._make_basic_blocks(in_channels, **kwargs)
         return MODELS.build(
@@ -161,8 +161,10 @@ class MobileViM(CheckedBackbone):
                 type=type,
                 in_channels=in_channels,
                 feature_size=size,
-                **self.module_cfg,
-                **kwargs))
+                **{
+                    **self.module_cfg,
+                    **kwargs
+                }))
 
     def _make_mv2(self,
                   in_channels: int,

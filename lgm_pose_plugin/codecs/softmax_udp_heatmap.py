@@ -3,6 +3,7 @@ import math
 from typing import Tuple
 
 import numpy as np
+from torch import Tensor
 
 from mmpose.codecs import UDPHeatmap
 from mmpose.registry import KEYPOINT_CODECS
@@ -39,6 +40,17 @@ class SoftmaxUDPHeatmap(UDPHeatmap):
             blur_kernel_size=blur_kernel_size)
         # The sum of a Gaussian with maximum 1.
         self.mass = 2 * math.pi * sigma**2
+
+    def to_heatmaps(self, logits: Tensor) -> Tensor:
+        """Make heat maps of a network's logits.
+
+        Args:
+            logits (Tensor): Logits of shape ``(..., H, W)``.
+
+        Returns:
+            Tensor: Heat maps of the same shape, on the scale of the targets.
+        """
+        return self.mass * logits.flatten(-2).softmax(-1).view_as(logits)
 
     def decode(self, encoded: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
         """Decode key points from logits.

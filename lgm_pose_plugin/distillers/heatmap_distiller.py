@@ -105,7 +105,7 @@ class HeatmapDistiller(TopdownPoseEstimator):
         maps = last_maps(teacher(inputs, None, mode='tensor'))[-1].float()
         decoder = teacher.head.decoder
         if isinstance(decoder, SoftmaxUDPHeatmap):
-            return decoder.mass * maps.flatten(2).softmax(2).view_as(maps)
+            return decoder.to_heatmaps(maps)
         return maps.clamp(min=0)
 
     def _open_teacher(self) -> TopdownPoseEstimator:

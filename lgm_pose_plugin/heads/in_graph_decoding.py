@@ -6,8 +6,11 @@ import torch
 from mmengine.runner import autocast
 from torch import Tensor
 
-from mmpose.utils.typing import (ConfigType, Features, OptConfigType,
-                                 OptSampleList, Predictions)
+from mmpose.models.losses import KeypointMSELoss
+from mmpose.utils.typing import (ConfigType, Features, InstanceList,
+                                 OptConfigType, OptSampleList, Predictions)
+from ..codecs import SoftmaxUDPHeatmap
+from ..losses import KeypointCrossEntropyLoss
 from .keypoint_decoder import KeypointDecoder
 
 _HALF = (torch.bfloat16, torch.float16)
@@ -24,6 +27,15 @@ class InGraphDecoding:
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self.keypoint_decoder: Optional[KeypointDecoder] = None
+        losses = {type(module) for module in self.loss_module.modules()}
+        is_softmax = isinstance(self.decoder, SoftmaxUDPHeatmap)
+        wrong = KeypointMSELoss if is_softmax else KeypointCrossEntropyLoss
+        if self.decoder is not None and wrong in losses:
+            raise ValueError(
+                f'{wrong.__name__} does not train what '
+                f'{type(self.decoder).__name__} decodes: '
+                'KeypointCrossEntropyLoss and SoftmaxUDPHeatmap go together; '
+                'change model.head.loss, or the codec')
 
     def forward(
         self, feats: Tuple[Tensor, ...]
@@ -44,7 +56,30 @@ class InGraphDecoding:
             return heatmaps
         if not isinstance(heatmaps, Tensor):
             heatmaps = heatmaps[-1]
+        self._check_size(heatmaps)
         return self.keypoint_decoder(heatmaps)
+
+    def decode(self, batch_outputs: Tensor) -> InstanceList:
+        """Decode heat maps of the decoder's size; see the base class.
+
+        Raises:
+            ValueError: If they are of another size.
+        """
+        self._check_size(batch_outputs)
+        return super().decode(batch_outputs)
+
+    def _check_size(self, heatmaps: Tensor) -> None:
+        # Of None the base class complains.
+        width, height = getattr(self.decoder, 'heatmap_size',
+                                heatmaps.shape[:1:-1])
+        # A tracer sees tensors here and would warn of a constant comparison.
+        if not torch.jit.is_tracing() and heatmaps.shape[2:] != (height,
+                                                                 width):
+            raise ValueError(
+                f'the heat maps are {heatmaps.shape[2]}x{heatmaps.shape[3]}, '
+                f"the decoder's heatmap_size is {height}x{width} (HxW); set "
+                "model.head.decoder to the codec of the pipelines' "
+                'GenerateTarget')
 
     def switch_to_deploy(self, test_cfg: OptConfigType = None) -> None:
         """Make ``forward`` return key points and scores.
@@ -75,12 +110,19 @@ class InGraphDecoding:
                 test_cfg: ConfigType = {}) -> Predictions:
         """Predict data samples outside of autocast; see the base class.
 
+        Heat maps that are asked for are on the scale of the targets.
+
         Raises:
             RuntimeError: After :meth:`switch_to_deploy`.
         """
         self._refuse_in_deploy_mode()
         with self._outside_autocast(feats) as feats:
-            return super().predict(feats, batch_data_samples, test_cfg)
+            predictions = super().predict(feats, batch_data_samples, test_cfg)
+        if isinstance(self.decoder, SoftmaxUDPHeatmap) and test_cfg.get(
+                'output_heatmaps', False):
+            for field in predictions[1]:  # beside the instances
+                field.heatmaps = self.decoder.to_heatmaps(field.heatmaps)
+        return predictions
 
     def loss(self,
              feats: Tuple[Tensor, ...],

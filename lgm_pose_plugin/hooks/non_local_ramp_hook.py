@@ -80,6 +80,14 @@ class NonLocalRampHook(Hook):
                 'NonLocalRampHook found no NonLocal layer in the model. Take '
                 'it out of custom_hooks, or give the backbone one, e.g. '
                 "neck_attention=dict(type='ECANonLocal')")
+        length = runner.max_epochs if self.by_epoch else runner.max_iters
+        if length < self.end:
+            runner.logger.warning(
+                f'NonLocalRampHook raises gamma until {self.end}, the '
+                f'training ends at {length}: the Non-Local layers do not get '
+                'there, and before begin they are off, loaded gammas '
+                'included. Set begin and end, or take the hook out of '
+                'custom_hooks to keep a loaded gamma')
         if isinstance(runner.model, DistributedDataParallel
                       ) and not runner.model.find_unused_parameters:
             raise ValueError(

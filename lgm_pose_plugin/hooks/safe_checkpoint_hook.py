@@ -157,6 +157,14 @@ class SafeCheckpointHook(CheckpointHook):
         """
         super().before_train(runner)
         loop = runner.train_loop
+        if isinstance(loop, EpochBasedTrainLoop) and (
+                loop.iter != loop.epoch * len(runner.train_dataloader)):
+            runner.logger.warning(
+                f'Resumed after {loop.iter / loop.epoch:g} iterations in an '
+                f'epoch, now there are {len(runner.train_dataloader)}: what '
+                'the learning rate does by iterations keeps its old lengths. '
+                'With another batch or number of GPUs rather start a new '
+                'training with load_from')
         # Of `dynamic_intervals`, at the resumed epoch.
         loop._decide_current_val_interval()
         done, last = ((loop.epoch, loop.max_epochs) if isinstance(

@@ -167,6 +167,12 @@ class SFusionNeck(BaseModule):
                 f'skips are those of {len(self.skips)} deconvolutions, '
                 f'deconv_channels of {len(deconv_channels)}; give one entry '
                 'of skips per deconvolution at most')
+        maps = range(-len(in_channels), len(in_channels))
+        if any(skip not in maps for skips in self.skips for skip in skips):
+            raise ValueError(
+                f'skips {self.skips} are of other maps than the '
+                f'{len(in_channels)} of in_channels (from 0); choose, for '
+                'each deconvolution, maps of the size it makes')
         cfg = dict(norm_cfg=norm_cfg, act_cfg=act_cfg)
 
         self.deconvs = nn.ModuleList()
@@ -222,12 +228,12 @@ class SFusionNeck(BaseModule):
             x = deconv(x)
             if i < len(self.fusions):
                 maps = [x, *(feats[skip] for skip in self.skips[i])]
-                _check_sizes(maps)
+                _check_sizes(maps, self.skips[i])
                 x = self.fusions[i](maps)
         return (x, )
 
 
-def _check_sizes(maps: Sequence[Tensor]) -> None:
+def _check_sizes(maps: Sequence[Tensor], skips: Sequence[int]) -> None:
     # A tracer sees tensors here and would warn of a constant comparison.
     if torch.jit.is_tracing():
         return
@@ -235,6 +241,8 @@ def _check_sizes(maps: Sequence[Tensor]) -> None:
     if any(size != sizes[0] for size in sizes):
         found = ', '.join(f'{height}x{width}' for height, width in sizes)
         raise ValueError(
-            f'SFusionNeck cannot fuse maps of {found} (HxW); choose an input '
-            "whose width and height are multiples of the stride of the "
-            "backbone's last map, mostly 32")
+            f'SFusionNeck cannot fuse maps of {found} (HxW), the first one '
+            f'its own, the others those of skips {tuple(skips)}; choose an '
+            'input whose width and height are multiples of the stride of the '
+            "backbone's last map, mostly 32, and skips of the same size, as "
+            '((2, ), (1, )) of four maps of strides 4 to 32')

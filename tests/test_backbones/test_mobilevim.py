@@ -262,6 +262,20 @@ def load(request, tmp_path):
     return lambda model, state: _load(request.param, model, state, tmp_path)
 
 
+def test_layers_may_have_activations_of_their_own():
+    block = dict(type='MobileViMBlock', embed_dims=8, patch_size=2)
+    conv = dict(type='ConvModule', out_channels=8, kernel_size=1, act_cfg=None)
+    model = MobileViM(
+        (32, 32),
+        layers=[conv, dict(block, act_cfg=dict(type='ReLU')), block],
+        out_indices=(3, ))
+    assert not model.layers[1].with_activation
+    kinds = [{type(module)
+              for module in layer.modules()} for layer in model.layers]
+    assert torch.nn.ReLU in kinds[2] and torch.nn.SiLU not in kinds[2]
+    assert torch.nn.SiLU in kinds[3]
+
+
 def test_refuses_foreign_weights(network, load):
     model = network()
     foreign = build_pose_estimator(

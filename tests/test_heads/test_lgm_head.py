@@ -93,6 +93,45 @@ def test_predict(head, feats, data_samples, codec):
         assert np.array_equal(pred.keypoint_scores, scores)
 
 
+SOFTMAX = dict(CODECS['udp'], type='SoftmaxUDPHeatmap')
+
+
+@pytest.mark.parametrize('decoder, loss', [
+    (SOFTMAX, 'KeypointMSELoss'),
+    (CODECS['udp'], 'KeypointCrossEntropyLoss'),
+    (CODECS['msra'], 'KeypointCrossEntropyLoss'),
+])
+def test_loss_and_codec_go_together(decoder, loss):
+    match = f'{loss} does not train what {decoder["type"]} decodes'
+    with pytest.raises(ValueError, match=match):
+        LGMHead(8, 17, loss=dict(type=loss), decoder=decoder)
+
+
+def test_heat_maps_of_logits(randomize, feats, data_samples):
+    head = randomize(
+        LGMHead(
+            8, 17, loss=dict(type='KeypointCrossEntropyLoss'),
+            decoder=SOFTMAX))
+    _, fields = head.predict(feats, data_samples, dict(output_heatmaps=True))
+    logits = head(feats)
+    for field, maps in zip(fields, logits):
+        expected = maps.flatten(1).softmax(1) * head.decoder.mass
+        torch.testing.assert_close(field.heatmaps.flatten(1), expected)
+    found = head.predict(feats, data_samples, {})
+    assert found[0].keypoints.shape == (1, 17, 2)
+
+
+def test_maps_of_another_size_than_the_decoders(head, data_samples):
+    feats = (torch.randn(2, 8, 32, 32), )
+    match = 'maps are 32x32, the decoder.* is 32x24'
+    module = head()
+    with pytest.raises(ValueError, match=match):
+        module.predict(feats, data_samples)
+    module.switch_to_deploy()
+    with pytest.raises(ValueError, match=match):
+        module(feats)
+
+
 @pytest.mark.parametrize('shift', [False, True])
 @torch.no_grad()
 def test_flip_test(head, feats, data_samples, shift):

@@ -288,6 +288,18 @@ def test_wrong_arguments(begin, end):
         NonLocalRampHook(begin, end)
 
 
+@pytest.mark.parametrize('end, warned', [(4, 0), (5, 1)])
+def test_a_training_that_ends_before(tmp_path, monkeypatch, end, warned):
+    runner = make_runner(tmp_path, NonLocalRampHook(1, end), Hook())
+    warnings = []
+    monkeypatch.setattr(runner.logger, 'warning', warnings.append)
+    hook, = (
+        hook for hook in runner.hooks if isinstance(hook, NonLocalRampHook))
+    hook.before_train(runner)
+    assert len(warnings) == warned
+    assert all('until 5, the training ends at 4' in one for one in warnings)
+
+
 def test_no_layer():
     hook = NonLocalRampHook(**RAMP)
     with pytest.raises(ValueError, match='no NonLocal layer'):

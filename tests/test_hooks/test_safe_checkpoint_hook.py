@@ -80,6 +80,7 @@ def train(tmp_path, monkeypatch):
               by_epoch=True,
               train_cfg=dict(),
               bias=0,
+              batch_size=1,
               **kwargs):
         checkpoint = dict(
             type='SafeCheckpointHook',
@@ -103,7 +104,9 @@ def train(tmp_path, monkeypatch):
             model=Net(),
             work_dir=str(tmp_path),
             train_dataloader=dict(
-                loader, sampler=dict(type='DefaultSampler', shuffle=True)),
+                loader,
+                batch_size=batch_size,
+                sampler=dict(type='DefaultSampler', shuffle=True)),
             val_dataloader=loader,
             val_evaluator=[Bias(bias)],
             val_cfg=dict(),
@@ -236,6 +239,20 @@ def test_newest_whole_checkpoint_of_other_names(train, tmp_path, template):
         save_best=None,
         filename_tmpl=template)
     assert names(tmp_path) == [template.format(1), template.format(2)]
+
+
+@pytest.mark.parametrize('batch_size, warned', [(1, 0), (2, 1)])
+def test_another_number_of_iterations_is_told(train, monkeypatch, batch_size,
+                                              warned):
+    train(1)
+    told = []
+    monkeypatch.setattr(mmengine.logging.MMLogger, 'warning',
+                        lambda self, message, *args: told.append(message))
+    train(2, resume=True, batch_size=batch_size)
+    told = [message for message in told if 'iterations in an' in message]
+    assert len(told) == warned
+    assert all('after 2 iterations in an epoch, now there are 1' in message
+               for message in told)
 
 
 @pytest.mark.parametrize('damage', ['missing', 'truncated', 'empty'])

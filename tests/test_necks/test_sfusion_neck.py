@@ -170,6 +170,7 @@ def test_init_weights():
     (dict(fusion='add'), "'none', got 'add'"),
     (dict(deconv_kernel_size=4), '1, 2 or 3, got 4'),
     (dict(deconv_channels=(64, )), 'of 2 deconv.*of 1; give one'),
+    (dict(skips=((5, ), )), 'of other maps than the 5 of in_channels'),
 ])
 def test_wrong_arguments(kwargs, match):
     with pytest.raises(ValueError, match=match):

@@ -1,5 +1,4 @@
-# Steady after the warm-up, then down in the last fifth, so that a run can be
-# stopped and finished from any epoch of the steady part.
+# Steady after the warm-up, then down in the last fifth.
 _base_ = 'adamw_cosine.py'
 
 train_cfg = dict(max_epochs=60, val_interval=2)

@@ -7,7 +7,7 @@ optim_wrapper = dict(
 
 param_scheduler = [
     dict(type='LinearLR', begin=0, end=500, start_factor=0.01, by_epoch=False),
-    # To the last epoch, whatever train_cfg.max_epochs says.
+    # To the last epoch, whatever train_cfg.max_epochs says at the start.
     dict(
         type='CosineAnnealingLR',
         eta_min=1e-5,
