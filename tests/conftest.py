@@ -2,6 +2,7 @@
 import copy
 import functools
 import multiprocessing
+import os
 import warnings
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from mmpose.models import build_pose_estimator
 from mmpose.utils import register_all_modules
 
 ROOT = Path(__file__).resolve().parents[1]
+# Else OpenVINO sends statistics and writes to the home folder when imported.
+os.environ.setdefault('CI', 'true')
 
 
 @pytest.fixture(scope='session', autouse=True)

@@ -217,7 +217,8 @@ def test_package_configs(root):
     assert ablations == sorted(ablations) and any(ablations)
 
 
-def test_same_networks_share_a_row(load_config):
+def test_same_networks_share_a_row(load_config, count, monkeypatch):
+    monkeypatch.setattr(complexity, 'count_complexity', count)
     names = [
         'td-hm_lgm-pose_1xb32-260e_coco-256x192',
         'td-hm_lgm-pose_1xb32-260e_coco-256x192-test-dev',

@@ -1,6 +1,8 @@
 """docs/promises.md and what the README says of the package itself."""
 import ast
 import re
+import subprocess
+import sys
 from functools import lru_cache
 from pathlib import Path
 
@@ -98,6 +100,20 @@ def test_dependencies_are_those_of_mmpose():
     assert names == {
         'mmpose', 'mmengine', 'mmcv', 'mmdet', 'numpy', 'torch', 'xtcocotools'
     }
+
+
+def test_without_the_extras(tmp_path):
+    """What training, testing and inference in MMPose import needs MMPose's."""
+    script = (
+        'import sys; sys.modules.update(dict.fromkeys(("onnx", "onnxruntime", '
+        '"openvino", "nncf", "supervision", "trackers", "OneEuroFilter"))); '
+        'import lgm_pose_plugin.networks, lgm_pose_plugin.erf, '
+        'lgm_pose_plugin.detect, lgm_pose_plugin.pose_model; '
+        'from mmpose.registry import MODELS; '
+        'assert MODELS.get("HeatmapDistiller")')
+    subprocess.run([sys.executable, '-W', 'ignore', '-c', script],
+                   check=True,
+                   cwd=str(ROOT))
 
 
 def test_readme_lists_the_commands(capsys):

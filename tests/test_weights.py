@@ -1,6 +1,7 @@
 """The weights that lie in the package."""
 import hashlib
 import json
+import re
 import socket
 from pathlib import Path
 
@@ -38,6 +39,19 @@ def picture(tmp_path):
     path = tmp_path / 'person.png'
     assert cv2.imwrite(str(path), image)
     return path
+
+
+def test_readme_has_the_figures(request):
+    readme = (request.config.rootpath / 'README.md').read_text()
+    rows = dict(
+        re.findall(r'^\| `(\S+)` \|.*?\| ([\d.]+ \| [\d.]+) \| [\d.]+ G \|$',
+                   readme, re.MULTILINE))
+    assert rows == {
+        model['Alias']:
+        ' | '.join(f'{100 * model["Results"][0]["Metrics"][metric]:.1f}'
+                   for metric in ('PCK@0.2', 'AP'))
+        for model in SHIPPED
+    }
 
 
 def test_there_are_some():

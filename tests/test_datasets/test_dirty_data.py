@@ -403,12 +403,12 @@ BAD_COCO = dict(
     point_null=(lambda rng, annotation: annotation['keypoints'].__setitem__(
         int(rng.integers(42)), None), 'is not finite'),
     point_huge=(lambda rng, annotation: annotation['keypoints'].__setitem__(
-        3, 10**int(rng.integers(39, 60))), ''),
+        3, 10**int(rng.integers(39, 60))), 'keypoints is not finite'),
     too_few=(cut_to('keypoints', 9, 21, 39), 'key points, needed are'),
     no_multiple=(cut_to('keypoints', 10, 20, 41), 'cannot be read'),
     too_many=(lambda rng, annotation: annotation['keypoints'].extend(
         [9, 9, 2] * int(rng.integers(1, 9))), 'key points, needed are'),
-    nested=(set_to('keypoints', [[1, 2], [3]], 'abc', 7), ''),
+    nested=(set_to('keypoints', [[1, 2], [3]], 'abc', 7), 'cannot be read'),
     negative=(negative_flag, 'is below 0'),
     area=(nan_in('area'), 'area is not finite'),
     area_negative=(set_to('area', -1, -1e9), 'area is below 0'))
@@ -425,11 +425,12 @@ LEFT_OUT_COCO = dict(
                     [9, 9, -5, 9]), 'no area'))
 BAD_MPII = dict(
     center=(nan_in('center'), 'is not finite'),
-    scale=(set_to('scale', math.nan, math.inf, None), ''),
+    scale=(set_to('scale', math.nan, math.inf, None), 'is not finite'),
     joints=(nan_in('joints'), 'keypoints is not finite'),
     too_few=(cut_to('joints', 1, 15), 'key points, needed are 16'),
     flags=(nan_in('joints_vis'), 'keypoints_visible is not finite'),
-    flags_null=(set_to('joints_vis', [None] * 16, ['a'] * 16), ''),
+    flags_null=(set_to('joints_vis', [None] * 16,
+                       ['a'] * 16), 'visible is no'),
     flags_short=(cut_to('joints_vis', 0, 15), 'visibility, needed are 16'))
 
 

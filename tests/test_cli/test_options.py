@@ -1,0 +1,193 @@
+"""Options of the commands, as they reach what does the work."""
+import argparse
+import importlib.metadata
+import os
+import signal
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from lgm_pose_plugin import cli, rendered_people, runtime
+from lgm_pose_plugin.cli import detect, predict
+
+
+class Recorder:
+    """Remembers its arguments; what it returns ends the command."""
+
+    def __call__(self, *args, **kwargs):
+        self.args, self.kwargs = args, kwargs
+        raise ValueError('recorded')
+
+
+@pytest.fixture
+def recorder():
+    return Recorder()
+
+
+def test_the_command_and_its_version(capsys):
+    script, = (
+        entry for entry in importlib.metadata.distribution(
+            'lgm_pose_plugin').entry_points if entry.name == 'lgm-pose')
+    assert script.load() is cli.main
+    with pytest.raises(SystemExit) as stop:
+        cli.main(['--version'])
+    assert stop.value.code == 0
+    assert capsys.readouterr().out.strip() == cli.__version__
+
+
+def test_export(recorder, monkeypatch, capsys):
+    export = pytest.importorskip('lgm_pose_plugin.export')
+    monkeypatch.setattr(export, 'export', recorder)
+    defaults = dict(
+        format='onnx',
+        batch='dynamic',
+        decode=True,
+        normalize=True,
+        images=[],
+        dataset=False,
+        samples=16,
+        int8=False,
+        calibration=300,
+        eval_samples=None,
+        reduce_range=False,
+        cfg_options={})
+    assert cli.main(['export', 'a.py', 'a.pth', '-o', 'a.onnx']) == 1
+    assert recorder.args == ('a.py', 'a.pth', 'a.onnx')
+    assert recorder.kwargs == defaults
+    cli.main([
+        'export', 'a.py', 'a.pth', '-o', 'a.xml', '--format', 'openvino',
+        '--batch', '3', '--no-decode', '--no-normalize', '--dataset',
+        '--samples', '2', '--int8', '--calibration-samples', '5',
+        '--eval-samples', '7', '--reduce-range', '--cfg-options', 'a.b=1'
+    ])
+    assert recorder.kwargs == dict(
+        format='openvino',
+        batch=3,
+        decode=False,
+        normalize=False,
+        images=[],
+        dataset=True,
+        samples=2,
+        int8=True,
+        calibration=5,
+        eval_samples=7,
+        reduce_range=True,
+        cfg_options={'a.b': 1})
+
+
+def test_render(recorder, monkeypatch):
+    monkeypatch.setattr(rendered_people, 'write_dataset', recorder)
+    cli.main([
+        'render', 'out', '--train', '3', '--max-people', '1', '--size',
+        '96x128', '--seed', '5', '--overwrite'
+    ])
+    assert recorder.args == ('out', 3, 5)
+    assert recorder.kwargs == dict(
+        split='train2017', image_size=(96, 128), max_people=1, overwrite=True)
+
+
+def test_publish_half(tmp_path):
+    path = tmp_path / 'net.pth'
+    torch.save(dict(state_dict=dict(weight=torch.ones(2, 2))), str(path))
+    for option, dtype in (([], torch.float32), (['--half'], torch.float16)):
+        out = tmp_path / f'out{len(option)}'
+        assert cli.main(['publish', str(path), '-o', str(out), *option]) == 0
+        written, = out.iterdir()
+        weights = torch.load(str(written), weights_only=True)['state_dict']
+        assert weights['weight'].dtype == dtype
+
+
+@pytest.mark.parametrize('command, expected', [
+    (['detect', 'a.jpg'], (None, .05, None)),
+    (['predict', 'a.jpg'], (None, .3, .3)),
+    ([
+        'predict', 'a.jpg', '--det-cat-ids', '1', '2', '--bbox-thr', '.1',
+        '--nms-thr', '.7'
+    ], ([1, 2], .1, .7)),
+])
+def test_detectors(recorder, monkeypatch, command, expected):
+    module = pytest.importorskip('lgm_pose_plugin.detect')
+    monkeypatch.setattr(module, 'PersonDetector', recorder)
+    parser = argparse.ArgumentParser()
+    (detect if command[0] == 'detect' else predict).add_arguments(parser)
+    args = parser.parse_args(command[1:] + [
+        '--det-config', 'd.py', '--det-checkpoint', 'd.pth', '--device', 'cpu'
+    ])
+    with pytest.raises(ValueError, match='recorded'):
+        detect.open_detector(args)
+    assert recorder.args == ('d.py', 'd.pth', *expected, 'cpu')
+
+
+class Network:
+    """In place of an exported file; counts and may be interrupted."""
+    metadata = dict(decode=False, skeleton=[(0, 1)])
+    interrupts = 0
+
+    def __init__(self, file, backend, threads):
+        self.opened = (file, backend, threads)
+        Network.last = self
+        self.calls = []
+
+    def __call__(self, image, boxes, flip_test):
+        self.calls.append(flip_test)
+        for _ in range(self.interrupts):
+            os.kill(os.getpid(), signal.SIGINT)
+        points = np.float32([[[20, 20], [60, 60]]] * len(boxes))
+        return points, np.full((len(boxes), 2), .5, np.float32)
+
+
+@pytest.fixture
+def pictures(tmp_path, monkeypatch):
+    monkeypatch.setattr(runtime, 'PoseRuntime', Network)
+    for name in 'abc':
+        cv2.imwrite(
+            str(tmp_path / f'{name}.png'), np.zeros((80, 80, 3), np.uint8))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_predict(pictures):
+    pytest.importorskip('supervision')
+    base = ['predict', 'a.png', '--model', 'net.onnx', '-o', 'out']
+    drawn = []
+    for options, opened, flip_test in (
+        ([], (None, 1), False),
+        (['--backend', 'openvino', '--threads', '3', '--flip-test'],
+         ('openvino', 3), True),
+        (['--kpt-thr', '.6'], (None, 1), False),
+    ):  # yapf: disable
+        assert cli.main(base + options) == 0
+        assert Network.last.opened == ('net.onnx', *opened)
+        assert Network.last.calls == [flip_test]
+        drawn.append(cv2.imread('out/visualizations/a.png').any())
+    assert drawn == [True, True, False]
+
+
+@pytest.mark.parametrize('interrupts, status, done', [(1, 130, ['a']),
+                                                      (2, 130, [])])
+def test_interrupts_of_predict(pictures, monkeypatch, interrupts, status,
+                               done):
+    """After the image at hand, or at once."""
+    monkeypatch.setattr(Network, 'interrupts', interrupts)
+    assert cli.main(
+        ['predict', '.', '--model', 'net.onnx', '-o', 'out',
+         '--no-draw']) == status
+    assert [path.stem for path in (pictures / 'out').rglob('*.json')] == done
+    assert len(Network.last.calls) == 1
+
+
+def test_interrupts_of_detect(pictures, monkeypatch):
+    module = pytest.importorskip('lgm_pose_plugin.detect')
+
+    def detector(image):
+        os.kill(os.getpid(), signal.SIGINT)
+        return module.Boxes(np.float32([[1, 1, 9, 9]]), np.float32([.9]))
+
+    monkeypatch.setattr(module, 'PersonDetector', lambda *args: detector)
+    assert cli.main([
+        'detect', '.', '--det-config', 'd.py', '--det-checkpoint', 'd.pth',
+        '--device', 'cpu', '-o', 'boxes.json'
+    ]) == 130
+    assert (pictures / 'boxes.json').read_text().count('bbox') == 1
