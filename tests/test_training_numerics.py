@@ -40,7 +40,11 @@ def small(build):
             model__backbone__channels=32,
             model__backbone__depth=1) if name in (LAPX, LAP) else dict(
                 model__backbone__input_size=(64, 64))
-        model = build(name, **options)
+        model = build(
+            name,
+            model__head__decoder__input_size=(64, 64),
+            model__head__decoder__heatmap_size=(16, 16),
+            **options)
         model.init_weights()
         return model
 
