@@ -153,18 +153,16 @@ class MobileViM(CheckedBackbone):
         if type == 'MV2':
             return self._make_mv2(in_channels, **kwargs)
         if type == 'ConvModule':
-            return ConvModule(in_channels, **{**self.module_cfg, **kwargs})
+            return ConvModule(in_channels, **dict(self.module_cfg, **kwargs))
         if type == 'BasicBlock':
             return self._make_basic_blocks(in_channels, **kwargs)
         return MODELS.build(
             dict(
+                self.module_cfg,
                 type=type,
                 in_channels=in_channels,
                 feature_size=size,
-                **{
-                    **self.module_cfg,
-                    **kwargs
-                }))
+                **kwargs))
 
     def _make_mv2(self,
                   in_channels: int,
