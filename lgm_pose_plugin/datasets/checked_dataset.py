@@ -125,7 +125,7 @@ class CheckedDataset:
         # Not for the samples; the metric reads these annotations.
         self._load_annotations()
         return self._without_bad(super()._load_detection_results(), True,
-                                 self.bbox_file, 'person')
+                                 f'{self.bbox_file}: person')
 
     def parse_data_info(self, raw_data_info: dict) -> Optional[dict]:
         """Parse an annotation of a COCO-style file, see the base class.
@@ -195,28 +195,26 @@ class CheckedDataset:
     def _without_bad(self,
                      people: List[dict],
                      may_skip: bool,
-                     file: Optional[str] = None,
-                     what: str = 'annotation') -> List[dict]:
+                     what: Optional[str] = None) -> List[dict]:
         good = []
         for person in people:
             reason = find_fault(person, self._metainfo['num_keypoints'])
             if reason is None:
                 good.append(person)
             else:
-                self._refuse(person, reason, may_skip, file, what)
+                self._refuse(person, reason, may_skip, what)
         return good
 
     def _refuse(self,
                 person: dict,
                 reason: str,
                 may_skip: bool,
-                file: Optional[str] = None,
-                what: str = 'annotation') -> None:
+                what: Optional[str] = None) -> None:
         if self.on_bad == 'stop' or not may_skip:
             remedy = REMEDY if may_skip else (
                 'Mend it or take it out of the file: the metric needs it')
             raise BadDataError(
-                f'{file or self.ann_file}: {what} {person["id"]} of '
+                f'{what or f"{self.ann_file}: annotation"} {person["id"]} of '
                 f'{person["img_path"]}: {reason}. {remedy}')
         self._list(person, reason)
 
