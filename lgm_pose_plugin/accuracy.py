@@ -3,7 +3,6 @@ import sys
 from contextlib import redirect_stdout
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
-import mmengine
 import numpy as np
 from mmengine.config import Config
 from mmengine.evaluator import Evaluator
@@ -14,6 +13,7 @@ from torch.utils.data import Dataset, Subset
 from .erf import open_dataset, pipeline_batch
 from .export import (MAP_NAMES, ExportError, decode_maps, graph_inputs,
                      run_session)
+from .progress import with_bar
 from .runtime import Session
 
 BATCH = 32  # people at a time
@@ -99,8 +99,7 @@ def compare(model: nn.Module,
     keypoints: Tuple[list, list] = ([], [])
     scores: Tuple[list, list] = ([], [])
     cosines, differences = [], []
-    for start in mmengine.track_iter_progress(
-            range(0, len(raw), BATCH), file=sys.stderr):
+    for start in with_bar(range(0, len(raw), BATCH), unit='batch'):
         people = range(start, min(start + BATCH, len(raw)))
         batch = pipeline_batch(cfg, [raw[i] for i in people])
         inputs = graph_inputs(model, batch, normalize)

@@ -3,7 +3,6 @@ import os
 import os.path as osp
 import platform
 import random
-import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +15,6 @@ import mmcv
 import mmengine
 import numpy as np
 import torch
-from mmengine.utils import track_iter_progress
 from torch import nn
 
 import mmpose
@@ -25,6 +23,7 @@ from .benchmark_worker import MATMUL_SIZE, Worker, describe_error
 from .complexity import count_macs
 from .doctor import available_cpus, cpu_model
 from .networks import NETWORKS, build_network, published_ap
+from .progress import with_bar
 from .rendered_people import render_image
 from .version import __version__
 
@@ -123,11 +122,10 @@ def time_interleaved(calls: Dict[Any, Callable], rounds: int,
     """
     order, shuffler = list(calls), random.Random(0)
     seconds: Dict[Any, List[float]] = {name: [] for name in calls}
-    for _ in track_iter_progress(range(warmup + rounds), file=sys.stderr):
+    for _ in with_bar(range(warmup + rounds), unit='round'):
         shuffler.shuffle(order)
         for name in order:
             seconds[name].append(calls[name]())
-    sys.stderr.write('\n')
     return {name: values[warmup:] for name, values in seconds.items()}
 
 

@@ -1,14 +1,32 @@
-"""A run over many files: bar, failures by name, and an orderly stop."""
+"""Runs over many files: bar, failures by name, and an orderly stop."""
 import signal
 import sys
 import threading
 import time
-from typing import Optional
+from typing import Iterable, Optional, TypeVar
 
 try:
     from tqdm import tqdm
 except ImportError:  # not among MMPose's dependencies
     tqdm = None
+
+Item = TypeVar('Item')
+
+
+def with_bar(items: Iterable[Item], unit: str = 'image') -> Iterable[Item]:
+    """Items with a bar of how many are done.
+
+    The bar is shown on stderr if that is a terminal and tqdm is installed;
+    MMEngine's would write a line for each item into a log.
+
+    Args:
+        items (Iterable): The items.
+        unit (str): What one of them is. Defaults to ``'image'``.
+
+    Returns:
+        Iterable: The same items.
+    """
+    return tqdm(items, unit=unit, disable=None) if tqdm else items
 
 
 class Progress:

@@ -17,12 +17,12 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
-from mmengine.utils import track_iter_progress
 from scipy.spatial.transform import Rotation
 
 from mmpose.datasets import CocoDataset
 from .datasets.coco_format import person_category
 from .outputs import write_json
+from .progress import with_bar
 
 DESCRIPTION = 'Rendered people of lgm_pose_plugin'
 # Raised with any change of the pictures, so that old data sets are not taken
@@ -698,7 +698,7 @@ def write_dataset(root: str,
     os.makedirs(partial_dir)
     os.makedirs(osp.dirname(ann_file), exist_ok=True)
     images, annotations = [], []
-    for image_id in track_iter_progress(range(1, num_images + 1)):
+    for image_id in with_bar(range(1, num_images + 1)):
         rng = np.random.default_rng([seed, image_id, *split.encode()])
         image, people = render_image(rng, image_size, max_people)
         file_name = f'{image_id:012d}.jpg'

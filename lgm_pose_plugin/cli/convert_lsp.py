@@ -49,7 +49,6 @@ def run(args: argparse.Namespace) -> int:
     *splits, removed_name = files
     removed = files[removed_name]['removed']
     by_split = Counter(record['split'] for record in removed)
-    print()  # after the progress bar
     for name in splits:
         split = name[:-len('.json')].split('_')[1]
         print(f'{out}/annotations/{name}: {len(files[name]["images"])} '

@@ -7,10 +7,10 @@ from contextlib import ExitStack
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 import numpy as np
-from mmengine.utils import track_iter_progress
 from scipy.io import loadmat
 
 from ..outputs import replacing
+from ..progress import with_bar
 from .body import LspDataset
 from .checked_image import read_size
 from .coco_format import person_category
@@ -251,7 +251,7 @@ def convert(source: str,
     _check_out(source, out, file_names)
     sizes = [
         read_size(osp.join(image_dir, file_name))
-        for file_name in track_iter_progress(file_names)
+        for file_name in with_bar(file_names)
     ]
     files, removed = {}, []
     for split, numbers in splits.items():

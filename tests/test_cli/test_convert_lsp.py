@@ -15,7 +15,9 @@ def test_prints_what_was_kept(rendered_lsp, tmp_path, capfd):
     savemat(str(source / 'joints.mat'), dict(joints=joints))
     out = tmp_path / 'out'
     assert main(['convert-lsp', str(source), str(out), '--val-from', '4']) == 0
-    assert capfd.readouterr().out.splitlines()[-3:] == [
+    stdout, stderr = capfd.readouterr()
+    # No bar: this is not a terminal.
+    assert stderr == '' and stdout.splitlines() == [
         f'{out}/annotations/lspet_train.json: 3 images, 0 removed',
         f'{out}/annotations/lspet_val.json: 2 images, 1 removed',
         f'{out}/annotations/lspet_removed.json: the 1 removed records and the '
