@@ -22,7 +22,7 @@ from mmpose.utils import adapt_mmdet_pipeline
 from .checkpoint import load_checkpoint
 from .coco_files import PERSON, Boxes, ImageIds
 from .datasets.coco_format import person_category
-from .networks import read_config
+from .networks import brief, read_config
 from .progress import Progress
 from .sources import read_image
 
@@ -91,7 +91,12 @@ class PersonDetector:
         scope = cfg.get('default_scope', 'mmdet')
         with warnings.catch_warnings(
                 record=True), DefaultScope.overwrite_default_scope(scope):
-            self.model = init_detector(cfg, None, 'random', device)
+            try:
+                self.model = init_detector(cfg, None, 'random', device)
+            # Whatever the modules raise of their options.
+            except Exception as error:
+                raise ValueError(f'the detector of {cfg.filename} cannot be '
+                                 f'built: {brief(error)}') from error
         meta = _load_weights(self.model, checkpoint, cfg.filename)
         self.cat_ids = _person_classes(
             _class_names(cfg, meta), cat_ids, cfg.filename)

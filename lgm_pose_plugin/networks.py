@@ -88,7 +88,7 @@ def load_config(name: str,
     # As wrong as the options are, of many kinds.
     except Exception as error:
         raise ValueError(f'{cfg.filename} does not take the options '
-                         f'{cfg_options} ({_brief(error)})') from error
+                         f'{cfg_options} ({brief(error)})') from error
     return cfg
 
 
@@ -109,11 +109,18 @@ def read_config(path: str) -> Config:
     # A config is code and may raise anything.
     except Exception as error:
         raise ValueError(f'{path} is no config that can be read '
-                         f'({_brief(error)})') from error
+                         f'({brief(error)})') from error
 
 
-def _brief(error: Exception) -> str:
-    """What was raised, in one line."""
+def brief(error: Exception) -> str:
+    """Tell what was raised in one line.
+
+    Args:
+        error (Exception): What was raised.
+
+    Returns:
+        str: Its type and at most some 400 letters of its text.
+    """
     return textwrap.shorten(f'{type(error).__name__}: {error}', 400)
 
 
@@ -146,7 +153,7 @@ def build_model(cfg: Config,
     # Whatever the modules raise of their options.
     except Exception as error:
         raise ValueError(f'the network of {cfg.filename} cannot be built: '
-                         f'{_brief(error)}') from error
+                         f'{brief(error)}') from error
     if not isinstance(model, TopdownPoseEstimator):
         raise ValueError(f'{cfg.filename} is no config of a top-down network')
     if checkpoint is None:
@@ -158,7 +165,7 @@ def build_model(cfg: Config,
         # Broken weights raise whatever their shapes lead to.
         except Exception as error:
             raise ValueError(f'{checkpoint} is no checkpoint of '
-                             f'{cfg.filename}: {_brief(error)}') from error
+                             f'{cfg.filename}: {brief(error)}') from error
     return revert_sync_batchnorm(model).eval()
 
 

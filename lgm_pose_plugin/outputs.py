@@ -3,11 +3,13 @@
 Everything is written to a file beside the final one, which it then replaces.
 Needs NumPy and OpenCV alone.
 """
+import hashlib
 import json
 import os
 import os.path as osp
-from contextlib import contextmanager
-from typing import Any, Iterator, Optional, Sequence, Tuple, Union
+import sys
+from contextlib import ExitStack, contextmanager
+from typing import Any, Iterator, Optional, Sequence, TextIO, Tuple, Union
 
 import cv2
 import numpy as np
@@ -30,14 +32,47 @@ def check_out_file(path: str) -> None:
 
     Raises:
         FileNotFoundError: If its folder does not exist.
-        ValueError: If it is a folder or cannot be written.
+        ValueError: If it is a folder or device, or cannot be written.
     """
-    folder = osp.dirname(path) or os.curdir
+    folder = osp.dirname(osp.realpath(path))
     if not osp.isdir(folder):
         raise FileNotFoundError(
             f'there is no folder {folder}; make it or choose another place')
-    if osp.isdir(path) or not os.access(folder, os.W_OK):
-        raise ValueError(f'cannot write {path}; choose another place')
+    if osp.exists(path) and not osp.isfile(path):
+        raise ValueError(f'{path} is no file that can be replaced; choose '
+                         'another place')
+    check_out_dir(folder)
+
+
+def check_out_dir(path: str) -> None:
+    """Check that files can be written in a folder, before the work is done.
+
+    Args:
+        path (str): The folder, which need not exist.
+
+    Raises:
+        ValueError: If it cannot be made or written in.
+    """
+    while not osp.lexists(path):
+        path = osp.dirname(path) or os.curdir
+    if not (osp.isdir(path) and os.access(path, os.W_OK | os.X_OK)):
+        raise ValueError(f'cannot write in {path}; choose another place')
+
+
+def check_utf8(path: str) -> None:
+    """Check that OpenCV, which takes UTF-8, can open a path as a video.
+
+    Args:
+        path (str): The path.
+
+    Raises:
+        ValueError: If it has other bytes, at which OpenCV would crash.
+    """
+    try:
+        path.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError('its name is not UTF-8, which OpenCV needs for '
+                         'videos; rename it') from error
 
 
 def check_inputs_kept(outputs: Sequence[str], inputs: Sequence[str]) -> None:
@@ -62,14 +97,16 @@ def replacing(path: str) -> Iterator[str]:
     """Write a file beside its place, move it there at the end.
 
     Args:
-        path (str): The file. Its folder is made if there is none.
+        path (str): The file, or a link to it. Its folder is made if there is
+            none.
 
     Yields:
         str: The path to write to, of the same suffix. On an error it is
         removed and ``path`` stays as it was.
     """
+    path = osp.realpath(path)
     temporary = _temporary(path)
-    os.makedirs(osp.dirname(path) or os.curdir, exist_ok=True)
+    os.makedirs(osp.dirname(path), exist_ok=True)
     try:
         yield temporary
         os.replace(temporary, path)
@@ -79,9 +116,14 @@ def replacing(path: str) -> Iterator[str]:
 
 
 def _temporary(path: str) -> str:
-    """Beside ``path`` and with its suffix, by which OpenCV goes."""
+    """Beside ``path`` and with its suffix, by which OpenCV goes.
+
+    The name itself may be as long as names can be.
+    """
     folder, name = osp.split(path)
-    return osp.join(folder, f'.partial-{os.getpid()}-{name}')
+    digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:8]
+    return osp.join(folder,
+                    f'.partial-{os.getpid()}-{digest}{osp.splitext(name)[1]}')
 
 
 def write_json(path: str,
@@ -113,7 +155,9 @@ def write_image(path: str, image: np.ndarray) -> None:
     if not success:
         raise OSError(f'OpenCV cannot encode {path}')
     with replacing(path) as temporary:
-        data.tofile(temporary)
+        # Not tofile, which says nothing if the disk is full at the end.
+        with open(temporary, 'wb') as file:
+            file.write(data.tobytes())
 
 
 def video_name(name: str) -> str:
@@ -129,6 +173,52 @@ def video_name(name: str) -> str:
     return name if suffix.lower() in VIDEO_CODECS else f'{stem}.mp4'
 
 
+class JsonListWriter:
+    """A JSON file of a list that gets its name when it is closed.
+
+    What ``write_json`` makes of the list, without holding it in memory.
+
+    Args:
+        path (str): The file.
+    """
+
+    def __init__(self, path: str):
+        self.path = path
+        self._context = ExitStack()
+        self._file: Optional[TextIO] = None
+
+    def write(self, item: Any) -> None:
+        """Append an item.
+
+        Args:
+            item (Any): Of JSON's types.
+
+        Raises:
+            OSError: If the file cannot be written; nothing of it stays.
+        """
+        opening = ','
+        if self._file is None:
+            temporary = self._context.enter_context(replacing(self.path))
+            self._file = self._context.enter_context(
+                open(temporary, 'w', encoding='utf-8'))
+            opening = '['
+        # JSON has no line breaks but those of its layout.
+        text = json.dumps(item, indent='  ').replace('\n', '\n  ')
+        try:
+            self._file.write(f'{opening}\n  {text}')
+        except OSError:  # no list that lacks a piece
+            self._file = None
+            self._context.__exit__(*sys.exc_info())
+            raise
+
+    def close(self) -> None:
+        """Finish the file; without items there is none."""
+        with self._context:
+            if self._file is not None:
+                self._file.write('\n]')
+                self._file = None
+
+
 class VideoWriter:
     """A video that gets its name when it is closed.
 
@@ -140,6 +230,7 @@ class VideoWriter:
     def __init__(self, path: str, fps: float):
         self.path = path
         self.fps = fps
+        self._frames = 0
         self._writer: Optional[cv2.VideoWriter] = None
         self._size: Tuple[int, int] = (0, 0)
 
@@ -152,10 +243,11 @@ class VideoWriter:
 
         Raises:
             OSError: If OpenCV cannot write the file.
-            ValueError: If the size is another one.
+            ValueError: If the size is another one, or the path not UTF-8.
         """
         size = frame.shape[1::-1]
         if self._writer is None:
+            check_utf8(self.path)
             os.makedirs(osp.dirname(self.path) or os.curdir, exist_ok=True)
             codec = VIDEO_CODECS[osp.splitext(self.path)[1].lower()]
             writer = cv2.VideoWriter(
@@ -170,10 +262,30 @@ class VideoWriter:
             raise ValueError(f'a frame of {size[0]}x{size[1]} follows frames '
                              'of {}x{}'.format(*self._size))
         self._writer.write(frame)
+        self._frames += 1
 
     def close(self) -> None:
-        """Finish the file; without frames there is none."""
-        if self._writer is not None:
-            self._writer.release()
-            self._writer = None
-            os.replace(_temporary(self.path), self.path)
+        """Finish the file; without frames there is none.
+
+        Raises:
+            OSError: If OpenCV could not write it whole, of which it only
+                logs a warning. The file of before stays.
+        """
+        if self._writer is None:
+            return
+        self._writer.release()
+        self._writer = None
+        temporary = _temporary(self.path)
+        try:
+            # Headers may tell of frames that are missing.
+            video = cv2.VideoCapture(temporary)
+            video.set(cv2.CAP_PROP_POS_FRAMES, self._frames - 1)
+            whole = video.grab()
+            video.release()
+            if not whole:
+                raise OSError(f'{self.path} could not be written whole; is '
+                              'the disk full?')
+            os.replace(temporary, self.path)
+        finally:
+            if osp.exists(temporary):
+                os.remove(temporary)

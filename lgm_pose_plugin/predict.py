@@ -5,7 +5,7 @@ Itself needs neither torch nor MMPose; a checkpoint or a detector does.
 import os
 import os.path as osp
 import sys
-from contextlib import closing
+from contextlib import ExitStack, closing
 from typing import (Any, Callable, Dict, List, NamedTuple, Optional, Sequence,
                     Tuple)
 
@@ -14,7 +14,8 @@ import numpy as np
 
 from .coco_files import Boxes, ImageIds, keypoint_results
 from .drawing import Drawer
-from .outputs import VideoWriter, video_name, write_image, write_json
+from .outputs import (JsonListWriter, VideoWriter, video_name, write_image,
+                      write_json)
 from .progress import Progress
 from .sources import Source, Video, read_image
 from .tracking import Smoother, Tracker
@@ -180,35 +181,31 @@ class Predictor:
             show(drawn, progress, wait=0)
 
     def _predict_video(self, source: Source, progress: Progress) -> None:
-        frames: List[Dict[str, Any]] = []
-        prediction = writer = None
-        with closing(Video(source)) as video:
+        predictions = drawing = None
+        # Whatever ends it, what there is of it is kept.
+        with ExitStack() as stack:
+            video = stack.enter_context(closing(Video(source)))
             follow = Follower(self, source.path, video.fps)
             if self.out_dir is not None:
                 prediction, picture = result_paths(self.out_dir, source)
+                predictions = stack.enter_context(
+                    closing(JsonListWriter(prediction)))
                 if self.drawer:
-                    writer = VideoWriter(picture, video.fps)
-            # Whatever ends it, what there is of it is kept.
-            try:
-                for seconds, image in video:
-                    people = follow(image, seconds)
-                    drawn = self._draw(image, people)
-                    if writer:
-                        writer.write(drawn)
-                    frames.append(
-                        dict(
-                            frame_id=len(frames),
-                            instances=people.instances()))
-                    progress.advance()
-                    if self.settings.show:
-                        show(drawn, progress, wait=1)
-                    if progress.stopped is not None:
-                        break
-            finally:
-                if writer:
-                    writer.close()
-                if prediction and frames:
-                    write_json(prediction, frames, indent='  ')
+                    drawing = stack.enter_context(
+                        closing(VideoWriter(picture, video.fps)))
+            for frame_id, (seconds, image) in enumerate(video):
+                people = follow(image, seconds)
+                drawn = self._draw(image, people)
+                if drawing:
+                    drawing.write(drawn)
+                if predictions:
+                    predictions.write(
+                        dict(frame_id=frame_id, instances=people.instances()))
+                progress.advance()
+                if self.settings.show:
+                    show(drawn, progress, wait=1)
+                if progress.stopped is not None:
+                    break
 
     def _draw(self, image: np.ndarray, people: People) -> Optional[np.ndarray]:
         if self.drawer is None:

@@ -32,8 +32,9 @@ def with_bar(items: Iterable[Item], unit: str = 'image') -> Iterable[Item]:
 class Progress:
     """Context of a run over many files.
 
-    Ctrl-C (SIGINT) and SIGTERM set ``stopped``, so that the run can end after
-    the image at hand; a second one raises ``KeyboardInterrupt``. The bar is
+    Ctrl-C (SIGINT), SIGTERM and the end of the terminal (SIGHUP, unless it is
+    ignored, as under nohup) set ``stopped``, so that the run can end after the
+    image at hand; a second one raises ``KeyboardInterrupt``. The bar is
     shown on stderr if that is a terminal and tqdm is installed.
 
     Args:
@@ -57,7 +58,11 @@ class Progress:
     def __enter__(self) -> 'Progress':
         # Python lets only the main thread do it.
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            numbers = [signal.SIGINT, signal.SIGTERM]
+            hang_up = getattr(signal, 'SIGHUP', None)  # not on Windows
+            if hang_up and signal.getsignal(hang_up) == signal.SIG_DFL:
+                numbers.append(hang_up)
+            for number in numbers:
                 self._handlers[number] = signal.signal(number, self._stop)
         return self
 

@@ -14,6 +14,8 @@ from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 import cv2
 import numpy as np
 
+from .outputs import check_utf8
+
 IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 VIDEO_SUFFIXES = ('.avi', '.flv', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg',
                   '.mpg', '.webm', '.wmv')
@@ -182,11 +184,12 @@ class Video:
             if it does not.
 
     Raises:
-        ValueError: If it cannot be opened.
+        ValueError: If it cannot be opened or its path is not UTF-8.
     """
 
     def __init__(self, source: Source):
         self.live = source.kind == 'webcam'
+        check_utf8(source.path)
         self._capture = cv2.VideoCapture(
             int(source.path) if self.live else source.path)
         if not self._capture.isOpened():

@@ -73,7 +73,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 
     Returns:
         int: The exit status: 0 for success, 1 for a failure that was
-        reported on stderr, 2 for wrong arguments.
+        reported on stderr, 2 for wrong arguments, 130 for Ctrl-C.
     """
     parser = argparse.ArgumentParser(
         prog='lgm-pose', description='Tools of lgm_pose_plugin.')
@@ -92,8 +92,13 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     args = parser.parse_args(argv)
     # MMEngine warns of it at every start, and it is ours to pin (see doctor).
     warnings.filterwarnings('ignore', 'pkg_resources is deprecated')
+    # Paths may have letters that an old encoding of stdout has not.
+    sys.stdout.reconfigure(errors='backslashreplace')
     try:
         return args.run(args)
+    except KeyboardInterrupt:
+        print(f'lgm-pose {args.command}: interrupted', file=sys.stderr)
+        return 130
     except (ImportError, MemoryError, OSError, ValueError) as error:
         print(f'lgm-pose {args.command}: {error}', file=sys.stderr)
         return 1

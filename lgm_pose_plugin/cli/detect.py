@@ -13,7 +13,6 @@ example: lgm-pose detect val2017/ -o person_boxes.json --det-config \\
 """
 import argparse
 import os.path as osp
-import sys
 from typing import TYPE_CHECKING, Optional
 
 from . import set_up_mmpose
@@ -21,20 +20,21 @@ from . import set_up_mmpose
 if TYPE_CHECKING:
     from ..detect import PersonDetector
 
+# Of boxes and of their overlap, as in MMPose's inferencers.
+BBOX_THR, NMS_THR = 0.3, 0.3
+
 
 def add_detector_arguments(parser: argparse.ArgumentParser,
                            required: bool = False,
-                           score_thr: float = 0.3,
-                           nms_thr: Optional[float] = 0.3) -> None:
+                           score_thr: float = BBOX_THR,
+                           nms_thr: Optional[float] = NMS_THR) -> None:
     """Add the arguments that choose a detector.
 
     Args:
         parser (argparse.ArgumentParser): The sub-command's parser.
         required (bool): Whether there has to be one. Defaults to ``False``.
-        score_thr (float): Default of ``--bbox-thr``. Defaults to 0.3, as in
-            MMPose's inferencers.
-        nms_thr (float, optional): Default of ``--nms-thr``. Defaults to 0.3,
-            as in MMPose's inferencers.
+        score_thr (float): Default of ``--bbox-thr``. Defaults to 0.3.
+        nms_thr (float, optional): Default of ``--nms-thr``. Defaults to 0.3.
     """
     parser.add_argument(
         '--det-config',
@@ -153,7 +153,7 @@ def run(args: argparse.Namespace) -> int:
         args (argparse.Namespace): The parsed arguments.
 
     Returns:
-        int: 0, 1 if an image failed, 130 if interrupted.
+        int: 0, 1 if an image failed, 128 and its number after a signal.
 
     Raises:
         FileNotFoundError: If a file other than an image is missing.
@@ -187,22 +187,18 @@ def run(args: argparse.Namespace) -> int:
     ids = (
         ImageIds.from_file(args.ann_file)
         if args.ann_file else ImageIds.from_names(paths))
-    try:
-        detector = open_detector(args)
-        from ..detect import detect_images, image_info
-        with Progress(len(paths)) as progress:
-            for problem in problems:
-                progress.fail(problem)
-            boxes, images = detect_images(detector, paths, ids, progress)
-    except KeyboardInterrupt:
-        print('lgm-pose detect: interrupted', file=sys.stderr)
-        return 130
+    detector = open_detector(args)
+    from ..detect import detect_images, image_info
+    with Progress(len(paths)) as progress:
+        for problem in problems:
+            progress.fail(problem)
+        boxes, images = detect_images(detector, paths, ids, progress)
     write_json(args.out, boxes)
-    people = f'{len(boxes)} boxes in {len(images)} images'
-    print(f'{args.out}: {people}')
     if args.images_json:
         folder = common_folder(paths)
         write_json(args.images_json, image_info(images, folder))
+    print(f'{args.out}: {len(boxes)} boxes in {len(images)} images')
+    if args.images_json:
         print(f'{args.images_json}: file names are relative to '
               f'{osp.relpath(folder)}')
     return progress.exit_status()

@@ -11,13 +11,14 @@ example: lgm-pose predict clip.mp4 --config CONFIG --checkpoint net.pth \\
     --det-config DET_CONFIG --det-checkpoint det.pth --track --smooth
 """
 import argparse
-import sys
+import os.path as osp
 from functools import partial
 from importlib.util import find_spec
 from typing import Any, Callable, Sequence, Tuple
 
 from . import add_cfg_options, parse_cfg_options, set_up_mmpose
-from .detect import add_detector_arguments, choose_device, open_detector
+from .detect import (BBOX_THR, NMS_THR, add_detector_arguments, choose_device,
+                     open_detector)
 
 # For those who name no network: a model whose weights lie in the package.
 DEFAULT_MODEL = 'lgm-pose_lsp-256x192'
@@ -140,7 +141,7 @@ def run(args: argparse.Namespace) -> int:
         args (argparse.Namespace): The parsed arguments.
 
     Returns:
-        int: 0, 1 if a source failed, 130 if interrupted.
+        int: 0, 1 if a source failed, 128 and its number after a signal.
 
     Raises:
         FileNotFoundError: If a file other than a source is missing.
@@ -149,7 +150,8 @@ def run(args: argparse.Namespace) -> int:
     """
     check_arguments(args)
     from ..drawing import Drawer
-    from ..outputs import check_inputs_kept, check_out_file, write_json
+    from ..outputs import (check_inputs_kept, check_out_dir, check_out_file,
+                           write_json)
     from ..predict import Predictor, Settings, check_display, result_paths
     from ..progress import Progress
     from ..sources import count_images, find_sources
@@ -162,10 +164,13 @@ def run(args: argparse.Namespace) -> int:
     if args.coco_results:
         check_out_file(args.coco_results)
     if out_dir is not None:
-        results += [
+        paths = [
             path for source in sources
             for path in result_paths(out_dir, source)
         ]
+        for folder in sorted({osp.dirname(path) for path in paths}):
+            check_out_dir(folder)
+        results += paths
     check_inputs_kept(results, [source.path for source in sources] + [
         path for path in (args.boxes, args.ann_file, args.model,
                           args.checkpoint, args.det_checkpoint) if path
@@ -173,35 +178,31 @@ def run(args: argparse.Namespace) -> int:
     if args.show:
         check_display()
     draw = not args.no_draw and (out_dir is not None or args.show)
-    try:
-        find_people = open_boxes(args)
-        network, metadata = open_network(args)
-        predictor = Predictor(
-            network,
-            find_people,
-            out_dir=out_dir,
-            drawer=Drawer(metadata['skeleton'], args.kpt_thr, args.draw_boxes)
-            if draw else None,
-            settings=Settings(
-                track=args.track or args.smooth,
-                smooth=args.smooth,
-                find_every=args.det_every,
-                show=args.show),
-            image_ids=open_image_ids(
-                args,
-                [source.path for source in sources
-                 if source.kind == 'image']) if args.coco_results else None)
-        with Progress(count_images(sources)) as progress:
-            for problem in problems:
-                progress.fail(problem)
-            try:
-                predictor.run(sources, progress)
-            finally:
-                if args.coco_results:
-                    write_json(args.coco_results, predictor.results)
-    except KeyboardInterrupt:
-        print('lgm-pose predict: interrupted', file=sys.stderr)
-        return 130
+    find_people = open_boxes(args)
+    network, metadata = open_network(args)
+    predictor = Predictor(
+        network,
+        find_people,
+        out_dir=out_dir,
+        drawer=Drawer(metadata['skeleton'], args.kpt_thr, args.draw_boxes)
+        if draw else None,
+        settings=Settings(
+            track=args.track or args.smooth,
+            smooth=args.smooth,
+            find_every=args.det_every,
+            show=args.show),
+        image_ids=open_image_ids(
+            args,
+            [source.path for source in sources
+             if source.kind == 'image']) if args.coco_results else None)
+    with Progress(count_images(sources)) as progress:
+        for problem in problems:
+            progress.fail(problem)
+        try:
+            predictor.run(sources, progress)
+        finally:
+            if args.coco_results:
+                write_json(args.coco_results, predictor.results)
     if out_dir is not None and progress.done:
         print(f'results: {out_dir}')
     return progress.exit_status()
@@ -233,10 +234,17 @@ def check_arguments(args: argparse.Namespace) -> None:
         raise ValueError('--det-config and --det-checkpoint go together')
     if sum((args.boxes != 'whole', bool(args.box), bool(args.det_config))) > 1:
         raise ValueError('give only one of --boxes, --box and --det-config')
+    if not args.det_config and (args.det_cat_ids or args.nms_thr != NMS_THR):
+        raise ValueError('--det-cat-ids and --nms-thr are for --det-config')
+    if (not args.det_config and args.boxes == 'whole'
+            and args.bbox_thr != BBOX_THR):
+        raise ValueError('--bbox-thr is for --det-config and --boxes FILE')
     if args.det_every < 1:
         raise ValueError(f'--det-every is at least 1, not {args.det_every}')
     if args.show and args.no_draw:
         raise ValueError('--show shows what --no-draw leaves out')
+    if args.draw_boxes and args.no_draw:
+        raise ValueError('--draw-boxes draws what --no-draw leaves out')
 
 
 def open_network(args: argparse.Namespace) -> Tuple[Callable, dict]:

@@ -1,8 +1,10 @@
 """Options of the commands, as they reach what does the work."""
 import argparse
 import importlib.metadata
+import io
 import os
 import signal
+import sys
 
 import cv2
 import numpy as np
@@ -123,7 +125,7 @@ def test_detectors(recorder, monkeypatch, command, expected):
 class Network:
     """In place of an exported file; counts and may be interrupted."""
     metadata = dict(decode=False, skeleton=[(0, 1)])
-    interrupts = 0
+    interrupts, number = 0, signal.SIGINT
 
     def __init__(self, file, backend, threads):
         self.opened = (file, backend, threads)
@@ -133,7 +135,7 @@ class Network:
     def __call__(self, image, boxes, flip_test):
         self.calls.append(flip_test)
         for _ in range(self.interrupts):
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), self.number)
         points = np.float32([[[20, 20], [60, 60]]] * len(boxes))
         return points, np.full((len(boxes), 2), .5, np.float32)
 
@@ -176,6 +178,52 @@ def test_interrupts_of_predict(pictures, monkeypatch, interrupts, status,
          '--no-draw']) == status
     assert [path.stem for path in (pictures / 'out').rglob('*.json')] == done
     assert len(Network.last.calls) == 1
+
+
+def test_interrupts_of_other_commands(monkeypatch, capsys):
+
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(rendered_people, 'write_dataset', interrupt)
+    assert cli.main(['render', 'out']) == 130
+    assert capsys.readouterr().err == 'lgm-pose render: interrupted\n'
+
+
+@pytest.mark.skipif(not hasattr(signal, 'SIGHUP'), reason='Windows has none')
+@pytest.mark.parametrize('ignored', [False, True])
+def test_the_end_of_the_terminal(pictures, monkeypatch, ignored):
+    """Keeps what is done; under nohup the run goes on."""
+    monkeypatch.setattr(Network, 'interrupts', 1)
+    monkeypatch.setattr(Network, 'number', signal.SIGHUP)
+    handler = signal.signal(signal.SIGHUP,
+                            signal.SIG_IGN if ignored else signal.SIG_DFL)
+    try:
+        status = cli.main(
+            ['predict', '.', '--model', 'net.onnx', '-o', 'out', '--no-draw'])
+    finally:
+        signal.signal(signal.SIGHUP, handler)
+    assert status == (0 if ignored else 128 + signal.SIGHUP)
+    done = sorted(path.stem for path in (pictures / 'out').rglob('*.json'))
+    assert done == (['a', 'b', 'c'] if ignored else ['a'])
+
+
+def test_results_that_cannot_be_written(pictures, capsys):
+    Network.last = None
+    assert cli.main(['predict', '.', '--model', 'net.onnx', '-o',
+                     'a.png/x']) == 1
+    assert 'cannot write in a.png' in capsys.readouterr().err
+    assert Network.last is None
+
+
+def test_letters_that_stdout_has_not(pictures, monkeypatch):
+    stdout = io.TextIOWrapper(io.BytesIO(), 'ascii')
+    monkeypatch.setattr(sys, 'stdout', stdout)
+    assert cli.main(
+        ['predict', 'a.png', '--model', 'net.onnx', '-o', '結果',
+         '--no-draw']) == 0
+    stdout.flush()
+    assert b'results: \\u7d50' in stdout.buffer.getvalue()
 
 
 def test_interrupts_of_detect(pictures, monkeypatch):
