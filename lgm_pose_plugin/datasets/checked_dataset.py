@@ -1,5 +1,6 @@
 """Data sets that do not train on what is broken."""
 import collections
+import logging
 from typing import Any, Dict, List, Optional, Tuple
 
 import cv2
@@ -113,6 +114,13 @@ class CheckedDataset:
                 left_out['boxes without area in the image'] += 1
                 self._list(person, 'the box has no area in the image')
         valid = self._without_bad(valid, may_skip=not self.test_mode)
+        if self.test_mode and self.coco and any(
+                'area' not in annotation
+                for annotation in self.coco.anns.values()):
+            print_log(
+                f'{self.ann_file}: there are people without area, by which '
+                'CocoMetric measures. Add it, or set use_area=False of the '
+                'metric', 'current', logging.WARNING)
         print_log(
             f'{self.ann_file}: {len(valid)} people' +
             ''.join(f', {number} {what} left out'
@@ -124,8 +132,18 @@ class CheckedDataset:
     def _load_detection_results(self) -> List[dict]:
         # Not for the samples; the metric reads these annotations.
         self._load_annotations()
-        return self._without_bad(super()._load_detection_results(), True,
-                                 f'{self.bbox_file}: person')
+        people = super()._load_detection_results()
+        # Boxes have COCO's category 1 for people, the annotations may not.
+        categories = {
+            annotation['category_id']
+            for annotation in self.coco.anns.values()
+            if annotation.get('keypoints')
+        }
+        if len(categories) == 1:
+            category, = categories
+            for person in people:
+                person['category_id'] = np.array(category)
+        return self._without_bad(people, True, f'{self.bbox_file}: person')
 
     def parse_data_info(self, raw_data_info: dict) -> Optional[dict]:
         """Parse an annotation of a COCO-style file, see the base class.
@@ -145,7 +163,10 @@ class CheckedDataset:
             try:
                 person = super().parse_data_info(raw_data_info)
                 height, width = image['height'], image['width']
-                if not (0 < height < np.inf and 0 < width < np.inf):
+                if (annotation.get('keypoints') and 'bbox' not in annotation
+                        and not annotation.get('iscrowd')):
+                    reason = 'it has no bbox'
+                elif not (0 < height < np.inf and 0 < width < np.inf):
                     reason = f'its image is {width}x{height}'
                 elif person:
                     # Here already: infinity is clipped to the image, and as

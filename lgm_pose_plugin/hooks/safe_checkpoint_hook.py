@@ -159,6 +159,10 @@ class SafeCheckpointHook(CheckpointHook):
         loop = runner.train_loop
         if isinstance(loop, EpochBasedTrainLoop) and (
                 loop.iter != loop.epoch * len(runner.train_dataloader)):
+            if not self.by_epoch:
+                runner.logger.warning(
+                    'Resumed from the middle of an epoch, which starts anew')
+                return
             runner.logger.warning(
                 f'Resumed after {loop.iter / loop.epoch:g} iterations in an '
                 f'epoch, now there are {len(runner.train_dataloader)}: what '

@@ -45,6 +45,27 @@ class LspPCKAccuracy(PCKAccuracy):
             collect_device=collect_device,
             prefix=prefix)
 
+    @property
+    def dataset_meta(self) -> Optional[dict]:
+        """Metainfo of the data set.
+
+        Raises:
+            ValueError: If it is set to that of other key points.
+        """
+        return self._dataset_meta
+
+    @dataset_meta.setter
+    def dataset_meta(self, dataset_meta: dict) -> None:
+        names = dataset_meta['keypoint_id2name']
+        if len(names) != 14 or not all(joint in names[i]
+                                       for joint, indices in _JOINTS.items()
+                                       for i in indices):
+            raise ValueError(
+                f'{type(self).__name__} is for the 14 joints of Leeds Sports '
+                f'Pose, the data set has {", ".join(names.values())}; take '
+                "another metric out of MMPose's, as CocoMetric or PCKAccuracy")
+        self._dataset_meta = dataset_meta
+
     def compute_metrics(self, results: list) -> Dict[str, float]:
         """Compute PCK.
 

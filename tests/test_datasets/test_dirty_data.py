@@ -397,6 +397,7 @@ def negative_flag(rng, annotation):
 BAD_COCO = dict(
     box=(nan_in('bbox'), 'bbox is not finite'),
     box_null=(set_to('bbox', [None, 0, 9, 9], [4, 4, None, 9]), 'cannot'),
+    no_box=(without('bbox'), 'it has no bbox'),
     box_short=(cut_to('bbox', 0, 3), 'cannot be read'),
     box_words=(set_to('bbox', 'none', ['a', 'b', 'c', 'd'], {}), 'cannot'),
     points=(nan_in('keypoints'), 'is not finite'),
@@ -418,7 +419,6 @@ LEFT_OUT_COCO = dict(
         num_keypoints=0, keypoints=[0] * len(annotation['keypoints'])), None),
     no_point_list=(without('keypoints'), None),
     empty_points=(cut_to('keypoints', 0), None),
-    no_box=(without('bbox'), None),
     outside=(set_to('bbox', [WIDTH + 9, 4, 9, 9], [4, -90, 20, 20],
                     [1e9, 1e9, 9, 9]), 'no area'),
     no_area=(set_to('bbox', [9, 9, 0, 9], [9, 9, 9, 0],
@@ -582,6 +582,36 @@ def test_boxes_of_a_detector(build_dataset, tmp_path):
         data['annotations'][0]['bbox'][0] = math.nan
     with pytest.raises(BadDataError, match='the metric needs it'):
         build_dataset('coco', tmp_path, on_bad='skip', **options)
+
+
+@pytest.mark.parametrize('category', [0, 1, 7])
+def test_boxes_get_the_category_of_the_annotations(build_dataset, tmp_path,
+                                                   category):
+    """The metric compares within categories."""
+    write_sound('coco', tmp_path, 1)
+    with edited(tmp_path / 'data.json') as data:
+        data['categories'][0]['id'] = category
+        data['annotations'][0]['category_id'] = category
+    path = tmp_path / 'boxes.json'
+    path.write_text(
+        json.dumps(
+            [dict(image_id=1, category_id=1, bbox=[4, 4, 30, 30], score=.9)]))
+    for bbox_file in (None, str(path)):
+        dataset = build_dataset(
+            'coco', tmp_path, split='val', bbox_file=bbox_file)
+        assert dataset[0]['data_samples'].category_id == category
+
+
+@pytest.mark.parametrize('split, warnings', [('train', 0), ('val', 1)])
+def test_people_without_area(build_dataset, tmp_path, logged, split, warnings):
+    write_sound('coco', tmp_path, 2)
+    build_dataset('coco', tmp_path, split=split)
+    assert not [text for text in logged if 'without area,' in text]
+    with edited(tmp_path / 'data.json') as data:
+        del data['annotations'][1]['area']
+    assert len(build_dataset('coco', tmp_path, split=split)) == 2
+    told = [text for text in logged if 'without area,' in text]
+    assert len(told) == warnings
 
 
 def predicted(model, sample):

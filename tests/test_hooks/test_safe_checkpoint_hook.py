@@ -78,6 +78,7 @@ def train(tmp_path, monkeypatch):
     def train(epochs,
               resume=False,
               by_epoch=True,
+              saves_by_epoch=None,
               train_cfg=dict(),
               bias=0,
               batch_size=1,
@@ -86,7 +87,7 @@ def train(tmp_path, monkeypatch):
             type='SafeCheckpointHook',
             interval=1,
             max_keep_ckpts=1,
-            by_epoch=by_epoch,
+            by_epoch=by_epoch if saves_by_epoch is None else saves_by_epoch,
             save_best='bias',
             rule='less')
         checkpoint.update(kwargs)
@@ -239,6 +240,26 @@ def test_newest_whole_checkpoint_of_other_names(train, tmp_path, template):
         save_best=None,
         filename_tmpl=template)
     assert names(tmp_path) == [template.format(1), template.format(2)]
+
+
+@pytest.mark.parametrize('last, validated', [(1, [1, 2]), (3, [2])])
+def test_resuming_within_an_epoch(train, tmp_path, monkeypatch, last,
+                                  validated):
+    """Of checkpoints by iterations in a training by epochs."""
+    options = dict(
+        saves_by_epoch=False,
+        save_best=None,
+        max_keep_ckpts=-1,
+        train_cfg=dict(val_interval=1))
+    train(2, **options)
+    for iteration in range(last + 1, 5):
+        (tmp_path / f'iter_{iteration}.pth').unlink()
+    told = []
+    monkeypatch.setattr(mmengine.logging.MMLogger, 'warning',
+                        lambda self, message, *args: told.append(message))
+    validations = train(2, resume=True, **options)
+    assert any('middle of an epoch' in message for message in told)
+    assert [epoch for epoch, _ in validations.epochs] == validated
 
 
 @pytest.mark.parametrize('batch_size, warned', [(1, 0), (2, 1)])

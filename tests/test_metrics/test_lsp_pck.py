@@ -90,6 +90,17 @@ def test_only_labelled_joints_count(truth):
     assert np.isnan(metrics['lsp/ankle PCK']) and metrics['lsp/PCK'] == 1
 
 
+def test_other_key_points_are_refused():
+    metric = METRICS.build(dict(type='LspPCKAccuracy'))
+    assert metric.dataset_meta is None
+    metric.dataset_meta = parse_pose_metainfo(LspDataset.METAINFO)
+    for other in ('coco', 'crowdpose', 'mpii'):  # of 17, 14 and 16
+        meta = parse_pose_metainfo(
+            dict(from_file=f'configs/_base_/datasets/{other}.py'))
+        with pytest.raises(ValueError, match='14 joints.*left_'):
+            metric.dataset_meta = meta
+
+
 @pytest.fixture(scope='module')
 def dataset(rendered_lsp, tmp_path_factory):
     root = tmp_path_factory.mktemp('lsp')
