@@ -11,6 +11,9 @@ from torch import Tensor
 from mmpose.registry import HOOKS
 from ..outputs import write_json
 
+# With loss scaling, which starts too high and is halved at each of them.
+MAX_LEFT_OUT = 20
+
 
 @HOOKS.register_module()
 class InvalidLossHook(Hook):
@@ -25,9 +28,16 @@ class InvalidLossHook(Hook):
     weights are broken when this hook sees the loss. No checkpoint is written
     of them, nor at any other time if a weight is not finite.
 
+    With loss scaling (``AmpOptimWrapper``, which ``--amp`` means) such steps
+    are left out instead and the weights stay, so 20 in a row may have such a
+    loss.
+
     MMDetection's ``CheckInvalidLossHook`` looks at every 50th iteration, on
     one rank, and says nothing of the batch.
     """
+
+    def __init__(self):
+        self._left_out = 0  # steps in a row
 
     def after_train_iter(self,
                          runner: Runner,
@@ -43,14 +53,23 @@ class InvalidLossHook(Hook):
             outputs (dict[str, Tensor]): The losses; ``loss`` is their sum.
 
         Raises:
-            FloatingPointError: If it is not finite on any rank.
+            FloatingPointError: If it is not finite on any rank, with loss
+                scaling for more than 20 iterations in a row.
         """
         # The logger needs the loss on the CPU in every iteration anyway.
         valid = bool(outputs['loss'].isfinite().all())
         stop = torch.tensor(float(not valid), device=outputs['loss'].device)
         all_reduce(stop, 'max')
         if not stop:
+            self._left_out = 0
             return
+        consequence = 'The weights are broken since: go'
+        if hasattr(runner.optim_wrapper, 'loss_scaler'):
+            self._left_out += 1
+            if self._left_out <= MAX_LEFT_OUT:
+                return
+            consequence = (f'So were the {MAX_LEFT_OUT} before it, and their '
+                           'steps were left out: go')
         rank = get_rank()
         if valid:
             raise FloatingPointError(
@@ -74,10 +93,9 @@ class InvalidLossHook(Hook):
             indent=1)
         raise FloatingPointError(
             f'the loss is {outputs["loss"].item()} in iteration '
-            f'{runner.iter + 1}; {path} has the batch. The weights are broken '
-            'since: go on from the last checkpoint with a lower learning '
-            'rate, optim_wrapper.clip_grad or other data, see '
-            'docs/robustness.md')
+            f'{runner.iter + 1}; {path} has the batch. {consequence} on from '
+            'the last checkpoint with a lower learning rate, '
+            'optim_wrapper.clip_grad or other data, see docs/robustness.md')
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Keep broken weights out of checkpoints.

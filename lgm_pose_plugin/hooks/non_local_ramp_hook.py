@@ -25,7 +25,7 @@ class NonLocalRampHook(Hook):
     the checkpoint; so a resumed training continues where it stopped, also on
     another number of GPUs. Fine-tuning (``load_from``) starts at epoch 0 and
     hence with the layers off; leave the hook out if the loaded gamma shall
-    stay.
+    stay. Layers in ``frozen_stages`` keep theirs.
 
     The gammas are logged as ``gamma_1``, ``gamma_2``, ... in the model's
     order. Training in several processes needs ``find_unused_parameters=True``
@@ -43,7 +43,8 @@ class NonLocalRampHook(Hook):
 
     Raises:
         ValueError: If not ``0 <= begin < end``; before training, if the model
-            has no :class:`NonLocal` layer or cannot leave parameters unused.
+            has no :class:`NonLocal` layer that is not frozen, or cannot leave
+            parameters unused.
     """
 
     def __init__(self,
@@ -73,12 +74,13 @@ class NonLocalRampHook(Hook):
         """
         self.layers = [
             module for module in runner.model.modules()
-            if isinstance(module, NonLocal)
+            if isinstance(module, NonLocal) and module.gamma.requires_grad
         ]
         if not self.layers:
             raise ValueError(
-                'NonLocalRampHook found no NonLocal layer in the model. Take '
-                'it out of custom_hooks, or give the backbone one, e.g. '
+                'NonLocalRampHook found no NonLocal layer in the model, or '
+                'frozen ones alone, which keep their gamma. Take it out of '
+                'custom_hooks, or give the backbone one, e.g. '
                 "neck_attention=dict(type='ECANonLocal')")
         length = runner.max_epochs if self.by_epoch else runner.max_iters
         if length < self.end:

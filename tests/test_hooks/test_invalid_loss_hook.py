@@ -86,7 +86,8 @@ def test_broken_weights_are_not_saved(rendered_run, tmp_path):
 
 def look_at(rank, folder, losses):
     """What the hook does on one rank: its error, or nothing."""
-    runner = SimpleNamespace(log_dir=folder, iter=6, epoch=0)
+    runner = SimpleNamespace(
+        log_dir=folder, iter=6, epoch=0, optim_wrapper=None)
     try:
         InvalidLossHook().after_train_iter(
             runner,
@@ -106,3 +107,27 @@ def test_all_ranks_stop(in_two_processes, tmp_path):
     names = [path.name for path in tmp_path.glob('*.json')]
     assert names == ['invalid_loss_rank1.json']
     assert in_two_processes(look_at, str(tmp_path), [0.5, 7.]) == [None, None]
+
+
+def test_loss_scaling_leaves_out_steps(tmp_path):
+    hook = InvalidLossHook()
+    runner = SimpleNamespace(
+        log_dir=str(tmp_path),
+        iter=6,
+        epoch=0,
+        optim_wrapper=SimpleNamespace(loss_scaler=None))
+
+    def step(loss):
+        hook.after_train_iter(
+            runner,
+            0,
+            data_batch=dict(inputs=[], data_samples=[]),
+            outputs=dict(loss=torch.tensor(loss)))
+
+    for loss in [math.inf] * 20 + [1.] + [math.inf] * 20:
+        step(loss)
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(FloatingPointError, match='So were the 20 before it'):
+        step(math.inf)
+    assert [path.name
+            for path in tmp_path.iterdir()] == ['invalid_loss_rank0.json']

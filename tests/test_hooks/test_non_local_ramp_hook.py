@@ -306,6 +306,19 @@ def test_no_layer():
         hook.before_train(SimpleNamespace(model=nn.Conv2d(3, 3, 1)))
 
 
+def test_frozen_layers_keep_their_gamma(tmp_path):
+    model = Net()
+    model.first.requires_grad_(False)
+    model.first.non_local.gamma.fill_(.3)
+    hook = NonLocalRampHook(begin=5, end=6)
+    make_runner(tmp_path, hook, Hook(), model).train()
+    assert model.first.non_local.enabled and not model.second.enabled
+    assert model.first.non_local.gamma == pytest.approx(.3)
+    with pytest.raises(ValueError, match='or frozen ones alone'):
+        NonLocalRampHook(**RAMP).before_train(
+            SimpleNamespace(model=model.first))
+
+
 @pytest.fixture(scope='module')
 def processes(tmp_path_factory):
     """What trainings in processes of their own left, see ``main``."""
