@@ -66,7 +66,8 @@ class KeypointDecoder(nn.Module):
             tuple[Tensor, Tensor]: Key points (x, y) in pixels of the
             network's input, of shape ``(B, K, 2)``, and scores of shape
             ``(B, K)``. Where no value is above zero, the location is -1 heat
-            map pixels, as in MMPose.
+            map pixels, as in MMPose (whose ``UDPHeatmap`` refines even that
+            and may give anything).
         """
         # Half precision has too few digits for coordinates.
         heatmaps = heatmaps.float()

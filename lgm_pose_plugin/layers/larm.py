@@ -121,22 +121,41 @@ class LARM(BaseModule):
         return x[:, :, :height, :width]
 
     def _resize_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
-        """Resize the weights over the patches if they are of another size."""
-        grid = state_dict.get(prefix + 'patch_grid')
-        if grid is None or tuple(grid.tolist()) == self.grid_size:
+        """Resize the weights over the patches if they are of another size.
+
+        Raises:
+            ValueError: If the weights are not those of a map of as many
+                patches as ``patch_grid`` says.
+        """
+        if prefix + 'patch_grid' not in state_dict:
             return
+        rows, cols = grid = tuple(state_dict[prefix + 'patch_grid'].tolist())
         mlp_prefix = prefix + 'patch_mlp.'
-        names = self.patch_mlp.state_dict().keys()
+        patches = self.grid_size[0] * self.grid_size[1]
+        own = self.patch_mlp.state_dict()
+        given = {
+            name: state_dict[mlp_prefix + name]
+            for name in own if mlp_prefix + name in state_dict
+        }
+        for name, value in given.items():
+            # Multiples of the number of patches.
+            wanted = [
+                side * rows * cols // patches for side in own[name].shape[:2]
+            ]
+            if rows < 1 or wanted != list(value.shape[:2]):
+                raise ValueError(
+                    f'{mlp_prefix}{name} has shape '
+                    f'{tuple(value.shape)}, {rows}x{cols} patches '
+                    f'({prefix}patch_grid) make {tuple(wanted)}. Check that '
+                    'the checkpoint is whole')
+        if grid == self.grid_size:
+            return
         state_dict.update({
             mlp_prefix + name: value
-            for name, value in resize_mlp(
-                {
-                    name: state_dict[mlp_prefix + name]
-                    for name in names
-                }, tuple(grid.tolist()), self.grid_size,
-                self.patch_mlp.act).items()
+            for name, value in resize_mlp(given, grid, self.grid_size,
+                                          self.patch_mlp.act).items()
         })
         state_dict[prefix + 'patch_grid'] = self.patch_grid.clone()
         print_log(
-            f'{prefix}patch_mlp: resized from {grid.tolist()} to '
+            f'{prefix}patch_mlp: resized from {list(grid)} to '
             f'{list(self.grid_size)} patches (rows, columns)', 'current')

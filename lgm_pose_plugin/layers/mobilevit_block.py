@@ -130,6 +130,6 @@ class MobileViTBlock(BaseModule):
         # (B, d, H, W) -> (B * P, N, d)
         x = x.reshape(B, d, H // p, p, W // p, p).permute(0, 3, 5, 2, 4, 1)
         x = self.transformer(x.reshape(B * p * p, -1, d))
-        # (B * P, N, d) -> (B, d, H, W)
-        x = x.reshape(B, p, p, H // p, W // p, d).permute(0, 5, 3, 1, 4, 2)
-        return x.reshape(B, d, H, W)
+        # (B * P, N, d) -> (B, d, H, W), in channels_last memory
+        x = x.reshape(B, p, p, H // p, W // p, d).permute(0, 3, 1, 4, 2, 5)
+        return x.reshape(B, H, W, d).permute(0, 3, 1, 2)

@@ -5,6 +5,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+# Wherever the weights are, and whatever torch's defaults.
+CPU = dict(device='cpu', dtype=torch.float32)
+
 
 def resize_matrix(source: Tuple[int, int], target: Tuple[int, int]) -> Tensor:
     """The linear operator of an antialiased bilinear resize.
@@ -18,7 +21,7 @@ def resize_matrix(source: Tuple[int, int], target: Tuple[int, int]) -> Tensor:
         rows sum to one.
     """
     num_source = source[0] * source[1]
-    basis = torch.eye(num_source).view(num_source, 1, *source)
+    basis = torch.eye(num_source, **CPU).view(num_source, 1, *source)
     resized = F.interpolate(basis, target, mode='bilinear', antialias=True)
     return resized.view(num_source, -1).t()
 
@@ -54,11 +57,7 @@ def resize_mlp(state: Dict[str, Tensor],
         dict[str, Tensor]: The same keys for the target map.
     """
     given = state
-    state = {
-        # On the CPU, wherever the weights are.
-        key: value.cpu().float()
-        for key, value in given.items()
-    }
+    state = {key: value.cpu().float() for key, value in given.items()}
     for key in ('fc1.weight', 'fc2.weight'):
         state[key] = state[key].flatten(1)
     to_target = resize_matrix(source, target)
@@ -74,22 +73,24 @@ def resize_mlp(state: Dict[str, Tensor],
     weight2 = to_target @ state['fc2.weight']
     bias2 = to_target @ state['fc2.bias']
 
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator('cpu').manual_seed(0)
     if num_kept >= num_hidden:
-        units = torch.arange(num_kept) * num_hidden // num_kept
+        units = torch.arange(num_kept, device='cpu') * num_hidden // num_kept
         copies = torch.bincount(units, minlength=num_hidden)
-        noise = torch.randn(num_kept, num_target, generator=generator)
+        noise = torch.randn(num_kept, num_target, generator=generator, **CPU)
         new_weight1 = weight1[units] + 0.01 * weight1.std() * noise
         new_weight2 = (weight2 / copies)[:, units]
     else:
         importance = weight1.norm(dim=1) * weight2.norm(dim=0)
         units = importance.topk(num_kept).indices.sort().values
         new_weight1 = weight1[units]
-        inputs = torch.randn(8 * num_hidden, num_target, generator=generator)
+        inputs = torch.randn(
+            8 * num_hidden, num_target, generator=generator, **CPU)
         if resized:
             inputs = inputs * resized['norm.weight'] + resized['norm.bias']
         hidden = activation(inputs @ weight1.t() + state['fc1.bias'])
-        kept = torch.cat((hidden[:, units], torch.ones(len(inputs), 1)), dim=1)
+        kept = torch.cat((hidden[:, units], torch.ones(len(inputs), 1, **CPU)),
+                         dim=1)
         fitted = torch.linalg.lstsq(kept, hidden @ weight2.t() + bias2)
         new_weight2, bias2 = fitted.solution[:-1].t(), fitted.solution[-1]
     resized.update({

@@ -125,7 +125,8 @@ class SFusionNeck(BaseModule):
             Defaults to Kaiming for convolutions.
 
     Raises:
-        ValueError: If ``fusion`` or ``deconv_kernel_size`` is unknown; from
+        ValueError: If ``fusion`` or ``deconv_kernel_size`` is unknown, or
+            ``skips`` name maps or levels that there are not; from
             ``forward``, if the number of maps is not that of ``in_channels``
             or maps to fuse are not of the same size.
 

@@ -168,6 +168,45 @@ def test_load_weights_of_another_size(logged, source, target, patch_size,
     assert again.patch_grid.tolist() == larm.patch_grid.tolist()
 
 
+@pytest.mark.parametrize('grid', [(3, 3), (2, 3), (-2, -2), (40, 40)])
+@pytest.mark.parametrize('own', [(4, 4), (6, 6)])
+def test_a_grid_that_the_weights_do_not_have(grid, own):
+    state = trained((4, 4), 2).state_dict()
+    state['patch_grid'] = torch.tensor(grid)
+    other = LARM(own, (2, 2))
+    before = copy.deepcopy(other.state_dict())
+    message = r'patch_mlp.* shape .*, -?\d+x-?\d+ patches .*is whole'
+    with pytest.raises(ValueError, match=message):
+        other.load_state_dict(state)
+    assert all(
+        torch.equal(other.state_dict()[key], before[key]) for key in before)
+
+
+@pytest.mark.parametrize('name', ['norm.weight', 'fc1.bias', 'fc2.bias'])
+@pytest.mark.parametrize('own', [(4, 4), (6, 6)])
+def test_weights_of_several_sizes(name, own):
+    state = trained((4, 4), 2).state_dict()
+    key = f'patch_mlp.{name}'
+    state[key] = state[key][:-1]
+    with pytest.raises(ValueError, match=f'{key} has shape'):
+        LARM(own, (2, 2)).load_state_dict(state)
+
+
+def test_resize_whatever_torchs_defaults():
+    state = trained((4, 4), 2).state_dict()
+    expected = LARM((6, 6), (2, 2))
+    expected.load_state_dict(copy.deepcopy(state))
+    other = LARM((6, 6), (2, 2))
+    dtype = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        other.load_state_dict(state)
+    finally:
+        torch.set_default_dtype(dtype)
+    for key, value in expected.state_dict().items():
+        assert torch.equal(other.state_dict()[key], value)
+
+
 def test_load_weights_of_same_size(logged):
     larm, other = trained((9, 10), 4), LARM((9, 10), (4, 4))
     other.load_state_dict(larm.state_dict())

@@ -63,6 +63,9 @@ def test_forward(size, training):
     block = MobileViTBlock(feature_size=size, **CFG).train(training)
     out = block(torch.randn(2, 8, *size))
     assert out.shape == (2, 8, *size) and out.isfinite().all()
+    maps = torch.randn(2, 8, *size).to(memory_format=torch.channels_last)
+    out = block.to(memory_format=torch.channels_last)(maps)
+    assert out.is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize('kernel_size', [1, 3])
