@@ -87,7 +87,7 @@ def test_broken_configs(tmp_path, capsys, text, found):
 
 @pytest.mark.parametrize('name', [
     'td-hm_lgm-pose_1xb32-260e_mpii-256x256', 'lgm-pose_lsp-256x192',
-    'td-hm_lgm-pose_1xb16-6e_lsp-256x192'
+    'td-hm_lgm-pose_1xb16-12e_lsp-256x192'
 ])
 def test_models_of_the_index(name):
     cfg = networks.load_config(name)

@@ -1,5 +1,6 @@
 """The ``lgm-pose`` command line, one module per sub-command."""
 import argparse
+import io
 import logging
 import sys
 import warnings
@@ -93,7 +94,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     # MMEngine warns of it at every start, and it is ours to pin (see doctor).
     warnings.filterwarnings('ignore', 'pkg_resources is deprecated')
     # Paths may have letters that an old encoding of stdout has not.
-    sys.stdout.reconfigure(errors='backslashreplace')
+    if isinstance(sys.stdout, io.TextIOWrapper):  # not so in notebooks
+        sys.stdout.reconfigure(errors='backslashreplace')
     try:
         return args.run(args)
     except KeyboardInterrupt:

@@ -224,6 +224,9 @@ def test_letters_that_stdout_has_not(pictures, monkeypatch):
          '--no-draw']) == 0
     stdout.flush()
     assert b'results: \\u7d50' in stdout.buffer.getvalue()
+    monkeypatch.setattr(sys, 'stdout', io.StringIO())  # as in notebooks
+    assert cli.main(['predict', 'a.png', '--model', 'net.onnx']) == 0
+    assert sys.stdout.getvalue() == 'results: predict_out\n'
 
 
 def test_interrupts_of_detect(pictures, monkeypatch):

@@ -25,7 +25,7 @@ from mmpose.registry import DATASETS, METRICS
 
 CONFIGS = dict(
     coco='td-hm_lgm-pose_1xb32-260e_coco-256x192',
-    lsp='td-hm_lgm-pose_1xb16-6e_lsp-256x192',
+    lsp='td-hm_lgm-pose_1xb16-12e_lsp-256x192',
     mpii='td-hm_lgm-pose_1xb32-260e_mpii-256x256')
 KEYPOINTS = dict(coco=17, lsp=14, mpii=16)
 WIDTH, HEIGHT = 64, 48

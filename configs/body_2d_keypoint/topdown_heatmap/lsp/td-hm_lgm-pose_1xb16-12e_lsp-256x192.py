@@ -7,7 +7,7 @@ _base_ = [
     '../../../_base_/schedules/1xb16-60e_lsp.py'
 ]
 
-train_cfg = dict(max_epochs=6, val_interval=1)
+train_cfg = dict(max_epochs=12, val_interval=2)
 
 optim_wrapper = dict(optimizer=dict(lr=1e-3))
 
