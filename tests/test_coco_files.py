@@ -137,3 +137,9 @@ def test_results_are_those_of_mmpose(tmp_path):
         assert one['image_id'] == 5 and one['category_id'] == 1
         assert one['keypoints'] == pytest.approx(other['keypoints'])
         assert one['score'] == pytest.approx(other['score'])
+
+
+@pytest.mark.parametrize('score', [np.nan, 'a', None])
+def test_box_scores_that_are_no_numbers(score):
+    with pytest.raises(ValueError, match='score .* of a box is no number'):
+        from_xywh([[0, 0, 1, 1]], [score])

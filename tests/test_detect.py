@@ -1,11 +1,14 @@
 """Person boxes by detectors of MMDetection."""
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.structures import InstanceData
 
+from lgm_pose_plugin import detect
 from lgm_pose_plugin.coco_files import Boxes
 from lgm_pose_plugin.detect import (PersonDetector, _load_weights,
                                     detection_results, load_detector_config)
@@ -130,3 +133,35 @@ def test_results():
             image_id=7, category_id=1, bbox=[1.23, 2, 9.88, 20], score=0.87654)
     ]
     json.dumps(found)
+
+
+def test_weights_of_another_number_of_classes(detector_files, tmp_path):
+    config, checkpoint = detector_files
+    weights = torch.load(checkpoint)
+    for name, value in weights['state_dict'].items():
+        if 'rtm_cls' in name:
+            weights['state_dict'][name] = value[:1]
+    torch.save(weights, str(tmp_path / 'one.pth'))
+    with pytest.raises(ValueError, match='no bbox_head.rtm_cls.* right size'):
+        PersonDetector(config, str(tmp_path / 'one.pth'))
+
+
+def test_small_boxes(detector_files, monkeypatch):
+    detector = PersonDetector(*detector_files, nms_thr=None)
+    boxes = torch.tensor([[5., 5, 5.9, 50], [5, 5, 50, 5.9], [5, 5, 6, 6]])
+    found = InstanceData(
+        bboxes=boxes, scores=torch.full((3, ), .9), labels=torch.ones(3))
+    monkeypatch.setattr(detect, 'inference_detector',
+                        lambda *args: SimpleNamespace(pred_instances=found))
+    image = np.zeros((60, 60, 3), np.uint8)
+    assert detector(image).boxes.tolist() == [[5, 5, 6, 6]]
+
+
+def test_detectors_that_cannot_be_built(detector_files, tmp_path):
+    config, checkpoint = detector_files
+    cfg = Config.fromfile(config)
+    cfg.model.type = 'YOLODetector'
+    cfg.dump(str(tmp_path / 'yolo.py'))
+    with pytest.raises(
+            ValueError, match='yolo.py cannot be built: KeyError: .*YOLODet'):
+        PersonDetector(str(tmp_path / 'yolo.py'), checkpoint)

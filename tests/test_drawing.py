@@ -40,3 +40,16 @@ def test_boxes(draw_boxes):
     for left in (10, 130):
         assert drawn[20:100, left].any(1).all() == draw_boxes
         assert drawn[20:100, left].any() == draw_boxes
+
+
+def test_tracks_choose_colours_and_are_written():
+
+    def draw(order, ids):
+        return Drawer([(0, 1)]).draw(IMAGE, BOXES[order], KEYPOINTS[order],
+                                     SCORES[order], np.array(ids))
+
+    drawn = draw([0, 1], [3, 7])
+    np.testing.assert_array_equal(draw([1, 0], [7, 3]), drawn)
+    assert (drawn != draw([0, 1], [3, 8]))[:30, 130:].any()
+    without = draw([0, 1], [-1, 7])
+    assert not without[:20, :90].any() and without[:20, 130:].any()

@@ -497,3 +497,10 @@ def test_other_activations(load_config, activation):
     names = {type(m).__name__ for m in networks.build_model(cfg).modules()}
     assert not names & {'SiLU', 'Swish'}
     assert names & {'Hardswish', 'HSwish', 'ReLU'}
+
+
+def test_calibration_is_on_people_of_all_the_data_set(monkeypatch):
+    monkeypatch.setattr(exporter, 'open_dataset',
+                        lambda cfg, split: range(100))
+    found = exporter.calibration_samples(None, (), True, 5)
+    assert found == [0, 24, 49, 74, 99]

@@ -54,6 +54,15 @@ ALTERED = [
     ('codec', dict(type=7), 'codec must be a dictionary'),
     ('codec', dict(type='SimCCLabel'), 'one with the input_size'),
     ('codec', dict(type='SimCCLabel', input_size=[96, 128]), 'simcc_split'),
+    ('codec',
+     dict(type='SimCCLabel', input_size=[64, 64],
+          simcc_split_ratio=2.), 'one with the input_size'),
+    ('codec',
+     dict(
+         type='MSRAHeatmap',
+         input_size=[96, 128],
+         blur_kernel_size=10,
+         unbiased=True), 'odd blur_kernel_size'),
     ('codec', dict(type='MSRAHeatmap', input_size=[96, 128]), 'blur_kernel'),
     ('codec',
      dict(
@@ -83,6 +92,7 @@ ALTERED = [
     ('flip_indices', list(range(16)), 'flip_indices must be'),
     ('flip_indices', [None] * 17, 'flip_indices must be'),
     ('sigmas', [0.1], 'sigmas must be 17 numbers'),
+    ('sigmas', [-0.1] * 17, 'sigmas must be'),
 ]
 
 

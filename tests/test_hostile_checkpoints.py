@@ -14,7 +14,7 @@ from mmengine.runner import load_checkpoint as load_by_mmengine
 
 from lgm_pose_plugin import checkpoint as checkpoint_module
 from lgm_pose_plugin import cli
-from lgm_pose_plugin.checkpoint import load_checkpoint
+from lgm_pose_plugin.checkpoint import check_finite, load_checkpoint
 from lgm_pose_plugin.detect import PersonDetector
 from lgm_pose_plugin.networks import build_model, load_config
 from mmpose.apis import MMPoseInferencer, init_model
@@ -453,3 +453,10 @@ def test_meta_of_strangers(any_torch, network, detector_files, tmp_path):
         torch.save(dict(state_dict=weights, meta=meta), path)
         assert PersonDetector(detector_files[0], path).cat_ids == [1]
         assert checkpoint_module.publish_checkpoint(path)
+
+
+def test_more_weights_than_saved():
+    few = torch.zeros(1)
+    check_finite(dict(a=few.expand(1 << 22)), 'it')  # 16 MB
+    with pytest.raises(ValueError, match='of which 4 are there'):
+        check_finite(dict(a=few.expand((1 << 22) + 1)), 'it')

@@ -3,9 +3,9 @@ import cv2
 import numpy as np
 import pytest
 
-from lgm_pose_plugin.coco_files import Boxes
+from lgm_pose_plugin.coco_files import Boxes, ImageIds
 from lgm_pose_plugin.predict import (Follower, People, Predictor, Settings,
-                                     boxes_of_keypoints, whole_image)
+                                     boxes_of_keypoints, in_sight, whole_image)
 from lgm_pose_plugin.progress import Progress
 from lgm_pose_plugin.rendered_people import render_image
 from lgm_pose_plugin.sources import find_sources
@@ -163,3 +163,29 @@ def test_instances():
     assert people.instances() == [expected]
     tracked = people._replace(track_ids=np.array([3]))
     assert tracked.instances() == [dict(expected, track_id=3)]
+
+
+@pytest.mark.parametrize('box, expected', [
+    ((-50, 10, -1, 90), False),
+    ((0, -30, 50, -1), False),
+    ((201, 0, 260, 50), False),
+    ((0, 101, 50, 160), False),
+    ((150, 10, 260, 90), True),
+    ((10, -9, 60, 9), True),
+    ((-300, 0, 499, 50), True),
+    ((-300, 0, 501, 50), False),
+    ((0, -150, 50, 249), True),
+    ((0, -150, 50, 251), False),
+])
+def test_in_sight(box, expected):
+    image = np.zeros((100, 200, 3), np.uint8)
+    assert in_sight(np.float32([box]), image).tolist() == [expected]
+
+
+def test_image_id_0(tmp_path):
+    assert cv2.imwrite(str(tmp_path / 'a.png'), IMAGE)
+    ids = ImageIds([dict(id=0, file_name='a.png')], 'it')
+    predictor = Predictor(network, whole_image, image_ids=ids)
+    with Progress(1) as progress:
+        predictor.run(find_sources([str(tmp_path / 'a.png')])[0], progress)
+    assert [one['image_id'] for one in predictor.results] == [0]

@@ -252,3 +252,44 @@ def test_files_that_run(float_file, crops):
     quantize.check_runs(float_file('lgm'), crops[:2])
     with pytest.raises(ValueError, match='exit status 1'):
         quantize.check_runs(float_file('lgm'), crops[:2, :9])
+
+
+def test_options_of_nncf(float_file, tmp_path, crops, monkeypatch):
+    import nncf
+    asked = []
+    monkeypatch.setattr(
+        nncf, 'quantize',
+        lambda model, data, **options: asked.append(options) or model)
+    for reduce_range in (False, True):
+        quantize.quantize_openvino(
+            float_file('lgm'),
+            str(tmp_path / 'a.xml'),
+            crops[:1],
+            reduce_range=reduce_range)
+    assert [one['advanced_parameters'].overflow_fix
+            for one in asked] == [None, nncf.OverflowFix.ENABLE]
+    assert {one['preset'] for one in asked} == {nncf.QuantizationPreset.MIXED}
+
+
+def test_scales_by_channel(float_file, tmp_path, crops):
+    target = str(tmp_path / 'a.onnx')
+    quantize.quantize_onnx(float_file('lgm'), target, crops[:1])
+    graph = onnx.load(target).graph
+    shapes = {one.name: list(one.dims) for one in graph.initializer}
+    scales = [
+        shapes[node.input[1]] for node in graph.node
+        if node.op_type == 'DequantizeLinear'
+        and len(shapes.get(node.input[0], ())) == 4
+    ]
+    assert len(scales) > 20
+    assert all(len(shape) == 1 and shape[0] > 1 for shape in scales)
+
+
+def test_channel_shuffles_stay_in_float(float_file):
+    graph = onnx.load(float_file('udp')).graph
+    shuffles = {
+        node.name
+        for node in graph.node
+        if node.op_type == 'Gather' and 'shuffle' in node.name
+    }
+    assert shuffles and shuffles <= set(quantize.float_node_names(graph))

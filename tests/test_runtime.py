@@ -467,3 +467,55 @@ def test_command_line_is_known(monkeypatch, argv, orig_argv, expected):
     if orig_argv:
         monkeypatch.setattr(sys, 'orig_argv', orig_argv, raising=False)
     assert lgm_pose_plugin._is_command_line() is expected
+
+
+def test_padding_and_order_of_colours(small_network, tmp_path, picture):
+    """Other ones than our configs have."""
+    config, options, checkpoint = small_network('udp')
+    options = {
+        **options, 'test_dataloader.dataset.pipeline.1.padding': 1.6,
+        'model.data_preprocessor.bgr_to_rgb': False
+    }
+    file = str(tmp_path / 'net.onnx')
+    exporter.export(
+        config,
+        checkpoint,
+        file,
+        normalize=False,
+        samples=2,
+        cfg_options=options)
+    model = init_model(
+        networks.load_config(config, options), checkpoint, device='cpu')
+    assert_same(
+        PoseRuntime(file)(picture, BOXES), predict(model, picture, BOXES,
+                                                   False))
+
+
+@pytest.mark.parametrize('backend', BACKENDS)
+def test_threads(exported, monkeypatch, backend):
+    asked = []
+    if backend == 'onnxruntime':
+        import onnxruntime
+        open_model = onnxruntime.InferenceSession
+
+        def record(file, options, **kwargs):
+            asked.append(options.intra_op_num_threads)
+            return open_model(file, options, **kwargs)
+
+        monkeypatch.setattr(onnxruntime, 'InferenceSession', record)
+    else:
+        core = runtime.openvino_core()
+
+        class Core:
+
+            def __getattr__(self, name):
+                return getattr(core, name)
+
+            def compile_model(self, model, device, config):
+                asked.append(config['INFERENCE_NUM_THREADS'])
+                return core.compile_model(model, device, config)
+
+        monkeypatch.setattr(runtime, 'openvino_core', Core)
+    for threads in (1, 2):
+        runtime.open_session(exported('udp'), backend, threads)
+    assert asked == [1, 2]

@@ -212,3 +212,32 @@ def test_cameras_tell_the_time_and_not_how_long(monkeypatch):
     seconds = [time for time, _ in video]
     assert len(seconds) == 3 and seconds == sorted(seconds)
     assert seconds[0] != 0
+
+
+@pytest.mark.parametrize('there, fails', [(40, False), (31, False), (29, True),
+                                          (0, True)])
+def test_estimated_lengths(monkeypatch, there, fails):
+    """Up to a second, the number of frames may be wrong."""
+
+    class Capture:
+
+        def __init__(self, path):
+            self.left = there
+
+        def isOpened(self):
+            return True
+
+        def get(self, what):
+            return 10. if what == cv2.CAP_PROP_FPS else 40. if there else 0.
+
+        def read(self):
+            self.left -= 1
+            return self.left >= 0, np.zeros((4, 4, 3), np.uint8)
+
+    monkeypatch.setattr(cv2, 'VideoCapture', Capture)
+    video = Video(Source('video', 'a.mp4', 'a.mp4'))
+    if fails:
+        with pytest.raises(ValueError, match=f'only {there} of'):
+            list(video)
+    else:
+        assert len(list(video)) == there

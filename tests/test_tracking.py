@@ -99,3 +99,26 @@ def test_missing_packages(monkeypatch, module, make):
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ImportError, match=f'pip install {module}'):
         make(FPS)
+
+
+@pytest.mark.parametrize('seconds, kept', [(.8, True), (1.4, False)])
+@pytest.mark.parametrize('fps', [10, 25, 60])
+def test_lost_people_are_waited_for(fps, seconds, kept):
+    tracker = Tracker(fps)
+    person = np.float32([[10, 10, 50, 110]]), np.float32([.9])
+    nobody = np.empty((0, 4), np.float32), np.empty(0, np.float32)
+    for _ in range(4):
+        number, = tracker.update(*person)
+    for _ in range(round(seconds * fps)):
+        tracker.update(*nobody)
+    again = [tracker.update(*person)[0] for _ in range(3)]
+    assert number >= 0 and (number in again) is kept
+
+
+def test_smoothing_waits_as_long():
+    smoother, ids = Smoother(FPS), np.array([0])
+    box = np.float32([[0, 0, 100, 300]])
+    smoother.smooth(0, ids, box, np.zeros((1, 1, 2)))
+    later = smoother.smooth(.9 * LOST_SECONDS, ids, box,
+                            np.full((1, 1, 2), 100.))
+    assert (later < 100).all()

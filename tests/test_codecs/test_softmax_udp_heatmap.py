@@ -52,3 +52,9 @@ def test_unsure(codec):
     odds = 1 / (1 + np.exp(-1))
     np.testing.assert_allclose(
         scores[0], [codec.mass, codec.mass * odds], rtol=1e-3)
+
+
+def test_kernel():
+    codec = KEYPOINT_CODECS.build(
+        dict(type='SoftmaxUDPHeatmap', **SIZES, blur_kernel_size=7))
+    assert codec.blur_kernel_size == 7

@@ -20,7 +20,8 @@ from PIL import Image
 from scipy.io import savemat
 
 from lgm_pose_plugin.datasets import BadDataError
-from lgm_pose_plugin.datasets.checked_image import is_cut_jpeg
+from lgm_pose_plugin.datasets.checked_image import (LoadCheckedImage,
+                                                    is_cut_jpeg, read_size)
 from mmpose.registry import DATASETS, METRICS
 
 CONFIGS = dict(
@@ -757,3 +758,28 @@ def test_options(build_dataset, tmp_path):
     # Bottom-up networks need the masks of those who are left out here.
     with pytest.raises(ValueError, match="top-down .*data_mode='bottomup'"):
         build_dataset('coco', tmp_path, data_mode='bottomup')
+
+
+@pytest.fixture
+def turned(tmp_path):
+    """A picture that is 20x40 and stored lying."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = tmp_path / 'a.jpg'
+    Image.new('RGB', (40, 20)).save(path, exif=exif)
+    return path
+
+
+def test_orientation(turned):
+    assert read_size(str(turned)) == (20, 40)
+    sample = dict(img_path=str(turned), img_shape=(20, 40))
+    with pytest.raises(BadDataError, match='color_ignore_orientation'):
+        LoadCheckedImage()(dict(sample))
+    load = LoadCheckedImage(color_type='color_ignore_orientation')
+    assert load(dict(sample))['img'].shape == (20, 40, 3)
+
+
+def test_cut_jpegs_are_refused_whatever_decodes_them(turned):
+    turned.write_bytes(turned.read_bytes()[:-2])
+    with pytest.raises(BadDataError, match='a JPEG without an end'):
+        LoadCheckedImage()(dict(img_path=str(turned)))

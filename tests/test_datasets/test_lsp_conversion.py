@@ -331,3 +331,10 @@ def test_figures_of_the_readme(lspet_root):
         figures[split] = len(kept), len(numbers) - len(kept), sum(~torso)
     assert figures['train'][:2] == (5899, 101)
     assert figures['val'] == (989, 11, 165)
+
+
+def test_relative_paths(rendered_lsp, tmp_path, monkeypatch):
+    rendered_lsp(tmp_path / 'source', 4)
+    monkeypatch.chdir(tmp_path)
+    convert('source', 'deep/out', 3)
+    assert (tmp_path / 'deep/out/images/im00001.jpg').is_file()

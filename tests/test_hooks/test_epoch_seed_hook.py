@@ -111,3 +111,22 @@ def test_sampler_in_a_batch_sampler():
 
 def test_registered():
     assert type(HOOKS.build(dict(type='EpochSeedHook'))) is EpochSeedHook
+
+
+def sampler_seed(rank):
+    """What the hook gives a rank that has a seed of its own."""
+    loader = Runner.build_dataloader(
+        dict(
+            dataset=list(range(4)),
+            batch_size=2,
+            sampler=dict(type='DefaultSampler', shuffle=True),
+            collate_fn=dict(type='default_collate')),
+        seed=0)
+    EpochSeedHook().before_train(
+        SimpleNamespace(seed=3 + rank, train_dataloader=loader))
+    return loader.sampler.seed
+
+
+def test_ranks_shuffle_alike(in_two_processes):
+    """Also with randomness.diff_rank_seed."""
+    assert in_two_processes(sampler_seed) == [3, 3]

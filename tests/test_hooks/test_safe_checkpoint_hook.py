@@ -199,6 +199,19 @@ def test_validation_is_made_up_for(train, tmp_path):
     assert train(4, resume=True).epochs[0][0] == 4
 
 
+def test_last_validation_is_made_up_for(train):
+    train(3, save_best=None)  # validates every second epoch, and the last
+    validations = train(3, resume=True)
+    assert [epoch for epoch, _ in validations.epochs] == [3]
+
+
+def test_no_validation_before_val_begin(train):
+    late = dict(val_begin=4)
+    assert train(2, save_best=None, train_cfg=late).epochs == []
+    validations = train(4, resume=True, train_cfg=late)
+    assert [epoch for epoch, _ in validations.epochs] == [4]
+
+
 def test_validation_is_made_up_for_by_iterations(train, tmp_path):
     whole = train(4, by_epoch=False, save_best=None)
     assert len(whole.epochs) == 2

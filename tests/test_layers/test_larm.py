@@ -288,3 +288,15 @@ def test_resize_matrix(source, target):
     maps = torch.rand(1, 1, *source)
     assert torch.allclose(
         matrix @ maps.flatten(), resize(maps, target).flatten(), atol=1e-6)
+
+
+@pytest.mark.parametrize('target', [(6, 7), (2, 3)])
+def test_norm_is_resized_as_a_map(target):
+    mlp = trained((8, 10), 2).patch_mlp
+    torch.nn.init.normal_(mlp.norm.weight)
+    torch.nn.init.normal_(mlp.norm.bias)
+    state = mlp.state_dict()
+    resized = resize_mlp(state, (4, 5), target)
+    for name in ('norm.weight', 'norm.bias'):
+        expected = resize(state[name].view(1, 1, 4, 5), target).flatten()
+        torch.testing.assert_close(resized[name], expected)

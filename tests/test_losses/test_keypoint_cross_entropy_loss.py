@@ -77,3 +77,10 @@ def test_no_key_point():
                                       torch.zeros(2, 3))
     loss.backward()
     assert loss.item() == 0 and output.grad.abs().max() == 0
+
+
+def test_maps_of_little_mass_count_as_much():
+    output, target = torch.randn(2, 3, 8, 6), torch.rand(2, 3, 8, 6)
+    loss = KeypointCrossEntropyLoss()
+    torch.testing.assert_close(
+        loss(output, target * 1e-3), loss(output, target))
