@@ -493,14 +493,14 @@ def test_padding_and_order_of_colours(small_network, tmp_path, picture):
 
 @pytest.mark.parametrize('backend', BACKENDS)
 def test_threads(exported, monkeypatch, backend):
-    asked = []
+    file, asked = exported('udp'), []
     if backend == 'onnxruntime':
         import onnxruntime
         open_model = onnxruntime.InferenceSession
 
-        def record(file, options, **kwargs):
+        def record(model, options, **kwargs):
             asked.append(options.intra_op_num_threads)
-            return open_model(file, options, **kwargs)
+            return open_model(model, options, **kwargs)
 
         monkeypatch.setattr(onnxruntime, 'InferenceSession', record)
     else:
@@ -517,5 +517,5 @@ def test_threads(exported, monkeypatch, backend):
 
         monkeypatch.setattr(runtime, 'openvino_core', Core)
     for threads in (1, 2):
-        runtime.open_session(exported('udp'), backend, threads)
+        runtime.open_session(file, backend, threads)
     assert asked == [1, 2]
