@@ -34,7 +34,8 @@ def check_out_file(path: str) -> None:
         FileNotFoundError: If its folder does not exist.
         ValueError: If it is a folder or device, or cannot be written.
     """
-    folder = osp.dirname(osp.realpath(path))
+    place = osp.realpath(path) if osp.islink(path) else path
+    folder = osp.dirname(place) or os.curdir
     if not osp.isdir(folder):
         raise FileNotFoundError(
             f'there is no folder {folder}; make it or choose another place')

@@ -1,6 +1,5 @@
-# The second part of the training, from weights of the first: for those,
-# `--cfg-options load_from=CHECKPOINT` of
-# td-hm_lgm-pose_1xb16-60e_lsp-128x96.py, resized as they are loaded.
+# From weights of td-hm_lgm-pose_1xb16-60e_lsp-128x96.py, resized as they are
+# loaded: `--cfg-options load_from=CHECKPOINT`.
 _base_ = [
     '../../../_base_/models/lgm-pose.py',
     '../../../_base_/datasets/lsp_256x192.py',
