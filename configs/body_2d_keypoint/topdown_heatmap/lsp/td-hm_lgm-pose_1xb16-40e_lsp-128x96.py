@@ -1,6 +1,6 @@
 # From weights of td-hm_lgm-pose_1xb16-60e_lsp-128x96.py: `--cfg-options
-# load_from=CHECKPOINT`. By then the network knows its 5,899 people, so they are
-# turned further.
+# load_from=CHECKPOINT`. By then the network knows its 5,899 people, so they
+# are turned further.
 _base_ = 'td-hm_lgm-pose_1xb16-60e_lsp-128x96.py'
 
 train_cfg = dict(max_epochs=40)
