@@ -40,8 +40,8 @@ def check_out_file(path: str) -> None:
         raise FileNotFoundError(
             f'there is no folder {folder}; make it or choose another place')
     if osp.exists(path) and not osp.isfile(path):
-        raise ValueError(f'{path} is no file that can be replaced; choose '
-                         'another place')
+        raise ValueError(f'cannot write {path}: it is no file that can be '
+                         'replaced; choose another place')
     check_out_dir(folder)
 
 
@@ -54,7 +54,8 @@ def check_out_dir(path: str) -> None:
     Raises:
         ValueError: If it cannot be made or written in.
     """
-    while not osp.lexists(path):
+    # Up to a drive that is not there, on Windows.
+    while not osp.lexists(path) and osp.dirname(path) != path:
         path = osp.dirname(path) or os.curdir
     if not (osp.isdir(path) and os.access(path, os.W_OK | os.X_OK)):
         raise ValueError(f'cannot write in {path}; choose another place')
