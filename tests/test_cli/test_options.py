@@ -242,3 +242,15 @@ def test_interrupts_of_detect(pictures, monkeypatch):
         '--device', 'cpu', '-o', 'boxes.json'
     ]) == 130
     assert (pictures / 'boxes.json').read_text().count('bbox') == 1
+
+
+@pytest.mark.parametrize('options, message', [
+    (['--det-cat-ids', '0'], '--det-cat-ids and --nms-thr are for'),
+    (['--nms-thr', '.9'], '--det-cat-ids and --nms-thr are for'),
+    (['--bbox-thr', '.9'], '--bbox-thr is for --det-config and --boxes'),
+    (['--no-draw', '--draw-boxes'], '--draw-boxes draws what --no-draw'),
+])
+def test_options_without_effect(pictures, capsys, options, message):
+    Network.last = None
+    assert cli.main(['predict', 'a.png', '--model', 'net.onnx'] + options) == 1
+    assert message in capsys.readouterr().err and Network.last is None
