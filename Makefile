@@ -32,6 +32,8 @@ lint: env
 	.venv/bin/isort --check-only --diff configs lgm_pose_plugin tests tools
 	.venv/bin/yapf --diff --recursive --parallel configs lgm_pose_plugin tests tools
 	.venv/bin/codespell
+	.venv/bin/lint-imports
+	.venv/bin/mypy
 
 test: lint  ## Lint, then run the test suite
 	.venv/bin/pytest -n 2 --dist loadfile --max-worker-restart 0

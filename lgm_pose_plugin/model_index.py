@@ -8,7 +8,36 @@ from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.infer import BaseInferencer
 from mmengine.runner.checkpoint import CheckpointLoader
 
-_PACKAGE = __package__
+PACKAGE = 'lgm_pose_plugin'
+_OURS = PACKAGE + '::body_2d_keypoint/topdown_heatmap/'
+_SIMCC = PACKAGE + '::body_2d_keypoint/simcc/'
+_HEATMAP = 'mmpose::body_2d_keypoint/topdown_heatmap/coco/'
+_RTMPOSE = 'mmpose::body_2d_keypoint/rtmpose/coco/'
+# Configs by short name, for the commands.
+NETWORKS = {
+    'lgm-pose': _OURS + 'coco/td-hm_lgm-pose_1xb32-260e_coco-256x192.py',
+    'lgm-pose-l': _OURS + 'coco/td-hm_lgm-pose-l_1xb32-260e_coco-256x192.py',
+    'lgm-pose-b': _OURS + 'coco/td-hm_lgm-pose-b_1xb32-260e_coco-256x192.py',
+    'lgm-pose-fast':
+    _SIMCC + 'coco/simcc_lgm-pose-fast_8xb64-210e_coco-256x192.py',
+    'lgm-pose-relu':
+    _OURS + 'coco/td-hm_lgm-pose-relu_1xb32-260e_coco-256x192.py',
+    'lgm-pose-hswish':
+    _OURS + 'coco/td-hm_lgm-pose-hswish_1xb32-260e_coco-256x192.py',
+    'lgm-pose-mobilevit':
+    _OURS + 'ablation/td-hm_lgm-pose-mobilevit_1xb32-260e_mpii-256x256.py',
+    'lapx': _OURS + 'coco/td-hm_lapx_8xb64-210e_coco-256x192.py',
+    'lap': _OURS + 'coco/td-hm_lap_8xb64-210e_coco-256x192.py',
+    'mobilenetv2': _HEATMAP + 'td-hm_mobilenetv2_8xb64-210e_coco-256x192.py',
+    'shufflenetv2': _HEATMAP + 'td-hm_shufflenetv2_8xb64-210e_coco-256x192.py',
+    'litehrnet-18': _HEATMAP + 'td-hm_litehrnet-18_8xb64-210e_coco-256x192.py',
+    'litehrnet-30': _HEATMAP + 'td-hm_litehrnet-30_8xb64-210e_coco-256x192.py',
+    'vipnas-mbv3': _HEATMAP + 'td-hm_vipnas-mbv3_8xb64-210e_coco-256x192.py',
+    'simplebaseline-50': _HEATMAP + 'td-hm_res50_8xb64-210e_coco-256x192.py',
+    'hrnet-w32': _HEATMAP + 'td-hm_hrnet-w32_8xb64-210e_coco-256x192.py',
+    'rtmpose-t': _RTMPOSE + 'rtmpose-t_8xb256-420e_coco-256x192.py',
+    'rtmpose-s': _RTMPOSE + 'rtmpose-s_8xb256-420e_coco-256x192.py',
+}
 # Stands for weights that there are not: MMEngine asks for them by name before
 # it looks whether the user gave others.
 _UNPUBLISHED = 'lgm-pose-unpublished:'
@@ -21,7 +50,7 @@ def iter_models() -> Iterator[dict]:
         dict: One entry of a metafile. ``Config`` and a ``Weights`` that lies
         inside the package are absolute paths.
     """
-    root = BaseInferencer._get_repo_or_mim_dir(_PACKAGE)
+    root = BaseInferencer._get_repo_or_mim_dir(PACKAGE)
     for model in BaseInferencer._get_models_from_metafile(root):
         weights = model.get('Weights')
         if weights and '://' not in weights:
@@ -102,7 +131,7 @@ def register_model_names() -> None:
     ``_base_ = 'lgm_pose_plugin::...'`` is built in MMPose's scope, where the
     modules are registered. Calling it twice changes nothing.
     """
-    MODULE2PACKAGE[_PACKAGE] = _PACKAGE
+    MODULE2PACKAGE[PACKAGE] = PACKAGE
     original = BaseInferencer._load_model_from_metafile
     if getattr(original, 'knows_lgm_pose', False):
         return
@@ -121,6 +150,6 @@ def register_model_names() -> None:
                       filename: str) -> Tuple[str, Optional[str]]:
         # MMEngine takes the package's name for the scope.
         path, scope = get_cfg_path(cfg_path, filename)
-        return path, 'mmpose' if scope == _PACKAGE else scope
+        return path, 'mmpose' if scope == PACKAGE else scope
 
     Config._get_cfg_path = staticmethod(_get_cfg_path)

@@ -14,14 +14,16 @@ from mmengine.config import Config
 from mmengine.infer import BaseInferencer
 from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
+from mmpose.models import build_pose_estimator
+from mmpose.utils import register_all_modules
 from scipy.io import savemat
 from torch import Tensor
 
 import lgm_pose_plugin
-from lgm_pose_plugin import erf, networks
-from lgm_pose_plugin.rendered_people import render_image, write_dataset
-from mmpose.models import build_pose_estimator
-from mmpose.utils import register_all_modules
+from lgm_pose_plugin.analysis import erf
+from lgm_pose_plugin.datasets.rendered.scene import render_image
+from lgm_pose_plugin.datasets.rendered.writer import write_dataset
+from lgm_pose_plugin.models import builder as networks
 
 ROOT = Path(__file__).resolve().parents[1]
 # Else OpenVINO sends statistics and writes to the home folder when imported.
@@ -288,7 +290,7 @@ def small_network(tmp_path_factory, randomize):
 @pytest.fixture(scope='session')
 def network_files(tmp_path_factory, small_network):
     """Config, weights and exported file of the small network ``udp``."""
-    export = pytest.importorskip('lgm_pose_plugin.export')
+    export = pytest.importorskip('lgm_pose_plugin.export.exporter')
     folder = tmp_path_factory.mktemp('network')
     path, options, checkpoint = small_network('udp')
     cfg = networks.load_config(path)

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+from mmpose.registry import DATASETS
 
 from lgm_pose_plugin.datasets import CheckedDataset
-from lgm_pose_plugin.layers import NonLocal
-from mmpose.registry import DATASETS
+from lgm_pose_plugin.models.layers import NonLocal
 
 CONFIG_DIR = Path(__file__).resolve().parents[1] / 'configs'
 PATHS = sorted((CONFIG_DIR / 'body_2d_keypoint').rglob('*.py'))

@@ -9,12 +9,12 @@ from mmengine.fileio import load
 from mmengine.infer import BaseInferencer
 from mmengine.registry import METRICS, MODELS
 from mmengine.utils import is_installed
-
-from lgm_pose_plugin.model_index import (iter_models, load_model_from_index,
-                                         register_model_names)
 from mmpose.apis import MMPoseInferencer
 from mmpose.evaluation import CocoMetric
 from mmpose.models import build_pose_estimator
+
+from lgm_pose_plugin.model_index import (iter_models, load_model_from_index,
+                                         register_model_names)
 
 NAME = 'td-hm_lgm-pose_1xb32-260e_coco-256x192'
 CONFIG = f'configs/body_2d_keypoint/topdown_heatmap/coco/{NAME}.py'

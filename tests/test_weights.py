@@ -9,14 +9,14 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmpose.apis import MMPoseInferencer
 
 from lgm_pose_plugin.cli import main
 from lgm_pose_plugin.cli.predict import DEFAULT_MODEL
+from lgm_pose_plugin.datasets.rendered.scene import render_image
 from lgm_pose_plugin.model_index import iter_models, load_model_from_index
-from lgm_pose_plugin.networks import build_model
-from lgm_pose_plugin.rendered_people import render_image
-from lgm_pose_plugin.runtime import PoseRuntime
-from mmpose.apis import MMPoseInferencer
+from lgm_pose_plugin.models.builder import build_model
+from lgm_pose_plugin.runtime.pose_runtime import PoseRuntime
 
 SHIPPED = [
     model for model in iter_models()

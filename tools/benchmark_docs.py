@@ -13,11 +13,12 @@ import subprocess
 import sys
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
-from lgm_pose_plugin.benchmark_report import (environment_list, full_table,
+from lgm_pose_plugin.benchmark.networks import NETWORKS
+from lgm_pose_plugin.benchmark.report import (environment_list, full_table,
                                               markdown_table, pipeline_table,
                                               summary_table)
-from lgm_pose_plugin.networks import NETWORKS, load_config
-from lgm_pose_plugin.outputs import check_out_file, replacing
+from lgm_pose_plugin.models.builder import load_config
+from lgm_pose_plugin.utils.files import check_out_file, replacing
 
 PLOT = 'docs/images/benchmark.png'
 COMPARED = [

@@ -24,12 +24,12 @@ from typing import Any, Dict, List, Tuple
 import cv2
 import numpy as np
 
-from lgm_pose_plugin.coco_files import Boxes, BoxFile
-from lgm_pose_plugin.drawing import Drawer
-from lgm_pose_plugin.predict import Predictor
-from lgm_pose_plugin.rendered_people import render_image
-from lgm_pose_plugin.runtime import PoseRuntime
-from lgm_pose_plugin.sources import Source
+from lgm_pose_plugin.apis.coco_files import Boxes, BoxFile
+from lgm_pose_plugin.apis.predictor import Predictor
+from lgm_pose_plugin.apis.sources import Source
+from lgm_pose_plugin.datasets.rendered.scene import render_image
+from lgm_pose_plugin.runtime.pose_runtime import PoseRuntime
+from lgm_pose_plugin.visualization.skeletons import Drawer
 
 FORMATS = ('.jpg', '.png', '.webp', '.bmp', '.tiff')
 NUMBERS = (0, 1, -1, 0.5, 63, 1e-3, 1e-300, 1e5, -1e5, 1e6, 1e30, 1e300, -1e38,

@@ -16,10 +16,10 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from benchmark_docs import replace_sections
 
-from lgm_pose_plugin.benchmark_report import markdown_table
-from lgm_pose_plugin.cli import set_up_mmpose
-from lgm_pose_plugin.complexity import count_complexity
-from lgm_pose_plugin.outputs import replacing, write_json
+from lgm_pose_plugin.analysis.complexity import count_complexity
+from lgm_pose_plugin.benchmark.report import markdown_table
+from lgm_pose_plugin.setup_env import set_up_mmpose
+from lgm_pose_plugin.utils.files import replacing, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / 'configs/body_2d_keypoint/lsp_benchmark'

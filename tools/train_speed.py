@@ -17,8 +17,8 @@ import torch
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
-from lgm_pose_plugin.benchmark_report import markdown_table
-from lgm_pose_plugin.networks import load_config
+from lgm_pose_plugin.benchmark.report import markdown_table
+from lgm_pose_plugin.models.builder import load_config
 
 
 class TrainingLoop:

@@ -1,65 +1,15 @@
 """The ``lgm-pose`` command line, one module per sub-command."""
 import argparse
 import io
-import logging
 import sys
 import warnings
 from importlib import import_module
-from typing import Any, Dict, Optional, Sequence
+from typing import Optional, Sequence
 
-from ..version import __version__
+from lgm_pose_plugin.version import __version__
 
 COMMANDS = ('benchmark', 'complexity', 'convert-lsp', 'demo', 'detect',
             'doctor', 'erf', 'export', 'predict', 'publish', 'render')
-
-
-def set_up_mmpose() -> None:
-    """Register MMPose's and the plugin's modules, and log errors only."""
-    # Of mmdet's modules in RTMPose, for torch.cuda.amp.
-    warnings.filterwarnings('ignore', category=FutureWarning)
-    # Of YOLOX and other detectors.
-    warnings.filterwarnings('ignore', 'torch.meshgrid')
-    # MMPose tells that it finds COCO's key points among its own configs.
-    warnings.filterwarnings('ignore', 'The metainfo config file')
-    from mmengine.logging import MMLogger
-    from mmengine.registry import init_default_scope
-
-    from .. import register_all_modules
-    register_all_modules()
-    init_default_scope('mmpose')
-    MMLogger.get_current_instance().setLevel(logging.ERROR)
-
-
-def add_cfg_options(parser: argparse.ArgumentParser, help: str) -> None:
-    """Add ``--cfg-options`` as MMPose's tools have it.
-
-    Args:
-        parser (argparse.ArgumentParser): The sub-command's parser.
-        help (str): What to say of it.
-    """
-    parser.add_argument(
-        '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help=help)
-
-
-def parse_cfg_options(options: Sequence[str]) -> Dict[str, Any]:
-    """Read the values of ``--cfg-options``.
-
-    Args:
-        options (Sequence[str]): As ``['a.b=1']``.
-
-    Returns:
-        dict: As ``{'a.b': 1}``, for ``Config.merge_from_dict``.
-
-    Raises:
-        ValueError: If an option is not KEY=VALUE.
-    """
-    from mmengine.config import DictAction
-    for option in options:
-        if '=' not in option:
-            raise ValueError(f'--cfg-options takes KEY=VALUE, got {option}')
-    namespace = argparse.Namespace()
-    DictAction([], 'cfg')(None, namespace, options)
-    return namespace.cfg
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:

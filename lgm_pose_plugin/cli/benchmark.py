@@ -20,7 +20,7 @@ import sys
 from contextlib import redirect_stdout
 from typing import Tuple
 
-from . import set_up_mmpose
+from lgm_pose_plugin.setup_env import set_up_mmpose
 
 BACKENDS = ('eager', 'channels_last', 'compile', 'onnxruntime', 'openvino',
             'onnxruntime-int8', 'openvino-int8')
@@ -121,10 +121,10 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError('--pipeline takes one number of threads and no '
                          '--batch, --baseline, --input-size or --plot')
     set_up_mmpose()
-    from ..benchmark_report import (draw, environment_list, full_table,
-                                    pipeline_table)
-    from ..erf import check_picture_path
-    from ..outputs import check_out_file, write_json
+    from lgm_pose_plugin.benchmark.report import (draw, environment_list,
+                                                  full_table, pipeline_table)
+    from lgm_pose_plugin.utils.files import check_out_file, write_json
+    from lgm_pose_plugin.visualization.figures import check_picture_path
     if args.plot:
         check_picture_path(args.plot)
     if args.json:
@@ -161,14 +161,15 @@ def run(args: argparse.Namespace) -> int:
 def _measure(args: argparse.Namespace) -> dict:
     """Run the benchmark that was asked for."""
     if args.pipeline:
-        from ..pipeline_benchmark import PIPELINE_BACKENDS, run_pipeline
+        from lgm_pose_plugin.benchmark.pipeline import (PIPELINE_BACKENDS,
+                                                        run_pipeline)
         return run_pipeline(
             args.configs or ['lgm-pose'],
             args.backends or PIPELINE_BACKENDS,
             threads=args.threads[0],
             rounds=args.rounds)
-    from ..benchmark import run_benchmark
-    from ..networks import NETWORKS
+    from lgm_pose_plugin.benchmark.networks import NETWORKS
+    from lgm_pose_plugin.benchmark.run import run_benchmark
     return run_benchmark(
         args.configs or list(NETWORKS),
         args.backends or ['eager'],

@@ -11,7 +11,7 @@ import argparse
 import json
 from typing import Optional
 
-from . import set_up_mmpose
+from lgm_pose_plugin.setup_env import set_up_mmpose
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
         ValueError: If there is no such config or it has no top-down network.
     """
     set_up_mmpose()
-    from ..complexity import count_all, package_configs
+    from lgm_pose_plugin.analysis.complexity import count_all, package_configs
     rows = count_all(args.configs or package_configs())
     if args.format == 'json':
         print(

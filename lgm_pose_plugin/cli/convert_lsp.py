@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
         FileNotFoundError: If ``joints.mat`` or the images are missing.
         ValueError: If the data are not those of LSP or LSPET, or broken.
     """
-    from ..datasets.lsp_conversion import convert
+    from lgm_pose_plugin.datasets.converters.lsp import convert
 
     out = args.out or args.source
     files = convert(args.source, out, args.val_from)

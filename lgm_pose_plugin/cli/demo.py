@@ -20,8 +20,8 @@ import time
 from importlib import util
 from typing import Any, Dict, List, NoReturn
 
-from ..doctor import find_mim_configs
-from . import set_up_mmpose
+from lgm_pose_plugin.doctor.facts import find_mim_configs
+from lgm_pose_plugin.setup_env import set_up_mmpose
 
 CONFIG = 'td-hm_lgm-pose_1xb4-2e_rendered-128x96'
 DATA_ROOT = osp.join('data', 'rendered')  # as in the config
@@ -184,7 +184,7 @@ def render(out: str, num_train: int, num_test: int, seed: int,
     Raises:
         ValueError: If a number is out of range or there are other data.
     """
-    from ..rendered_people import write_dataset
+    from lgm_pose_plugin.datasets.rendered.writer import write_dataset
     for split, num_images in (('train2017', num_train), ('val2017', num_test)):
         written = write_dataset(
             osp.join(out, DATA_ROOT),
@@ -206,7 +206,7 @@ def load_config():
     """
     from mmengine.config import Config
 
-    from ..complexity import package_configs
+    from lgm_pose_plugin.analysis.complexity import package_configs
     path, = (path for path in package_configs() if CONFIG in path)
     return Config.fromfile(path)
 
@@ -219,7 +219,6 @@ def save_untrained(path: str, seed: int) -> None:
         seed (int): The seed of the weights.
     """
     from mmengine.runner import save_checkpoint, set_random_seed
-
     from mmpose.models import build_pose_estimator
     set_random_seed(seed)
     model = build_pose_estimator(load_config().model)
@@ -316,7 +315,6 @@ def draw(out: str, checkpoint: str, pictures: str) -> None:
     import numpy as np
     import torch
     from mmengine.structures import InstanceData
-
     from mmpose.apis import inference_topdown, init_model
     from mmpose.registry import DATASETS, VISUALIZERS
     from mmpose.structures import merge_data_samples

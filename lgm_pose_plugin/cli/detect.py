@@ -15,10 +15,10 @@ import argparse
 import os.path as osp
 from typing import TYPE_CHECKING, Optional
 
-from . import set_up_mmpose
+from lgm_pose_plugin.setup_env import set_up_mmpose
 
 if TYPE_CHECKING:
-    from ..detect import PersonDetector
+    from lgm_pose_plugin.apis.person_detector import PersonDetector
 
 # Of boxes and of their overlap, as in MMPose's inferencers.
 BBOX_THR, NMS_THR = 0.3, 0.3
@@ -111,7 +111,7 @@ def open_detector(args: argparse.Namespace) -> 'PersonDetector':
             cannot be used.
     """
     set_up_mmpose()
-    from ..detect import PersonDetector
+    from lgm_pose_plugin.apis.person_detector import PersonDetector
     return PersonDetector(args.det_config, args.det_checkpoint,
                           args.det_cat_ids, args.bbox_thr, args.nms_thr,
                           choose_device(args.device))
@@ -159,10 +159,11 @@ def run(args: argparse.Namespace) -> int:
         FileNotFoundError: If a file other than an image is missing.
         ValueError: If an argument is wrong.
     """
-    from ..coco_files import ImageIds
-    from ..outputs import check_inputs_kept, check_out_file, write_json
-    from ..progress import Progress
-    from ..sources import common_folder, find_sources
+    from lgm_pose_plugin.apis.coco_files import ImageIds
+    from lgm_pose_plugin.apis.sources import common_folder, find_sources
+    from lgm_pose_plugin.utils.files import (check_inputs_kept, check_out_file,
+                                             write_json)
+    from lgm_pose_plugin.utils.progress import Progress
 
     if args.ann_file and args.images_json:
         raise ValueError('--ann-file tells the images already, leave out '
@@ -188,7 +189,7 @@ def run(args: argparse.Namespace) -> int:
         ImageIds.from_file(args.ann_file)
         if args.ann_file else ImageIds.from_names(paths))
     detector = open_detector(args)
-    from ..detect import detect_images, image_info
+    from lgm_pose_plugin.apis.person_detector import detect_images, image_info
     with Progress(len(paths)) as progress:
         for problem in problems:
             progress.fail(problem)

@@ -31,7 +31,8 @@ def run(args: argparse.Namespace) -> int:
     Returns:
         int: 0 if it can infer, test and train, else 1.
     """
-    from ..doctor import ALL, collect_facts, diagnose
+    from lgm_pose_plugin.doctor.checks import ALL, diagnose
+    from lgm_pose_plugin.doctor.facts import collect_facts
     results = diagnose(collect_facts())
     able = {
         use: not any(use in result.blocks for result in results)

@@ -11,7 +11,8 @@ example: lgm-pose erf CONFIG epoch_210.pth --without LARM --keypoint nose
 import argparse
 import json
 
-from . import add_cfg_options, parse_cfg_options, set_up_mmpose
+from lgm_pose_plugin.setup_env import set_up_mmpose
+from .options import add_cfg_options, parse_cfg_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -107,7 +108,8 @@ def run(args: argparse.Namespace) -> int:
     cfg_options = parse_cfg_options(args.cfg_options)
     set_up_mmpose()
 
-    from ..erf import check_picture_path, draw, measure
+    from lgm_pose_plugin.analysis.erf import draw, measure
+    from lgm_pose_plugin.visualization.figures import check_picture_path
     check_picture_path(args.out)
     samples = 8 if args.images or args.dataset else 32
     panels = measure(

@@ -17,7 +17,8 @@ examples:
 import argparse
 from typing import Any, Dict, Union
 
-from . import add_cfg_options, parse_cfg_options, set_up_mmpose
+from lgm_pose_plugin.setup_env import set_up_mmpose
+from .options import add_cfg_options, parse_cfg_options
 
 
 def batch_size(text: str) -> Union[int, str]:
@@ -130,11 +131,11 @@ def run(args: argparse.Namespace) -> int:
     cfg_options = parse_cfg_options(args.cfg_options)
     set_up_mmpose()
     try:
-        from ..export import export
+        from lgm_pose_plugin.export.exporter import export
     except ModuleNotFoundError as error:
         raise ImportError(f'{error}; pip install onnx onnxruntime '
                           'openvino') from error
-    from ..model_index import published_weights
+    from lgm_pose_plugin.model_index import published_weights
     report = export(
         args.config,
         args.checkpoint or published_weights(args.config),

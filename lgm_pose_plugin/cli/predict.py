@@ -16,9 +16,10 @@ from functools import partial
 from importlib.util import find_spec
 from typing import Any, Callable, Sequence, Tuple
 
-from . import add_cfg_options, parse_cfg_options, set_up_mmpose
+from lgm_pose_plugin.setup_env import set_up_mmpose
 from .detect import (BBOX_THR, NMS_THR, add_detector_arguments, choose_device,
                      open_detector)
+from .options import add_cfg_options, parse_cfg_options
 
 # For those who name no network: a model whose weights lie in the package.
 DEFAULT_MODEL = 'lgm-pose_lsp-256x192'
@@ -149,12 +150,13 @@ def run(args: argparse.Namespace) -> int:
         ValueError: If an argument is wrong.
     """
     check_arguments(args)
-    from ..drawing import Drawer
-    from ..outputs import (check_inputs_kept, check_out_dir, check_out_file,
-                           write_json)
-    from ..predict import Predictor, Settings, check_display, result_paths
-    from ..progress import Progress
-    from ..sources import count_images, find_sources
+    from lgm_pose_plugin.apis.predictor import (Predictor, Settings,
+                                                check_display, result_paths)
+    from lgm_pose_plugin.apis.sources import count_images, find_sources
+    from lgm_pose_plugin.utils.files import (check_inputs_kept, check_out_dir,
+                                             check_out_file, write_json)
+    from lgm_pose_plugin.utils.progress import Progress
+    from lgm_pose_plugin.visualization.skeletons import Drawer
 
     out_dir = args.out_dir
     if out_dir is None and not (args.show or args.coco_results):
@@ -257,7 +259,7 @@ def open_network(args: argparse.Namespace) -> Tuple[Callable, dict]:
         tuple[callable, dict]: See ``predict.Network``, and its metadata.
     """
     if args.model:
-        from ..runtime import PoseRuntime
+        from lgm_pose_plugin.runtime.pose_runtime import PoseRuntime
         model: Any = PoseRuntime(args.model, args.backend,
                                  1 if args.threads is None else args.threads)
         if args.flip_test and model.metadata['decode']:
@@ -276,8 +278,8 @@ def _open_checkpoint(args: argparse.Namespace) -> Any:
         raise ValueError('the default network needs MMPose, which is not '
                          'installed; give --model FILE of `lgm-pose export`')
     set_up_mmpose()
-    from ..model_index import published_weights
-    from ..pose_model import PoseModel
+    from lgm_pose_plugin.apis.pose_model import PoseModel
+    from lgm_pose_plugin.model_index import published_weights
     checkpoint = args.checkpoint or published_weights(config)
     return PoseModel(config, checkpoint, choose_device(args.device),
                      parse_cfg_options(args.cfg_options))
@@ -292,8 +294,8 @@ def open_boxes(args: argparse.Namespace) -> Callable:
     Returns:
         callable: See ``predict.FindPeople``.
     """
-    from ..coco_files import BoxFile, from_xywh
-    from ..predict import whole_image
+    from lgm_pose_plugin.apis.coco_files import BoxFile, from_xywh
+    from lgm_pose_plugin.apis.predictor import whole_image
     if args.box:
         boxes = from_xywh(args.box)
         return lambda image, path: boxes
@@ -316,7 +318,7 @@ def open_image_ids(args: argparse.Namespace, images: Sequence[str]) -> Any:
     Returns:
         ImageIds: The ids.
     """
-    from ..coco_files import ImageIds
+    from lgm_pose_plugin.apis.coco_files import ImageIds
     if not images:
         raise ValueError('--coco-results is for pictures, and there are none')
     if args.ann_file or args.boxes != 'whole':

@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
         FileNotFoundError: If there is no such checkpoint.
         ValueError: If it cannot be published or the result not be written.
     """
-    from ..checkpoint import publish_checkpoint
+    from lgm_pose_plugin.checkpoint.publishing import publish_checkpoint
     try:
         print(publish_checkpoint(args.checkpoint, args.out, args.half))
     except FileNotFoundError:

@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     Returns:
         int: 0.
     """
-    from ..rendered_people import write_dataset
+    from lgm_pose_plugin.datasets.rendered.writer import write_dataset
 
     for split, num_images in (('train2017', args.train), ('val2017',
                                                           args.val)):

@@ -3,10 +3,9 @@ import math
 from typing import Tuple
 
 import numpy as np
-from torch import Tensor
-
 from mmpose.codecs import UDPHeatmap
 from mmpose.registry import KEYPOINT_CODECS
+from torch import Tensor
 
 
 @KEYPOINT_CODECS.register_module()

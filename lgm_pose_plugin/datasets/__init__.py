@@ -1,7 +1,7 @@
 """Data sets of the plugin."""
-from .body import CheckedCocoDataset, CheckedMpiiDataset, LspDataset
-from .checked_dataset import BadDataError, CheckedDataset
-from .checked_image import LoadCheckedImage
+from .datasets.base.checked_dataset import BadDataError, CheckedDataset
+from .datasets.body import CheckedCocoDataset, CheckedMpiiDataset, LspDataset
+from .transforms.loading import LoadCheckedImage
 
 __all__ = [
     'BadDataError', 'CheckedCocoDataset', 'CheckedDataset',

@@ -6,7 +6,7 @@ from contextlib import redirect_stdout
 
 import pytest
 
-from lgm_pose_plugin import benchmark
+from lgm_pose_plugin.benchmark import run as benchmark
 from lgm_pose_plugin.cli import benchmark as command
 
 

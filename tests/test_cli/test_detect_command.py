@@ -6,11 +6,11 @@ import sys
 import cv2
 import numpy as np
 import pytest
-
-from lgm_pose_plugin import progress
-from lgm_pose_plugin.cli import main
-from lgm_pose_plugin.rendered_people import write_dataset
 from mmpose.datasets import CocoDataset
+
+from lgm_pose_plugin.cli import main
+from lgm_pose_plugin.datasets.rendered.writer import write_dataset
+from lgm_pose_plugin.utils import progress
 
 
 @pytest.fixture(scope='module')

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from lgm_pose_plugin import cli, rendered_people, runtime
+from lgm_pose_plugin import cli
 from lgm_pose_plugin.cli import detect, predict
+from lgm_pose_plugin.datasets.rendered import writer as rendered_people
+from lgm_pose_plugin.runtime import session as runtime
 
 
 class Recorder:
@@ -40,7 +42,7 @@ def test_the_command_and_its_version(capsys):
 
 
 def test_export(recorder, monkeypatch, capsys):
-    export = pytest.importorskip('lgm_pose_plugin.export')
+    export = pytest.importorskip('lgm_pose_plugin.export.exporter')
     monkeypatch.setattr(export, 'export', recorder)
     defaults = dict(
         format='onnx',
@@ -110,7 +112,7 @@ def test_publish_half(tmp_path):
     ], ([1, 2], .1, .7)),
 ])
 def test_detectors(recorder, monkeypatch, command, expected):
-    module = pytest.importorskip('lgm_pose_plugin.detect')
+    module = pytest.importorskip('lgm_pose_plugin.apis.person_detector')
     monkeypatch.setattr(module, 'PersonDetector', recorder)
     parser = argparse.ArgumentParser()
     (detect if command[0] == 'detect' else predict).add_arguments(parser)
@@ -230,7 +232,7 @@ def test_letters_that_stdout_has_not(pictures, monkeypatch):
 
 
 def test_interrupts_of_detect(pictures, monkeypatch):
-    module = pytest.importorskip('lgm_pose_plugin.detect')
+    module = pytest.importorskip('lgm_pose_plugin.apis.person_detector')
 
     def detector(image):
         os.kill(os.getpid(), signal.SIGINT)

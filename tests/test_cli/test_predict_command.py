@@ -13,10 +13,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from mmpose.apis import MMPoseInferencer
 
 from lgm_pose_plugin import cli
-from lgm_pose_plugin.rendered_people import render_image
-from mmpose.apis import MMPoseInferencer
+from lgm_pose_plugin.datasets.rendered.scene import render_image
 
 pytest.importorskip('onnxruntime')
 pytest.importorskip('supervision')

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-
-import lgm_pose_plugin  # noqa: F401
 from mmpose.codecs import UDPHeatmap
 from mmpose.registry import KEYPOINT_CODECS
+
+import lgm_pose_plugin  # noqa: F401
 
 SIZES = dict(input_size=(192, 256), heatmap_size=(48, 64))
 

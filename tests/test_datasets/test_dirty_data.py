@@ -16,13 +16,14 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 from mmengine.utils import get_installed_path
+from mmpose.registry import DATASETS, METRICS
 from PIL import Image
 from scipy.io import savemat
 
 from lgm_pose_plugin.datasets import BadDataError
-from lgm_pose_plugin.datasets.checked_image import (LoadCheckedImage,
-                                                    is_cut_jpeg, read_size)
-from mmpose.registry import DATASETS, METRICS
+from lgm_pose_plugin.datasets.transforms.loading import (LoadCheckedImage,
+                                                         is_cut_jpeg,
+                                                         read_size)
 
 CONFIGS = dict(
     coco='td-hm_lgm-pose_1xb32-260e_coco-256x192',

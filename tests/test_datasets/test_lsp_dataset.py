@@ -6,14 +6,14 @@ import pytest
 import torch
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
-
-from lgm_pose_plugin.datasets import LspDataset
-from lgm_pose_plugin.datasets.lsp_conversion import convert
 from mmpose.apis import MMPoseInferencer
 from mmpose.apis.inferencers import base_mmpose_inferencer, pose2d_inferencer
 from mmpose.apis.inferencers.utils import default_det_models
 from mmpose.datasets.datasets.utils import parse_pose_metainfo
 from mmpose.registry import DATASETS
+
+from lgm_pose_plugin.datasets import LspDataset
+from lgm_pose_plugin.datasets.converters.lsp import convert
 
 CONFIG = 'td-hm_lgm-pose_1xb16-60e_lsp-128x96'
 # Of the data set's README.

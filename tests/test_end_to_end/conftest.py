@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from xtcocotools.coco import COCO
 
-from lgm_pose_plugin.rendered_people import write_dataset
+from lgm_pose_plugin.datasets.rendered.writer import write_dataset
 
 SHARED_COCO = Path(__file__).resolve().parents[3] / 'shared/data/coco'
 BOXES = 'person_detection_results/{}_detections_AP_H_{}_person.json'

@@ -6,9 +6,9 @@ import sys
 import numpy as np
 import pytest
 import torch
-
-from lgm_pose_plugin.checkpoint import publish_checkpoint
 from mmpose.apis import MMPoseInferencer, inference_topdown, init_model
+
+from lgm_pose_plugin.checkpoint.publishing import publish_checkpoint
 from .test_mim import CONFIG, config_path
 
 

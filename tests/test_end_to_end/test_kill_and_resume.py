@@ -16,9 +16,9 @@ from mmengine.config import Config
 from mmengine.dist import barrier, init_dist
 from mmengine.hooks import Hook
 from mmengine.runner import Runner, runner
+from mmpose.utils import register_all_modules
 
 import lgm_pose_plugin
-from mmpose.utils import register_all_modules
 
 PACKAGE = Path(lgm_pose_plugin.__file__).resolve().parents[1]
 CONFIGS = PACKAGE / 'lgm_pose_plugin/.mim/configs'

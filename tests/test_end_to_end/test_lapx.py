@@ -4,8 +4,8 @@ import json
 import numpy as np
 import pytest
 import torch
-
 from mmpose.apis import inference_topdown, init_model
+
 from .conftest import SHORT
 from .test_mim import config_path
 

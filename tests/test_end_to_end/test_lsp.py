@@ -3,10 +3,10 @@ import math
 
 import numpy as np
 from mmengine.runner import Runner
+from mmpose.registry import DATASETS
 from scipy.io import loadmat, savemat
 
 from lgm_pose_plugin.cli import main
-from mmpose.registry import DATASETS
 from .conftest import SHORT
 
 CONFIG = 'td-hm_lgm-pose_1xb16-60e_lsp-128x96'

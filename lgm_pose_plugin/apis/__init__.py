@@ -1,0 +1,1 @@
+"""Find people and their key points in pictures and videos."""

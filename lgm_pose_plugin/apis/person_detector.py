@@ -1,0 +1,272 @@
+"""Boxes of people in images, by a detector of MMDetection."""
+import os
+import os.path as osp
+import re
+import textwrap
+import warnings
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+import cv2
+import numpy as np
+from mmdet.apis import inference_detector, init_detector
+from mmdet.registry import DATASETS
+from mmengine.config import Config
+from mmengine.infer import BaseInferencer
+from mmengine.registry import DefaultScope
+from mmengine.runner.checkpoint import _load_checkpoint_to_model
+from mmpose.datasets import CocoDataset
+from mmpose.evaluation.functional import nms
+from mmpose.utils import adapt_mmdet_pipeline
+from torch import nn
+
+from lgm_pose_plugin.checkpoint.loading import load_checkpoint
+from lgm_pose_plugin.datasets.coco_format import person_category
+from lgm_pose_plugin.models.builder import brief, read_config
+from lgm_pose_plugin.utils.progress import Progress
+from .coco_files import PERSON, Boxes, ImageIds
+from .sources import read_image
+
+
+def load_detector_config(name: str) -> Config:
+    """Load a config of MMDetection.
+
+    Args:
+        name (str): A path, or ``mmdet::`` and a path inside MMDetection's
+            configs, as ``mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py``.
+
+    Returns:
+        Config: The config.
+
+    Raises:
+        ValueError: If there is no such config, it cannot be read, or it has
+            no detector.
+    """
+    path = name
+    if name.startswith('mmdet::'):
+        path = osp.join(
+            BaseInferencer._get_repo_or_mim_dir('mmdet'), 'configs',
+            name[len('mmdet::'):])
+    if not osp.isfile(path):
+        raise ValueError(f'there is no config {name!r}; give a path or '
+                         "'mmdet::rtmdet/rtmdet_m_8xb32-300e_coco.py'")
+    cfg = read_config(path)
+    if 'test_dataloader' not in cfg or 'backbone' not in cfg.get('model', {}):
+        raise ValueError(f'{path} is no config of an MMDetection detector')
+    return cfg
+
+
+class PersonDetector:
+    """Finds people with a detector of MMDetection.
+
+    Args:
+        config (str): See :func:`load_detector_config`.
+        checkpoint (str): Path or URL of its weights.
+        cat_ids (Sequence[int], optional): Indices of the detector's classes
+            to take. Defaults to that of the class ``person``.
+        score_thr (float): Boxes with at most this score are left out.
+            Defaults to 0.3, as in MMPose's inferencers.
+        nms_thr (float, optional): Of two boxes that overlap by more (IoU) the
+            one with the higher score is kept; ``None`` leaves it to the
+            detector. Defaults to 0.3, as in MMPose's inferencers.
+        device (str): As ``'cuda:0'``. Defaults to ``'cpu'``.
+
+    Raises:
+        FileNotFoundError: If there is no such checkpoint.
+        ValueError: If the config or checkpoint does not fit, or the detector
+            has no class ``person``.
+    """
+
+    def __init__(self,
+                 config: str,
+                 checkpoint: str,
+                 cat_ids: Optional[Sequence[int]] = None,
+                 score_thr: float = 0.3,
+                 nms_thr: Optional[float] = 0.3,
+                 device: str = 'cpu'):
+        self.score_thr = score_thr
+        self.nms_thr = nms_thr
+        cfg = load_detector_config(config)
+        # It warns of COCO's classes, also where that is to be ignored, and
+        # leaves its scope to all that follows.
+        scope = cfg.get('default_scope', 'mmdet')
+        with warnings.catch_warnings(
+                record=True), DefaultScope.overwrite_default_scope(scope):
+            try:
+                self.model = init_detector(cfg, None, 'random', device)
+            # Whatever the modules raise of their options.
+            except Exception as error:
+                raise ValueError(f'the detector of {cfg.filename} cannot be '
+                                 f'built: {brief(error)}') from error
+        meta = _load_weights(self.model, checkpoint, cfg.filename)
+        self.cat_ids = _person_classes(
+            _class_names(cfg, meta), cat_ids, cfg.filename)
+        # With it, MMPose's default scope does.
+        self.model.cfg = adapt_mmdet_pipeline(cfg)
+
+    def __call__(self, image: np.ndarray) -> Boxes:
+        """Find the people in an image.
+
+        Args:
+            image (np.ndarray): BGR, uint8 of shape ``(H, W, 3)``.
+
+        Returns:
+            Boxes: Their boxes; the highest score is first.
+        """
+        result = inference_detector(self.model, image)
+        found = result.pred_instances.cpu().numpy()
+        boxes = np.column_stack([found.bboxes, found.scores])
+        boxes = boxes[np.isin(found.labels, self.cat_ids)
+                      & (found.scores > self.score_thr)]
+        # Of less than a pixel nothing can be seen.
+        boxes = boxes[(boxes[:, 2:4] - boxes[:, :2] >= 1).all(1)]
+        if self.nms_thr is not None:
+            boxes = boxes[nms(boxes, self.nms_thr)]
+        boxes = boxes[np.argsort(-boxes[:, 4], kind='stable')]
+        boxes = boxes.astype(np.float32)
+        return Boxes(boxes[:, :4], boxes[:, 4])
+
+
+def _load_weights(model: nn.Module, checkpoint: str,
+                  config: str) -> Dict[str, Any]:
+    """Load a checkpoint, which has to fill the model; return its ``meta``."""
+    loaded = load_checkpoint(checkpoint)
+    try:
+        _load_checkpoint_to_model(model, loaded, False, 'current')
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(f'{checkpoint} is no checkpoint of {config}: ' +
+                         textwrap.shorten(str(error), 400)) from error
+    weights = {
+        re.sub(r'^module\.', '', name): value.shape
+        for name, value in loaded['state_dict'].items()
+    }
+    wrong = [
+        name for name, value in model.state_dict().items()
+        if weights.get(name) != value.shape
+        and not name.endswith('num_batches_tracked')
+    ]
+    if wrong:
+        raise ValueError(
+            f'{checkpoint} is no checkpoint of {config}: it has no {wrong[0]} '
+            f'of the right size, nor {len(wrong) - 1} others')
+    return loaded['meta']
+
+
+def _class_names(cfg: Config, meta: Dict[str, Any]) -> List[str]:
+    """Names of a detector's classes, from its checkpoint or config."""
+    dataset = cfg.test_dataloader.dataset
+    known = DATASETS.get(dataset.type)
+    told = meta.get('dataset_meta')
+    told = told if isinstance(told, dict) else {}
+    for names in (told.get('classes'), told.get('CLASSES'),
+                  meta.get('CLASSES'), dataset.get('metainfo',
+                                                   {}).get('classes'),
+                  getattr(known, 'METAINFO', {}).get('classes')):
+        if isinstance(names, str):
+            return [names]
+        if names and isinstance(names, (list, tuple)):
+            return [str(name) for name in names]
+    return []
+
+
+def _person_classes(names: Sequence[str], cat_ids: Optional[Sequence[int]],
+                    config: str) -> List[int]:
+    """Indices of the classes to take."""
+    if cat_ids is None:
+        if 'person' not in names:
+            raise ValueError(
+                f"the detector of {config} has no class 'person', but " +
+                (', '.join(names) or 'none that it names') +
+                '; choose by number (from 0) with --det-cat-ids')
+        return [list(names).index('person')]
+    for number in cat_ids:
+        if number < 0 or names and number >= len(names):
+            raise ValueError(f'the detector of {config} has the classes 0 to '
+                             f'{len(names) - 1}, not {number}')
+    return list(cat_ids)
+
+
+def detection_results(image_id: int, people: Boxes) -> List[Dict[str, Any]]:
+    """Make COCO's detection results of an image.
+
+    Args:
+        image_id (int): The image.
+        people (Boxes): Who is in it.
+
+    Returns:
+        list[dict]: ``image_id``, ``category_id``, ``bbox`` (left, top, width,
+        height, to a hundredth of a pixel) and ``score``, as data sets of
+        MMPose read them as ``bbox_file``.
+    """
+    results = []
+    for box, score in zip(people.boxes.astype(float), people.scores):
+        left, top, right, bottom = box
+        results.append(
+            dict(
+                image_id=image_id,
+                category_id=PERSON,
+                bbox=[
+                    round(value, 2)
+                    for value in (left, top, right - left, bottom - top)
+                ],
+                score=round(float(score), 5)))
+    return results
+
+
+def detect_images(detector: PersonDetector, paths: Sequence[str],
+                  ids: ImageIds,
+                  progress: Progress) -> Tuple[List[dict], List[dict]]:
+    """Find the people in images; an image that fails is reported.
+
+    Args:
+        detector (PersonDetector): The detector.
+        paths (Sequence[str]): The images.
+        ids (ImageIds): Their ids.
+        progress (Progress): Counts, and tells when to stop.
+
+    Returns:
+        tuple[list[dict], list[dict]]: What :func:`detection_results` makes of
+        all images; and the images that did not fail, with ``id``,
+        ``file_name`` (the path), ``width`` and ``height``.
+    """
+    boxes: List[dict] = []
+    images: List[dict] = []
+    for path in paths:
+        if progress.stopped is not None:
+            break
+        try:
+            number = ids.find(path)
+            image = read_image(path)
+            found = detector(image)
+        # A detector's own are of an image it cannot resize, or of the memory.
+        except (MemoryError, OSError, RuntimeError, ValueError,
+                cv2.error) as error:
+            progress.fail(f'{path}: {error}')
+            continue
+        boxes += detection_results(number, found)
+        height, width = image.shape[:2]
+        images.append(
+            dict(id=number, file_name=path, width=width, height=height))
+        progress.advance()
+    return boxes, images
+
+
+def image_info(images: Sequence[dict], folder: str) -> Dict[str, Any]:
+    """Make an annotation file that only tells the images.
+
+    Args:
+        images (Sequence[dict]): See :func:`detect_images`.
+        folder (str): The folder that file names are relative to.
+
+    Returns:
+        dict: ``images``, ``annotations`` (none) and ``categories``.
+    """
+    return dict(
+        images=[
+            dict(
+                image,
+                file_name=osp.relpath(image['file_name'],
+                                      folder).replace(os.sep, '/'))
+            for image in images
+        ],
+        annotations=[],
+        categories=[person_category(CocoDataset.METAINFO)])

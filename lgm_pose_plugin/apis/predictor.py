@@ -1,0 +1,360 @@
+"""Key points of people in pictures, videos and cameras, drawn and as JSON.
+
+Itself needs neither torch nor MMPose; a checkpoint or a detector does.
+"""
+import os
+import os.path as osp
+import sys
+from contextlib import ExitStack, closing
+from typing import (Any, Callable, Dict, List, NamedTuple, Optional, Sequence,
+                    Tuple)
+
+import cv2
+import numpy as np
+
+from lgm_pose_plugin.utils.files import write_json
+from lgm_pose_plugin.utils.progress import Progress
+from lgm_pose_plugin.visualization.skeletons import Drawer
+from .coco_files import Boxes, ImageIds, keypoint_results
+from .results import JsonListWriter, VideoWriter, video_name, write_image
+from .sources import Source, Video, read_image
+from .tracking import Smoother, Tracker
+
+# A network: (image, boxes) -> key points, scores, as PoseRuntime.
+Network = Callable[[np.ndarray, np.ndarray], Tuple[np.ndarray, np.ndarray]]
+# Who is in an image: (image, path) -> boxes.
+FindPeople = Callable[[np.ndarray, str], Boxes]
+
+# A person's box by the rectangle around the key points, in width and height:
+# medians on COCO, see docs/predict.md.
+KEYPOINTS_TO_BOX = (1.3, 1.2)
+# Key points of lower scores do not count for it.
+KEYPOINT_THR = 0.3
+
+
+class People(NamedTuple):
+    """The M people of an image.
+
+    Attributes:
+        boxes (np.ndarray): Boxes, (left, top, right, bottom) in pixels, of
+            shape ``(M, 4)``.
+        box_scores (np.ndarray): Their scores, of shape ``(M, )``.
+        keypoints (np.ndarray): Key points (x, y) in pixels, of shape
+            ``(M, K, 2)``.
+        scores (np.ndarray): Their scores, of shape ``(M, K)``.
+        track_ids (np.ndarray, optional): Track ids of shape ``(M, )``, -1
+            for none.
+    """
+    boxes: np.ndarray
+    box_scores: np.ndarray
+    keypoints: np.ndarray
+    scores: np.ndarray
+    track_ids: Optional[np.ndarray] = None
+
+    def instances(self) -> List[Dict[str, Any]]:
+        """Make what MMPose's inferencers write of an image.
+
+        Returns:
+            list[dict]: ``keypoints``, ``keypoint_scores``, ``bbox`` (a list
+            of one box) and ``bbox_score``, as MMPose's ``split_instances``;
+            with tracks ``track_id``, too.
+        """
+        results = [
+            dict(
+                keypoints=keypoints.tolist(),
+                keypoint_scores=scores.tolist(),
+                bbox=[box.tolist()],
+                bbox_score=float(box_score))
+            for box, box_score, keypoints, scores in zip(*self[:4])
+        ]
+        if self.track_ids is not None:
+            for result, number in zip(results, self.track_ids.tolist()):
+                result['track_id'] = number
+        return results
+
+
+def whole_image(image: np.ndarray, path: str) -> Boxes:
+    """Take the whole image as one person, a :data:`FindPeople`."""
+    height, width = image.shape[:2]
+    return Boxes(
+        np.array([[0, 0, width, height]], np.float32), np.ones(1, np.float32))
+
+
+class Settings(NamedTuple):
+    """What to do with videos and cameras.
+
+    Attributes:
+        track (bool): Whether to give people track ids.
+        smooth (bool): Whether to smooth the key points of tracked people.
+        find_every (int): Frames from one search for people to the next. In
+            between, boxes are put around the key points of the frame before,
+            as long as there is somebody.
+        show (bool): Whether to show the images in a window; q ends it.
+    """
+    track: bool = False
+    smooth: bool = False
+    find_every: int = 1
+    show: bool = False
+
+
+class Predictor:
+    """Runs a network on sources and writes the results.
+
+    Args:
+        network (callable): See :data:`Network`.
+        find_people (callable): See :data:`FindPeople`.
+        out_dir (str, optional): Folder to write ``predictions`` and, with a
+            drawer, ``visualizations`` to.
+        drawer (Drawer, optional): Draws the people.
+        settings (Settings): See there.
+        image_ids (ImageIds, optional): Ids of the pictures, for ``results``.
+
+    Attributes:
+        results (list[dict]): COCO's key-point results of the pictures so far.
+    """
+
+    def __init__(self,
+                 network: Network,
+                 find_people: FindPeople,
+                 out_dir: Optional[str] = None,
+                 drawer: Optional[Drawer] = None,
+                 settings: Settings = Settings(),
+                 image_ids: Optional[ImageIds] = None):
+        self.network = network
+        self.find_people = find_people
+        self.out_dir = out_dir
+        self.drawer = drawer
+        self.settings = settings
+        self.image_ids = image_ids
+        self.results: List[Dict[str, Any]] = []
+
+    def run(self, sources: Sequence[Source], progress: Progress) -> None:
+        """Predict sources; one that fails is reported, the others go on.
+
+        Args:
+            sources (Sequence[Source]): The sources.
+            progress (Progress): Counts, and tells when to stop.
+        """
+        for source in sources:
+            if progress.stopped is not None:
+                break
+            try:
+                if source.kind == 'image':
+                    self._predict_image(source, progress)
+                else:
+                    self._predict_video(source, progress)
+            # Memory is one of runtimes' errors, and one of its own of NumPy.
+            except (MemoryError, OSError, RuntimeError, ValueError,
+                    cv2.error) as error:
+                camera = 'webcam:' if source.kind == 'webcam' else ''
+                progress.fail(f'{camera}{source.path}: {error}')
+        if self.settings.show:
+            cv2.destroyAllWindows()
+
+    def people(self, image: np.ndarray, boxes: Boxes) -> People:
+        """Run the network on the people of an image.
+
+        Args:
+            image (np.ndarray): BGR, uint8 of shape ``(H, W, 3)``.
+            boxes (Boxes): Who is in it.
+
+        Returns:
+            People: With their key points.
+        """
+        return People(*boxes, *self.network(image, boxes.boxes))
+
+    def _predict_image(self, source: Source, progress: Progress) -> None:
+        image = read_image(source.path)
+        image_id = self.image_ids and self.image_ids.find(source.path)
+        people = self.people(image, self.find_people(image, source.path))
+        drawn = self._draw(image, people)
+        if self.out_dir is not None:
+            prediction, picture = result_paths(self.out_dir, source)
+            if drawn is not None:
+                write_image(picture, drawn)
+            write_json(prediction, people.instances(), indent='  ')
+        if image_id is not None:
+            self.results += keypoint_results(image_id, people.keypoints,
+                                             people.scores, people.box_scores)
+        progress.advance()
+        if self.settings.show:
+            show(drawn, progress, wait=0)
+
+    def _predict_video(self, source: Source, progress: Progress) -> None:
+        predictions = drawing = None
+        # Whatever ends it, what there is of it is kept.
+        with ExitStack() as stack:
+            video = stack.enter_context(closing(Video(source)))
+            follow = Follower(self, source.path, video.fps)
+            if self.out_dir is not None:
+                prediction, picture = result_paths(self.out_dir, source)
+                predictions = stack.enter_context(
+                    closing(JsonListWriter(prediction)))
+                if self.drawer:
+                    drawing = stack.enter_context(
+                        closing(VideoWriter(picture, video.fps)))
+            for frame_id, (seconds, image) in enumerate(video):
+                people = follow(image, seconds)
+                drawn = self._draw(image, people)
+                if drawing:
+                    drawing.write(drawn)
+                if predictions:
+                    predictions.write(
+                        dict(frame_id=frame_id, instances=people.instances()))
+                progress.advance()
+                if self.settings.show:
+                    show(drawn, progress, wait=1)
+                if progress.stopped is not None:
+                    break
+
+    def _draw(self, image: np.ndarray, people: People) -> Optional[np.ndarray]:
+        if self.drawer is None:
+            return None
+        return self.drawer.draw(image, people.boxes, people.keypoints,
+                                people.scores, people.track_ids)
+
+
+class Follower:
+    """Predicts the frames of one video after the other.
+
+    Args:
+        predictor (Predictor): Predicts a frame.
+        path (str): The video.
+        fps (float): Its frames per second.
+    """
+
+    def __init__(self, predictor: Predictor, path: str, fps: float):
+        settings = predictor.settings
+        self.predictor = predictor
+        self.path = path
+        self._tracker = Tracker(fps) if settings.track else None
+        self._smoother = Smoother(fps) if settings.smooth else None
+        self._frame = 0
+        self._last: Optional[People] = None
+
+    def __call__(self, image: np.ndarray, seconds: float) -> People:
+        """Predict the next frame.
+
+        Args:
+            image (np.ndarray): BGR, uint8 of shape ``(H, W, 3)``.
+            seconds (float): Its time in seconds.
+
+        Returns:
+            People: Who is in it.
+        """
+        if (self._last is None or not len(self._last.boxes)
+                or self._frame % self.predictor.settings.find_every == 0):
+            boxes = self.predictor.find_people(image, self.path)
+        else:
+            boxes = boxes_of_keypoints(self._last)
+            boxes = Boxes(*(each[in_sight(boxes.boxes, image)]
+                            for each in boxes))
+        self._frame += 1
+        people = self._last = self.predictor.people(image, boxes)
+        if self._tracker is not None:
+            ids = self._tracker.update(people.boxes, people.box_scores)
+            people = people._replace(track_ids=ids)
+            if self._smoother is not None:
+                people = people._replace(
+                    keypoints=self._smoother.smooth(seconds, ids, people.boxes,
+                                                    people.keypoints))
+        return people
+
+
+def boxes_of_keypoints(people: People) -> Boxes:
+    """Put boxes around key points, for the frame that follows.
+
+    Args:
+        people (People): Who was in the frame before.
+
+    Returns:
+        Boxes: Boxes of the key points that scored above ``KEYPOINT_THR``,
+        without people who have fewer than two such points apart in both
+        directions.
+    """
+    boxes, scores = [], []
+    for box_score, points, values in zip(people.box_scores, people.keypoints,
+                                         people.scores):
+        points = points[values > KEYPOINT_THR]
+        if not len(points):
+            continue
+        low, high = points.min(0), points.max(0)
+        if (high > low).all():
+            center, half = (low + high) / 2, (high - low) / 2
+            half = half * KEYPOINTS_TO_BOX
+            boxes.append([*(center - half), *(center + half)])
+            scores.append(box_score)
+    return Boxes(
+        np.array(boxes, np.float32).reshape(-1, 4),
+        np.array(scores, np.float32))
+
+
+def in_sight(boxes: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """Tell boxes that may hold somebody from those that ran away.
+
+    A network that finds key points at the rim of each crop makes the box of
+    the next frame larger and larger.
+
+    Args:
+        boxes (np.ndarray): Boxes of shape ``(M, 4)``.
+        image (np.ndarray): The image they are for, of shape ``(H, W, 3)``.
+
+    Returns:
+        np.ndarray: Of shape ``(M, )``, whether a box meets the image and is
+        at most four times as wide and high.
+    """
+    size = np.array(image.shape[1::-1])
+    low, high = boxes[:, :2], boxes[:, 2:]
+    meets = (high > 0) & (low < size)
+    return (meets & (high - low <= 4 * size)).all(1)
+
+
+def result_paths(out_dir: str, source: Source) -> Tuple[str, str]:
+    """Where the results of a source go, as MMPose's inferencers lay them out.
+
+    Args:
+        out_dir (str): The folder of all results.
+        source (Source): The source.
+
+    Returns:
+        tuple[str, str]: The JSON file and the drawn picture or video.
+    """
+    name = source.name if source.kind == 'image' else video_name(source.name)
+    return (osp.join(out_dir, 'predictions',
+                     osp.splitext(source.name)[0] + '.json'),
+            osp.join(out_dir, 'visualizations', name))
+
+
+WINDOW = 'lgm-pose predict'
+
+
+def check_display() -> None:
+    """Open the window that images are shown in.
+
+    Raises:
+        ValueError: If there is no display, or OpenCV was built without.
+    """
+    # Without a display, Qt would end the process.
+    if sys.platform.startswith('linux') and not (
+            os.environ.get('DISPLAY') or os.environ.get('WAYLAND_DISPLAY')):
+        raise ValueError('there is no display to show images on; leave out '
+                         '--show and look at the files of --out-dir')
+    try:
+        cv2.namedWindow(WINDOW, cv2.WINDOW_NORMAL)
+    except cv2.error as error:
+        raise ValueError(
+            'this OpenCV was built without windows; for --show, replace '
+            'opencv-python-headless with opencv-python') from error
+
+
+def show(image: np.ndarray, progress: Progress, wait: int) -> None:
+    """Show an image; q or Escape stop the run.
+
+    Args:
+        image (np.ndarray): BGR, uint8 of shape ``(H, W, 3)``.
+        progress (Progress): The run.
+        wait (int): Milliseconds to wait for a key, 0 for ever.
+    """
+    cv2.imshow(WINDOW, image)
+    if cv2.waitKey(wait) & 0xff in (ord('q'), 27):
+        progress.stop()

@@ -1,0 +1,254 @@
+"""What `lgm-pose benchmark` times, each in a process of its own.
+
+In one process the threads of one runtime would disturb another, a crash would
+end the whole run, and the peak memory of each could not be told. Nothing is
+imported here before it is known what to run: an exported file is run without
+torch.
+"""
+import json
+import os
+import re
+import subprocess
+import sys
+import textwrap
+import time
+from functools import partial
+from typing import Any, Callable, Dict, Optional, TextIO, Tuple
+
+import numpy as np
+
+from lgm_pose_plugin.runtime import open_session
+from lgm_pose_plugin.utils.subprocesses import function_command
+
+# Threads of OpenMP and TBB spin for some milliseconds when they are done, and
+# would take a core from what is timed next.
+SETTLE_SECONDS = .02
+MATMUL_SIZE = 1024
+
+
+def time_call(function: Callable) -> float:
+    """Call a function and time it.
+
+    Args:
+        function (callable): Called without arguments.
+
+    Returns:
+        float: The seconds it took.
+    """
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def open_torch(network: str, mode: str, batch: int, input_size: Tuple[int,
+                                                                      int],
+               threads: int) -> Tuple[Callable, str]:
+    """Build a network with random weights in PyTorch.
+
+    Args:
+        network (str): See :func:`~lgm_pose_plugin.models.builder.load_config`.
+        mode (str): ``'eager'``, ``'channels_last'`` or ``'compile'``.
+        batch (int): Images per call.
+        input_size (tuple[int, int]): Their height and width.
+        threads (int): Threads PyTorch may use.
+
+    Returns:
+        tuple[callable, str]: Runs the network once, and PyTorch's version.
+    """
+    import torch
+
+    from lgm_pose_plugin.setup_env import set_up_mmpose
+    set_up_mmpose()
+    from .networks import build_network
+    torch.set_num_threads(threads)
+    model = build_network(network, input_size).requires_grad_(False)
+    images = torch.randn(batch, 3, *input_size)
+    if mode == 'channels_last':
+        model.to(memory_format=torch.channels_last)
+        images = images.to(memory_format=torch.channels_last)
+    elif mode == 'compile':
+        model = torch.compile(model)
+    run = partial(model, images, None, mode='tensor')
+    return run, f'torch {torch.__version__}'
+
+
+def open_exported(file: str, runtime: str, batch: int, input_size: Tuple[int,
+                                                                         int],
+                  threads: int) -> Tuple[Callable, str]:
+    """Open an exported network that takes normalized images.
+
+    Args:
+        file (str): An .onnx or .xml file.
+        runtime (str): ``'onnxruntime'`` or ``'openvino'``.
+        batch (int): Images per call.
+        input_size (tuple[int, int]): Their height and width.
+        threads (int): Threads the runtime may use.
+
+    Returns:
+        tuple[callable, str]: Runs the network once, and the runtime's
+        version.
+    """
+    session = open_session(file, runtime, threads)
+    images = np.random.default_rng(0).standard_normal((batch, 3, *input_size),
+                                                      np.float32)
+    version = sys.modules[runtime].__version__.partition('-')[0]
+    return lambda: session.run(images), f'{runtime} {version}'
+
+
+def open_matmul(threads: int) -> Tuple[Callable, str]:
+    """Prepare a matrix product of ``MATMUL_SIZE`` in PyTorch, in float32.
+
+    Args:
+        threads (int): Threads PyTorch may use.
+
+    Returns:
+        tuple[callable, str]: Computes it once, and PyTorch's version.
+    """
+    import torch
+    torch.set_num_threads(threads)
+    a, b, out = torch.randn(3, MATMUL_SIZE, MATMUL_SIZE)
+    return lambda: torch.mm(a, b, out=out), f'torch {torch.__version__}'
+
+
+OPENERS = dict(torch=open_torch, exported=open_exported, matmul=open_matmul)
+
+
+def peak_memory() -> Optional[int]:
+    """The most memory this process ever had.
+
+    Returns:
+        int, optional: Bytes resident in memory, with those of shared
+        libraries; ``None`` where the system does not tell.
+    """
+    # On Linux ru_maxrss starts with that of the process that started this one.
+    try:
+        with open('/proc/self/status') as file:
+            return 1024 * int(re.search(r'VmHWM:\s*(\d+)', file.read())[1])
+    except OSError:
+        pass
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == 'darwin' else 1024 * peak
+
+
+def serve(task: Dict[str, Any], requests: TextIO, answers: TextIO) -> None:
+    """Set a task up; for every line run it twice and time the second run.
+
+    Args:
+        task (dict): ``opener``, a key of ``OPENERS``, and its arguments.
+        requests (TextIO): Lines, of any text.
+        answers (TextIO): Gets lines of JSON: first ``runtime`` when the task
+            is ready, having run once, or ``error`` if it failed, which ends
+            it; then ``seconds`` and ``peak_bytes`` of every timed run.
+    """
+
+    def answer(**values: Any) -> None:
+        answers.write(json.dumps(values) + '\n')
+        answers.flush()
+
+    arguments = dict(task)
+    opener = OPENERS[arguments.pop('opener')]
+    settle = SETTLE_SECONDS if task['threads'] > 1 else 0
+    try:
+        run, runtime = opener(**arguments)
+        run()
+        answer(runtime=runtime)
+        for _ in requests:
+            run()  # brings back what other processes drove out of the caches
+            seconds = time_call(run)
+            time.sleep(settle)
+            answer(seconds=seconds, peak_bytes=peak_memory())
+    # Compilers and runtimes raise whatever they come across.
+    except Exception as error:
+        answer(error=describe_error(error))
+
+
+def describe_error(error: BaseException) -> str:
+    """Say in one line what went wrong.
+
+    Args:
+        error (BaseException): The exception.
+
+    Returns:
+        str: Its type and the start of its message.
+    """
+    message = textwrap.shorten(str(error), 300, placeholder=' ...')
+    return f'{type(error).__name__}: {message}'
+
+
+def main(task: Dict[str, Any]) -> None:
+    """Serve on the standard streams, see :func:`serve`.
+
+    Args:
+        task (dict): See :func:`serve`.
+    """
+    # Libraries print to stdout; answers go where it was.
+    answers = os.fdopen(os.dup(1), 'w')
+    os.dup2(2, 1)
+    serve(task, sys.stdin, answers)
+
+
+class Worker:
+    """A process that runs one task whenever it is asked to.
+
+    Starting waits until the task has run once, or has failed.
+
+    Args:
+        task (dict): See :func:`serve`.
+
+    Attributes:
+        error (str, optional): Why the task can no longer run.
+        runtime (str): Name and version of what runs it.
+        peak_bytes (int, optional): The process's peak memory at the last run.
+    """
+
+    def __init__(self, task: Dict[str, Any]):
+        self.error: Optional[str] = None
+        self.peak_bytes: Optional[int] = None
+        threads = str(task['threads'])
+        self._process = subprocess.Popen(
+            function_command(__name__, 'main', task),
+            env=dict(
+                os.environ, OMP_NUM_THREADS=threads, MKL_NUM_THREADS=threads),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            universal_newlines=True)
+        self.runtime = self._read().get('runtime', '')
+
+    def run(self) -> float:
+        """Run the task twice.
+
+        Returns:
+            float: The seconds the second run took, by the process's own clock;
+            NaN if it failed, now or before.
+        """
+        if self.error is None:
+            try:
+                self._process.stdin.write('run\n')
+                self._process.stdin.flush()
+            except OSError:  # it has ended, as reading tells
+                pass
+            answer = self._read()
+            self.peak_bytes = answer.get('peak_bytes', self.peak_bytes)
+            return answer.get('seconds', float('nan'))
+        return float('nan')
+
+    def _read(self) -> Dict[str, Any]:
+        """The next answer; keeps the error, if it is one."""
+        line = self._process.stdout.readline()
+        if line.endswith('\n'):
+            answer = json.loads(line)
+        else:
+            answer = dict(error='its process ended with exit status '
+                          f'{self._process.wait()}')
+        self.error = answer.get('error')
+        return answer
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.communicate()

@@ -1,0 +1,142 @@
+"""Checkpoints: load them without running them, publish the weights."""
+import pickle
+import shutil
+import tempfile
+import zipfile
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any, Dict, Union
+from urllib.request import Request, urlopen
+
+import torch
+
+from .unpickling import load_pickles
+
+_URL_TIMEOUT = 60  # seconds without an answer
+# Bytes a weight may take by repeating fewer, as some buffers do.
+_MAX_REPEATED = 1 << 24
+
+
+def load_checkpoint(path: Union[str, Path]) -> Dict[str, Any]:
+    """Load a checkpoint; whatever the file holds, no code in it runs.
+
+    On torch >= 2.6 by ``weights_only=True``, on older torch, where that is
+    not enough, by a reader of ours. See SECURITY.md.
+
+    Args:
+        path (str | Path): A checkpoint that MMEngine saved, or plain weights;
+            on torch < 2.6 in the format of torch >= 1.6. An ``http://`` or
+            ``https://`` URL is downloaded, each time anew, and read as a
+            file.
+
+    Returns:
+        dict: The checkpoint, with the weights as ``state_dict``, all finite,
+        and a dictionary as ``meta``.
+
+    Raises:
+        FileNotFoundError: If ``path`` is not a file, or nothing comes from
+            the URL.
+        ValueError: If it is not a checkpoint, is truncated, holds objects
+            that are not safe to load, no weights, or weights that are NaN or
+            infinite; if it is a URL of another kind.
+    """
+    if '://' in str(path):
+        # MMEngine and torch.hub would run what is in it, on any torch, and
+        # take a file of the same name that they downloaded before.
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, 'checkpoint.pth')
+            _download(str(path), file)
+            return _load_file(file, str(path))
+    if not Path(path).is_file():
+        raise FileNotFoundError(
+            f'{path}: there is no such file; give the path of a checkpoint '
+            'that MMEngine saved, e.g. work_dirs/NAME/epoch_210.pth')
+    return _load_file(Path(path), str(path))
+
+
+def _download(url: str, file: Path) -> None:
+    """Write what an http(s) URL gives to a file."""
+    if not url.lower().startswith(('http://', 'https://')):
+        raise ValueError(
+            f'{url}: only http:// and https:// are loaded; download it and '
+            'give the path of the file')
+    try:
+        request = Request(url, headers={'User-Agent': 'lgm_pose_plugin'})
+        with urlopen(request, timeout=_URL_TIMEOUT) as answer:
+            with open(str(file), 'wb') as out:
+                shutil.copyfileobj(answer, out)
+    except (OSError, HTTPException, ValueError) as error:
+        raise FileNotFoundError(
+            f'{url}: cannot be downloaded ({error}). Check the address, or '
+            'download it by other means and give the path of the file'
+        ) from error
+
+
+def _load_file(file: Path, origin: str) -> Dict[str, Any]:
+    """Load a checkpoint's file; ``origin`` is what messages call it."""
+    try:
+        checkpoint = load_pickles(file)
+    # Broken files raise whatever the bytes happen to lead to.
+    except Exception as error:
+        # torch puts advice to load unsafely around the cause.
+        lines = [
+            line for line in str(error).splitlines()
+            if line.strip() and not line.startswith('Check the documentation')
+        ]
+        cause = (lines or [repr(error)])[-1]
+        cause = cause.split('WeightsUnpickler error: ')[-1].strip()
+        cause = cause.split(' Please use `torch')[0]
+        refused = zipfile.is_zipfile(str(file)) or 'GLOBAL' in cause
+        if refused and isinstance(error, pickle.UnpicklingError):
+            raise ValueError(
+                f'{origin}: refused, the file holds more than MMEngine stores '
+                f'({cause}). Loading it otherwise could run code: if you '
+                'trust where it comes from, save its `state_dict` alone '
+                'there') from error
+        raise ValueError(
+            f'{origin}: not a checkpoint, or truncated ({cause}). Copy or '
+            'download it again and compare the sizes') from error
+    weights = checkpoint
+    if isinstance(checkpoint, dict) and 'state_dict' in checkpoint:
+        weights = checkpoint['state_dict']
+    if not (isinstance(weights, dict) and weights and all(
+            isinstance(name, str) and isinstance(value, torch.Tensor)
+            for name, value in weights.items())):
+        raise ValueError(
+            f'{origin}: holds no `state_dict` of tensors; give a checkpoint '
+            'that MMEngine saved, or weights alone')
+    check_finite(weights, origin)
+    meta = checkpoint.get('meta')
+    return dict(
+        {} if weights is checkpoint else checkpoint,
+        meta=meta if isinstance(meta, dict) else {},
+        state_dict=weights)
+
+
+def check_finite(weights: Dict[str, torch.Tensor], origin: str) -> None:
+    """Refuse weights that are NaN, infinite or more than was saved.
+
+    Args:
+        weights (dict[str, Tensor]): The weights by name.
+        origin (str): Where they are from, for the message.
+
+    Raises:
+        ValueError: If one is not finite, or repeats a little memory so often
+            that it takes much, as a small file can say.
+    """
+    for name, value in weights.items():
+        if value.layout != torch.strided or value.device.type == 'meta':
+            raise ValueError(f'{origin}: {name} is no dense tensor, as '
+                             'weights are; save its `state_dict` anew')
+        size = value.numel() * value.element_size()
+        # torch < 2 has no untyped_storage.
+        storage = getattr(value, 'untyped_storage', value.storage)()
+        if size > max(storage.nbytes(), _MAX_REPEATED):
+            raise ValueError(
+                f'{origin}: {name}, {tuple(value.shape)}, would take '
+                f'{size:,} bytes, of which {storage.nbytes():,} are there; '
+                'refused. Save its `state_dict` with contiguous tensors')
+        if value.is_floating_point() and not value.isfinite().all():
+            raise ValueError(
+                f'{origin}: {name} is not finite; the training that saved it '
+                'had diverged. Take an earlier checkpoint')

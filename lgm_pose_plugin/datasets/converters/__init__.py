@@ -1,0 +1,1 @@
+"""Convert data sets to COCO's format."""

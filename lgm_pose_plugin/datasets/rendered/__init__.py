@@ -1,0 +1,1 @@
+"""Rendered people: a data set that needs no download."""

@@ -1,0 +1,150 @@
+"""Loading of pictures that tells a broken one from a good one."""
+from typing import Optional, Tuple
+
+import mmcv
+import mmengine.fileio as fileio
+import numpy as np
+from mmpose.datasets.transforms import LoadImage
+from mmpose.registry import TRANSFORMS
+from PIL import Image, ImageOps
+
+from ..datasets.base.checked_dataset import BadDataError
+
+
+@TRANSFORMS.register_module()
+class LoadCheckedImage(LoadImage):
+    """MMPose's :class:`LoadImage` that refuses broken pictures.
+
+    OpenCV before 5 fills what is missing of a JPEG with grey, so that a
+    truncated file passes for a picture. This one raises an error that names
+    the file, also for one whose size is not that of the annotation file: the
+    annotations do not fit then (mostly, the picture is turned by its EXIF
+    orientation, and the annotations were made without).
+
+    Grey-scale, CMYK and 16-bit pictures become BGR with 8 bits, as in
+    ``LoadImage``, and the EXIF orientation is applied.
+
+    Required keys are ``img_path`` or ``img``, and optionally ``img_shape``,
+    height and width as the annotation file tells them.
+
+    Args:
+        to_float32 (bool): Whether the picture becomes float32. Defaults to
+            ``False``.
+        color_type (str): As in :func:`mmcv.imfrombytes`. Defaults to
+            ``'color'``; ``'color_ignore_orientation'`` leaves EXIF aside.
+        imdecode_backend (str): As in :func:`mmcv.imfrombytes`. Defaults to
+            ``'cv2'``.
+        backend_args (dict, optional): Where files come from, see
+            :func:`mmengine.fileio.get`. Defaults to ``None``.
+    """
+
+    def __init__(self,
+                 to_float32: bool = False,
+                 color_type: str = 'color',
+                 imdecode_backend: str = 'cv2',
+                 *,
+                 backend_args: Optional[dict] = None):
+        super().__init__(
+            to_float32,
+            color_type,
+            imdecode_backend,
+            backend_args=backend_args)
+
+    def transform(self, results: dict) -> dict:
+        """Load the picture.
+
+        Args:
+            results (dict): The sample.
+
+        Returns:
+            dict: The sample with ``img``, ``img_shape`` and ``ori_shape``.
+
+        Raises:
+            BadDataError: If the file cannot be read, is no whole picture, or
+                has another size than ``img_shape``.
+        """
+        if 'img' not in results:
+            path = results['img_path']
+            image = self._read(path)
+            annotated = tuple(results.get('img_shape', image.shape[:2]))
+            if image.shape[:2] != annotated:
+                raise BadDataError(_size_fault(path, image, annotated))
+            results['img'] = image
+        return super().transform(results)
+
+    def _read(self, path: str) -> np.ndarray:
+        try:
+            content = fileio.get(path, backend_args=self.backend_args)
+        except Exception as error:  # that of the backend, for a broken file
+            raise BadDataError(
+                f'{path} cannot be opened: {error!r}') from error
+        if not content:
+            raise BadDataError(f'{path} is empty')
+        if is_cut_jpeg(content):
+            raise BadDataError(f'{path} is a JPEG without an end')
+        try:
+            image = mmcv.imfrombytes(
+                content, flag=self.color_type, backend=self.imdecode_backend)
+        except Exception as error:  # each decoder has its own
+            raise BadDataError(
+                f'{path} cannot be decoded: {error!r}') from error
+        if image is None:
+            raise BadDataError(f'{path} is broken or no picture')
+        return image
+
+
+def read_size(path: str) -> Tuple[int, int]:
+    """Decode an image and tell its size.
+
+    Args:
+        path (str): The image.
+
+    Returns:
+        tuple[int, int]: Width and height in pixels, with the EXIF orientation
+        applied, as :class:`LoadCheckedImage` sees the image.
+
+    Raises:
+        ValueError: If the file is not an image or broken.
+    """
+    try:
+        # OpenCV reads half an image without an error.
+        with Image.open(path) as image:
+            return ImageOps.exif_transpose(image).size
+    except (OSError, Image.DecompressionBombError) as error:
+        raise ValueError(f'{path} cannot be read as an image: {error}. Get it '
+                         'anew.') from error
+
+
+def is_cut_jpeg(content: bytes) -> bool:
+    """Tell whether a file is a JPEG that ends before its picture does.
+
+    Args:
+        content (bytes): The file.
+
+    Returns:
+        bool: ``True`` if it is. ``False`` for whole ones, for other formats,
+        and if the header is cut, which no decoder takes.
+    """
+    if content[:2] != b'\xff\xd8':
+        return False
+    # A preview in the header has an end marker too; hence from segment to
+    # segment up to the start of the scan (0xda).
+    position = 2
+    while content[position:position + 1] == b'\xff':
+        if content[position + 1:position + 2] == b'\xda':
+            return content.find(b'\xff\xd9', position) < 0
+        position += 2 + int.from_bytes(content[position + 2:position + 4],
+                                       'big')
+    return False
+
+
+def _size_fault(path: str, image: np.ndarray, annotated: tuple) -> str:
+    height, width = image.shape[:2]
+    message = (f'{path} is {width}x{height}, and {annotated[1]}x'
+               f'{annotated[0]} in the annotation file')
+    if annotated == (width, height):
+        message += (
+            "; if the annotations are for the picture without its EXIF "
+            "orientation, set color_type='color_ignore_orientation' in "
+            'LoadCheckedImage')
+    return message

@@ -1,0 +1,2 @@
+"""Hooks and optimizer wrappers."""
+from . import hooks, optim_wrappers  # noqa: F401

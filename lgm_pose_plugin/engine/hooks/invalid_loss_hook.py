@@ -1,0 +1,133 @@
+"""An end to trainings whose loss is no number."""
+import os.path as osp
+from typing import Any, Dict
+
+import torch
+from mmengine.dist import all_reduce, get_rank
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmpose.registry import HOOKS
+from torch import Tensor
+
+from lgm_pose_plugin.utils.files import write_json
+
+# With loss scaling, which starts too high and is halved at each of them.
+MAX_LEFT_OUT = 20
+
+
+@HOOKS.register_module()
+class InvalidLossHook(Hook):
+    """Stop when the loss is NaN or infinite, and write down the batch.
+
+    ``invalid_loss_rank0.json`` (of each rank whose loss it is) beside the log
+    then has the iteration, the logged losses, and of each sample of the batch
+    ``image``, ``image_id``, ``annotation`` and whether inputs and targets are
+    finite. All ranks stop.
+
+    MMEngine computes the loss and makes the optimizer step in one go, so the
+    weights are broken when this hook sees the loss. No checkpoint is written
+    of them, nor at any other time if a weight is not finite.
+
+    With loss scaling (``AmpOptimWrapper``, which ``--amp`` means) such steps
+    are left out instead and the weights stay, so 20 in a row may have such a
+    loss.
+
+    MMDetection's ``CheckInvalidLossHook`` looks at every 50th iteration, on
+    one rank, and says nothing of the batch.
+    """
+
+    def __init__(self):
+        self._left_out = 0  # steps in a row
+
+    def after_train_iter(self,
+                         runner: Runner,
+                         batch_idx: int,
+                         data_batch: Dict[str, Any] = None,
+                         outputs: Dict[str, Tensor] = None) -> None:
+        """Look at the loss.
+
+        Args:
+            runner (Runner): The runner of the training.
+            batch_idx (int): Number of the step in the epoch, from 0.
+            data_batch (dict): ``inputs`` and ``data_samples``.
+            outputs (dict[str, Tensor]): The losses; ``loss`` is their sum.
+
+        Raises:
+            FloatingPointError: If it is not finite on any rank, with loss
+                scaling for more than 20 iterations in a row.
+        """
+        # The logger needs the loss on the CPU in every iteration anyway.
+        valid = bool(outputs['loss'].isfinite().all())
+        stop = torch.tensor(float(not valid), device=outputs['loss'].device)
+        all_reduce(stop, 'max')
+        if not stop:
+            self._left_out = 0
+            return
+        consequence = 'The weights are broken since: go'
+        if hasattr(runner.optim_wrapper, 'loss_scaler'):
+            self._left_out += 1
+            if self._left_out <= MAX_LEFT_OUT:
+                return
+            consequence = (f'So were the {MAX_LEFT_OUT} before it, and their '
+                           'steps were left out: go')
+        rank = get_rank()
+        if valid:
+            raise FloatingPointError(
+                f'the loss of another rank than {rank} is not finite in '
+                f'iteration {runner.iter + 1}; see its message')
+        path = osp.join(runner.log_dir, f'invalid_loss_rank{rank}.json')
+        write_json(
+            path,
+            dict(
+                iteration=runner.iter + 1,
+                epoch=runner.epoch + 1,
+                # JSON has no NaN.
+                losses={
+                    name: str(value.item())
+                    for name, value in outputs.items()
+                },
+                samples=[
+                    _describe(inputs, sample) for inputs, sample in zip(
+                        data_batch['inputs'], data_batch['data_samples'])
+                ]),
+            indent=1)
+        raise FloatingPointError(
+            f'the loss is {outputs["loss"].item()} in iteration '
+            f'{runner.iter + 1}; {path} has the batch. {consequence} on from '
+            'the last checkpoint with a lower learning rate, '
+            'optim_wrapper.clip_grad or other data, see docs/robustness.md')
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Keep broken weights out of checkpoints.
+
+        Args:
+            runner (Runner): The runner of the training.
+            checkpoint (dict): What is to be saved.
+
+        Raises:
+            FloatingPointError: If a weight is not finite.
+        """
+        broken = [
+            name for name, weight in checkpoint['state_dict'].items()
+            if not weight.isfinite().all()
+        ]
+        if broken:
+            raise FloatingPointError(
+                f'{len(broken)} weights are not finite after iteration '
+                f'{runner.iter}, {broken[0]} the first of them; no checkpoint '
+                'is written. Go on from the last one with a lower learning '
+                'rate or optim_wrapper.clip_grad')
+
+
+def _describe(inputs: Tensor, sample: Any) -> Dict[str, Any]:
+    targets = [
+        value for name in ('gt_fields', 'gt_instance_labels')
+        for _, value in sample.get(name, {}).items()
+        if isinstance(value, Tensor)
+    ]
+    return dict(
+        image=sample.get('img_path'),
+        image_id=sample.get('img_id'),
+        annotation=sample.get('id'),
+        inputs_finite=bool(inputs.isfinite().all()),
+        targets_finite=all(bool(value.isfinite().all()) for value in targets))

@@ -1,0 +1,127 @@
+"""LAPX's training strategy for its Non-Local layers (arXiv 2512.16089)."""
+from typing import Optional, Union
+
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmpose.registry import HOOKS
+from torch.nn.parallel import DistributedDataParallel
+
+from lgm_pose_plugin.models.layers import NonLocal
+
+
+@HOOKS.register_module()
+class NonLocalRampHook(Hook):
+    """Switch :class:`NonLocal` on late in training, and gamma up gradually.
+
+    `LAPX <https://arxiv.org/abs/2512.16089>`_'s training strategy. Before
+    ``begin`` the layers return their input and their weights get no gradient,
+    so that no optimizer changes them. From ``begin`` to ``end`` gamma rises
+    linearly, step by step, from just above 0 (where no other weight would get
+    a gradient) to its target; then it stays there or is learnt. The paper
+    does not print begin and end (inferred).
+
+    Gamma is a function of the epoch and the step in it (or the iteration),
+    which MMEngine restores on resume, and a learnt gamma is a parameter in
+    the checkpoint; so a resumed training continues where it stopped, also on
+    another number of GPUs. Fine-tuning (``load_from``) starts at epoch 0 and
+    hence with the layers off; leave the hook out if the loaded gamma shall
+    stay. Layers in ``frozen_stages`` keep theirs.
+
+    The gammas are logged as ``gamma_1``, ``gamma_2``, ... in the model's
+    order. Training in several processes needs ``find_unused_parameters=True``
+    in the config.
+
+    Args:
+        begin (int): Epoch (or iteration) at which the layers are switched on,
+            counted from 0.
+        end (int): Epoch (or iteration) at which gamma has its target.
+        gamma (float): The target. Defaults to 0.2, the paper's best.
+        learn_gamma (bool): Whether gamma is learnt from ``end`` on. Defaults
+            to ``False``.
+        by_epoch (bool): Whether ``begin`` and ``end`` are epochs. Defaults to
+            ``True``.
+
+    Raises:
+        ValueError: If not ``0 <= begin < end``; before training, if the model
+            has no :class:`NonLocal` layer that is not frozen, or cannot leave
+            parameters unused.
+    """
+
+    def __init__(self,
+                 begin: int,
+                 end: int,
+                 gamma: float = 0.2,
+                 learn_gamma: bool = False,
+                 by_epoch: bool = True):
+        if not 0 <= begin < end:
+            raise ValueError('NonLocalRampHook needs 0 <= begin < end, got '
+                             f'begin={begin}, end={end}')
+        self.begin = begin
+        self.end = end
+        self.gamma = gamma
+        self.learn_gamma = learn_gamma
+        self.by_epoch = by_epoch
+
+    def before_train(self, runner: Runner) -> None:
+        """Find the layers.
+
+        Args:
+            runner (Runner): The runner of the training.
+
+        Raises:
+            ValueError: If there are none, or the model is wrapped for several
+                processes such that every parameter must be used.
+        """
+        self.layers = [
+            module for module in runner.model.modules()
+            if isinstance(module, NonLocal) and module.gamma.requires_grad
+        ]
+        if not self.layers:
+            raise ValueError(
+                'NonLocalRampHook found no NonLocal layer in the model, or '
+                'frozen ones alone, which keep their gamma. Take it out of '
+                'custom_hooks, or give the backbone one, e.g. '
+                "neck_attention=dict(type='ECANonLocal')")
+        length = runner.max_epochs if self.by_epoch else runner.max_iters
+        if length < self.end:
+            runner.logger.warning(
+                f'NonLocalRampHook raises gamma until {self.end}, the '
+                f'training ends at {length}: the Non-Local layers do not get '
+                'there, and before begin they are off, loaded gammas '
+                'included. Set begin and end, or take the hook out of '
+                'custom_hooks to keep a loaded gamma')
+        if isinstance(runner.model, DistributedDataParallel
+                      ) and not runner.model.find_unused_parameters:
+            raise ValueError(
+                'NonLocalRampHook leaves parameters without gradients, which '
+                'DistributedDataParallel allows only with '
+                'find_unused_parameters=True: set it in the config (or in its '
+                'model_wrapper_cfg, if there is one)')
+
+    def before_train_iter(
+            self,
+            runner: Runner,
+            batch_idx: int,
+            data_batch: Optional[Union[dict, tuple, list]] = None) -> None:
+        """Set the layers for this iteration and log gamma.
+
+        Args:
+            runner (Runner): The runner of the training.
+            batch_idx (int): Number of the step in the epoch, from 0.
+            data_batch (dict or tuple or list, optional): Unused.
+        """
+        if self.by_epoch:
+            unit = len(runner.train_dataloader)
+            now = runner.epoch * unit + batch_idx
+        else:
+            unit, now = 1, runner.iter
+        step = now + 1 - self.begin * unit
+        length = (self.end - self.begin) * unit
+        for i, layer in enumerate(self.layers, start=1):
+            layer.enabled = step > 0
+            layer.learn_gamma = self.learn_gamma and step > length
+            if not layer.learn_gamma:
+                progress = min(max(step / length, 0), 1)
+                layer.gamma.data.fill_(self.gamma * progress)
+            runner.message_hub.update_scalar(f'train/gamma_{i}',
+                                             layer.gamma.item())

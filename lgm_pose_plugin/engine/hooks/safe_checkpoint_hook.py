@@ -1,0 +1,231 @@
+"""Checkpoints that a killed training leaves whole."""
+import os
+import os.path as osp
+import re
+import textwrap
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Dict, Iterator, Union
+from zipfile import is_zipfile
+
+from mmengine.dist import barrier, is_main_process
+from mmengine.fileio import LocalBackend, register_backend
+from mmengine.hooks import CheckpointHook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
+from mmengine.runner.checkpoint import _load_checkpoint_to_model
+from mmpose.registry import HOOKS
+
+from lgm_pose_plugin.checkpoint.loading import check_finite
+from lgm_pose_plugin.utils.files import replacing
+
+
+@register_backend('local_whole', force=True)
+class WholeFileBackend(LocalBackend):
+    """MMEngine's local files, of which each is written whole or not at all.
+
+    MMEngine writes into the file itself; a process killed while it does so
+    leaves half of the new one and nothing of the old one.
+    """
+
+    def put(self, obj: bytes, filepath: Union[str, Path]) -> None:
+        """Write a file beside ``filepath``, then replace that.
+
+        Args:
+            obj (bytes): What to write.
+            filepath (str | Path): The file's path.
+        """
+        with replacing(str(filepath)) as temporary:
+            with open(temporary, 'wb') as file:
+                file.write(obj)
+                file.flush()
+                os.fsync(file.fileno())
+
+
+@HOOKS.register_module()
+class SafeCheckpointHook(CheckpointHook):
+    """MMEngine's ``CheckpointHook`` for trainings that may be killed.
+
+    - A checkpoint is written beside its final name and renamed, so that a
+      file of that name is whole.
+    - Outdated checkpoints (``max_keep_ckpts``, ``save_best``) are removed
+      once the new one is there.
+    - If the file ``last_checkpoint`` names a checkpoint that is missing or
+      not whole, ``--resume`` takes the newest whole one and says so.
+    - MMEngine saves before it validates, and a training resumed from such a
+      checkpoint would leave that validation out, the last one and the best
+      checkpoint included. A validation due at the resumed epoch is run
+      first. If it had been done, it gives the same and changes nothing (on
+      other devices it may give more, and then replaces the best checkpoint).
+    - Weights that are not finite are refused. So are, in a test and in a
+      resumed training, weights that do not fill the network, as those of
+      another number of key points; MMEngine would leave the rest random.
+      ``load_from``, which fine-tunes, may fill a part.
+    - A resume from a checkpoint with a text ``meta['config']`` is refused:
+      MMEngine, which saves no such thing, would run it.
+
+    Args:
+        **kwargs: Those of ``CheckpointHook``. ``backend_args`` defaults to
+            the local disk; give them to save elsewhere.
+    """
+
+    def __init__(self, **kwargs):
+        kwargs.setdefault('backend_args', dict(backend='local_whole'))
+        super().__init__(**kwargs)
+
+    def before_run(self, runner: Runner) -> None:
+        """Mend ``last_checkpoint`` before a training is resumed from it.
+
+        Args:
+            runner (Runner): The runner.
+
+        Raises:
+            FileNotFoundError: If neither the checkpoint it names nor one
+                beside it is whole.
+        """
+        if runner._resume and runner._load_from is None:
+            if is_main_process():
+                self._mend_last_checkpoint(runner)
+            barrier()
+
+    def _mend_last_checkpoint(self, runner: Runner) -> None:
+        last_checkpoint = Path(runner.work_dir, 'last_checkpoint')
+        if not last_checkpoint.is_file():
+            return
+        named = last_checkpoint.read_text().strip()
+        if '://' in named or is_zipfile(named):
+            return
+        folders = {last_checkpoint.parent}
+        if named:
+            folders.add(Path(named).parent)
+        whole = [
+            path for folder in folders
+            for path in folder.glob(re.sub('{.*}', '*', self.filename_tmpl))
+            if is_zipfile(str(path))
+        ]
+        if not whole:
+            raise FileNotFoundError(
+                f'{last_checkpoint} names {named or "nothing"}, which is '
+                'missing or incomplete, and no whole checkpoint is beside it. '
+                f'Restore it, or remove {last_checkpoint} to start anew')
+        newest = max(whole, key=lambda path: path.stat().st_mtime)
+        runner.logger.warning(f'{named or last_checkpoint} is missing or '
+                              f'incomplete; resuming from {newest}')
+        with replacing(str(last_checkpoint)) as temporary:
+            Path(temporary).write_text(str(newest))
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Refuse weights that are broken or of another network.
+
+        Args:
+            runner (Runner): The runner, whose network has its old weights.
+            checkpoint (dict): The checkpoint.
+
+        Raises:
+            ValueError: If a weight is not finite; if some are missing,
+                superfluous or of another shape in a test or resumed training;
+                if a resumed training would run a part of the checkpoint.
+        """
+        if runner._resume and 'config' in (checkpoint.get('meta') or {}):
+            raise ValueError(
+                "The checkpoint has a text meta['config'], which MMEngine "
+                'would run as code to resume; refused, since MMEngine itself '
+                'saves none')
+        weights = checkpoint.get('state_dict', checkpoint)
+        check_finite(weights, 'The checkpoint')
+        # Before the training it is a dictionary; a test has none.
+        fine_tunes = isinstance(runner._train_loop,
+                                BaseLoop) and not runner._resume
+        if fine_tunes:
+            return
+        model = runner.model
+        if is_model_wrapper(model):
+            model = model.module
+        try:
+            _load_checkpoint_to_model(model, checkpoint, strict=True)
+        except RuntimeError as error:
+            raise ValueError(
+                'The checkpoint is not of the network in the config: '
+                f'{textwrap.shorten(str(error), 400)}. Check that config and '
+                'checkpoint belong together') from error
+
+    def before_train(self, runner: Runner) -> None:
+        """Run the validation that a kill may have prevented.
+
+        Args:
+            runner (Runner): The runner of the training.
+        """
+        super().before_train(runner)
+        loop = runner.train_loop
+        if isinstance(loop, EpochBasedTrainLoop) and (
+                loop.iter != loop.epoch * len(runner.train_dataloader)):
+            if not self.by_epoch:
+                runner.logger.warning(
+                    'Resumed from the middle of an epoch, which starts anew')
+                return
+            runner.logger.warning(
+                f'Resumed after {loop.iter / loop.epoch:g} iterations in an '
+                f'epoch, now there are {len(runner.train_dataloader)}: what '
+                'the learning rate does by iterations keeps its old lengths. '
+                'With another batch or number of GPUs rather start a new '
+                'training with load_from')
+        # Of `dynamic_intervals`, at the resumed epoch.
+        loop._decide_current_val_interval()
+        done, last = ((loop.epoch, loop.max_epochs) if isinstance(
+            loop, EpochBasedTrainLoop) else (loop.iter, loop.max_iters))
+        if 0 < done >= loop.val_begin and runner.val_loop is not None and (
+                done % loop.val_interval == 0 or done == last):
+            runner.logger.info('Validating the resumed checkpoint')
+            runner.val_loop.run()
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Save, then remove what is outdated.
+
+        Args:
+            runner (Runner): The runner of the training.
+        """
+        with self._removing_afterwards():
+            super().after_train_epoch(runner)
+
+    def after_train_iter(self, *args, **kwargs) -> None:
+        """Save, then remove what is outdated.
+
+        Args:
+            *args: Those of ``CheckpointHook``.
+            **kwargs: Those of ``CheckpointHook``.
+        """
+        with self._removing_afterwards():
+            super().after_train_iter(*args, **kwargs)
+
+    def after_val_epoch(self, runner: Runner, metrics: Dict[str,
+                                                            float]) -> None:
+        """Save the best checkpoint, then remove the one that was the best.
+
+        Args:
+            runner (Runner): The runner of the training.
+            metrics (dict[str, float]): What the validation gave.
+        """
+        if self.save_best:
+            with self._removing_afterwards():
+                super().after_val_epoch(runner, metrics)
+
+    @contextmanager
+    def _removing_afterwards(self) -> Iterator[None]:
+        """Put off what CheckpointHook removes; without it on an error."""
+        remove = self.file_backend.remove
+        outdated = []
+        self.file_backend.remove = outdated.append
+        try:
+            yield
+        finally:
+            del self.file_backend.remove
+        # A validation that is repeated may write the best one anew.
+        best = getattr(self, 'best_ckpt_path_dict',
+                       dict(one=getattr(self, 'best_ckpt_path', None)))
+        written = {
+            osp.realpath(path)
+            for path in (self.last_ckpt, *best.values()) if path
+        }
+        for path in outdated:
+            if osp.realpath(path) not in written:
+                remove(path)

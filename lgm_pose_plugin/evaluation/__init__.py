@@ -1,0 +1,2 @@
+"""Metrics."""
+from . import metrics  # noqa: F401

@@ -1,0 +1,59 @@
+"""Write networks to OpenVINO's files."""
+import json
+from typing import Any, Dict, Sequence
+
+import onnx
+
+from lgm_pose_plugin.runtime.session import (BIN_KEY, METADATA_KEY, file_hash,
+                                             openvino_core)
+
+
+def read_openvino(source: str) -> Any:
+    """Read a finished ONNX file with OpenVINO, metadata included.
+
+    Args:
+        source (str): The ONNX file.
+
+    Returns:
+        openvino.Model: The network.
+    """
+    # Not convert_model: once saved, LGM-Pose converted by OpenVINO 2026.4.1
+    # computed heat maps that were wrong by a tenth of their maximum.
+    model = openvino_core().read_model(source)
+    props = {p.key: p.value for p in onnx.load(source).metadata_props}
+    if METADATA_KEY in props:
+        model.set_rt_info(props[METADATA_KEY], [METADATA_KEY])
+    return model
+
+
+def save_openvino(model: Any, target: str) -> None:
+    """Write OpenVINO's pair of .xml and .bin, the one knowing the other.
+
+    Args:
+        model (openvino.Model): The network, which gets the hash, too.
+        target (str): The .xml file to write; the .bin goes beside it.
+    """
+    import openvino
+
+    # The .bin does not depend on rt_info, so the second one is the same.
+    openvino.save_model(model, target, compress_to_fp16=False)
+    model.set_rt_info(file_hash(target[:-4] + '.bin'), [BIN_KEY])
+    openvino.save_model(model, target, compress_to_fp16=False)
+
+
+def finish_openvino(source: str, target: str, outputs: Sequence[str],
+                    metadata: Dict[str, Any]) -> None:
+    """Do what :func:`finish_onnx` does with a file of OpenVINO's.
+
+    Args:
+        source (str): The .xml file with all outputs.
+        target (str): The .xml file to write; the .bin goes beside it.
+        outputs (Sequence[str]): Names of the outputs to keep.
+        metadata (dict): The metadata.
+    """
+    model = openvino_core().read_model(source)
+    for result in list(model.get_results()):
+        if result.input_value(0).get_names().isdisjoint(outputs):
+            model.remove_result(result)
+    model.set_rt_info(json.dumps(metadata), [METADATA_KEY])
+    save_openvino(model, target)

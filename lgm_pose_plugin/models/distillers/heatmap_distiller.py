@@ -1,0 +1,155 @@
+"""Distillation of heat maps (arXiv 1811.05419)."""
+from typing import Optional, Sequence
+
+import torch
+from mmpose.codecs import UDPHeatmap
+from mmpose.models import TopdownPoseEstimator
+from mmpose.registry import MODELS
+from mmpose.utils.typing import SampleList
+from torch import Tensor
+
+from lgm_pose_plugin.codecs import SoftmaxUDPHeatmap
+from lgm_pose_plugin.model_index import published_weights
+from ..builder import build_model, last_maps, load_config
+
+
+@MODELS.register_module()
+class HeatmapDistiller(TopdownPoseEstimator):
+    """Top-down estimator that learns from a teacher's heat maps, too.
+
+    `Fast Human Pose Estimation <https://arxiv.org/abs/1811.05419>`_ adds the
+    loss against the teacher's maps to that against the labels. Both losses of
+    this plugin's networks, the squared error and the cross-entropy (which
+    weights either map by its sum), have the same gradient against the weighted
+    mean of the two targets, which is what the head is given here. So any head
+    that learns heat maps will do, also one of several stages.
+
+    The student is this model itself: its checkpoints hold no teacher and load
+    with the config of the student alone. The teacher is opened at the first
+    loss, and never for inference.
+
+    Args:
+        teacher_config (str): Config of the teacher, a top-down network with
+            the student's key points, heat maps and normalization, see
+            :func:`~lgm_pose_plugin.models.builder.load_config`.
+        teacher_checkpoint (str, optional): Path or URL of the teacher's
+            weights. Defaults to ``None``, those published of a model of the
+            plugin.
+        teacher_weight (float): Weight of the teacher's maps, the labels having
+            the rest; above 0 and at most 1. Defaults to 0.5. Key points
+            whose map has no label are not learnt from the teacher either.
+        **kwargs: Those of :class:`TopdownPoseEstimator`.
+
+    Raises:
+        ValueError: If ``teacher_weight`` is out of range; from ``loss``, if
+            the teacher does not fit the student.
+        FileNotFoundError: From ``loss``, if there is no such checkpoint.
+    """
+
+    def __init__(self,
+                 *,
+                 teacher_config: str,
+                 teacher_checkpoint: Optional[str] = None,
+                 teacher_weight: float = 0.5,
+                 **kwargs):
+        super().__init__(**kwargs)
+        if not 0 < teacher_weight <= 1:
+            raise ValueError('teacher_weight must be above 0 and at most 1, '
+                             f'got {teacher_weight}')
+        self.teacher_config = teacher_config
+        self.teacher_checkpoint = teacher_checkpoint
+        self.teacher_weight = teacher_weight
+        # In a list, the teacher is no part of the state dict.
+        self._teacher = []
+
+    def loss(self, inputs: Tensor, data_samples: SampleList) -> dict:
+        """Calculate losses from a batch of inputs and data samples.
+
+        Args:
+            inputs (Tensor): Images of shape ``(B, 3, H, W)``, normalized.
+            data_samples (list[PoseDataSample]): The B samples; their heat
+                maps become the mean with the teacher's.
+
+        Returns:
+            dict: The head's losses.
+        """
+        taught = self.teach(inputs)
+        self._check_keypoints(data_samples[0].metainfo.get('flip_indices'))
+        for sample, maps in zip(data_samples, taught):
+            labelled = sample.gt_fields.heatmaps
+            if labelled.shape != maps.shape:
+                raise ValueError(
+                    f'the teacher {self.teacher_config} makes heat maps of '
+                    f'shape {tuple(maps.shape)} (K, H, W) where the student '
+                    f'learns {tuple(labelled.shape)}; choose a teacher with '
+                    "the student's key points, input size and codec")
+            has_label = labelled.amax((1, 2), keepdim=True) > 0
+            sample.gt_fields.heatmaps = torch.lerp(labelled, maps * has_label,
+                                                   self.teacher_weight)
+        return super().loss(inputs, data_samples)
+
+    @torch.no_grad()
+    def teach(self, inputs: Tensor) -> Tensor:
+        """Let the teacher make heat maps.
+
+        Args:
+            inputs (Tensor): Images of shape ``(B, 3, H, W)``, normalized.
+
+        Returns:
+            Tensor: Heat maps of shape ``(B, K, h, w)`` on the scale of
+            targets, without negative values.
+        """
+        if not self._teacher:
+            self._teacher.append(self._open_teacher())
+        teacher = self._teacher[0].to(inputs.device)
+        maps = last_maps(teacher(inputs, None, mode='tensor'))[-1].float()
+        decoder = teacher.head.decoder
+        if isinstance(decoder, SoftmaxUDPHeatmap):
+            return decoder.to_heatmaps(maps)
+        return maps.clamp(min=0)
+
+    def _open_teacher(self) -> TopdownPoseEstimator:
+        # Only here, since it imports all of MMPose's interfaces.
+        from mmpose.apis.inference import dataset_meta_from_config
+        cfg = load_config(self.teacher_config)
+        # A resumed training opens it later and shall draw the same numbers.
+        with torch.random.fork_rng(devices=[]):
+            teacher = build_model(
+                cfg, self.teacher_checkpoint
+                or published_weights(self.teacher_config))
+        teacher.dataset_meta = dataset_meta_from_config(cfg)
+        # UDP's maps lie elsewhere than those of other codecs.
+        codecs = [model.head.decoder for model in (self, teacher)]
+        if len({isinstance(codec, UDPHeatmap) for codec in codecs}) > 1:
+            raise ValueError(
+                f'the teacher {self.teacher_config} learnt by the codec '
+                f'{type(codecs[1]).__name__}, the student learns by '
+                f'{type(codecs[0]).__name__}; both or none must be of UDP')
+        for name in ('mean', 'std'):
+            own, other = (
+                getattr(model.data_preprocessor, name,
+                        torch.empty(0)).tolist() for model in (self, teacher))
+            if own != other:
+                raise ValueError(
+                    f'the teacher {self.teacher_config} normalizes images by '
+                    f'another {name} ({other}) than the student ({own})')
+        own, other = (
+            model.data_preprocessor._channel_conversion
+            for model in (self, teacher))
+        if own != other:
+            raise ValueError(
+                f'the teacher {self.teacher_config} takes images in another '
+                'order of colours than the student (bgr_to_rgb)')
+        return teacher.requires_grad_(False)
+
+    def _check_keypoints(self, flip_indices: Optional[Sequence[int]]) -> None:
+        """Compare the order of key points as far as the samples tell it."""
+        meta = self._teacher[0].dataset_meta
+        if flip_indices is None or meta is None:
+            return
+        if list(flip_indices) != list(meta['flip_indices']):
+            raise ValueError(
+                f'the teacher {self.teacher_config} has other key points, '
+                f'whose left and right are {list(meta["flip_indices"])}, than '
+                f'the student, {list(flip_indices)}; choose one trained on '
+                'the same data set')

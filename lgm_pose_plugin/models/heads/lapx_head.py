@@ -1,0 +1,75 @@
+"""The heat-map head of LAPX (arXiv 2512.16089)."""
+from typing import Any, Sequence
+
+import torch
+from mmpose.models.heads import CPMHead
+from mmpose.registry import MODELS
+from mmpose.utils.typing import ConfigType, OptConfigType
+from torch import Tensor
+
+from .in_graph_decoding import InGraphDecoding
+
+
+@MODELS.register_module()
+class LAPXHead(InGraphDecoding, CPMHead):
+    """Heat-map head of `LAPX <https://arxiv.org/abs/2512.16089>`_.
+
+    :class:`LAPX` predicts the heat maps itself, since they are fed back; this
+    is MMPose's :class:`CPMHead` without layers of its own: the losses of all
+    stages are added, the last stage is the prediction. What ``CPMHead`` lacks
+    is the decoding for exported graphs, see :class:`InGraphDecoding`.
+
+    Args:
+        out_channels (int): Number K of key points.
+        num_stages (int): Number of stages. Defaults to 3.
+        loss (dict or list[dict]): Config of the key-point loss, one for all
+            stages or one per stage. Defaults to :class:`KeypointMSELoss` with
+            target weights.
+        decoder (dict, optional): Config of the codec that decodes heat maps.
+            Defaults to ``None``.
+
+    Example:
+        >>> import torch
+        >>> head = LAPXHead(17, decoder=dict(type='MSRAHeatmap',
+        ...     input_size=(192, 256), heatmap_size=(48, 64), sigma=2))
+        >>> feats = 3 * (torch.rand(1, 17, 64, 48), )
+        >>> [tuple(out.shape) for out in head(feats)]
+        [(1, 17, 64, 48), (1, 17, 64, 48), (1, 17, 64, 48)]
+        >>> head.switch_to_deploy()
+        >>> [tuple(out.shape) for out in head(feats)]
+        [(1, 17, 2), (1, 17)]
+    """
+
+    def __init__(self,
+                 out_channels: int,
+                 num_stages: int = 3,
+                 *,
+                 loss: ConfigType = dict(
+                     type='KeypointMSELoss', use_target_weight=True),
+                 decoder: OptConfigType = None):
+        super().__init__(
+            out_channels,
+            out_channels,
+            num_stages,
+            final_layer=None,
+            loss=loss,
+            decoder=decoder)
+
+    def forward(self, feats: Sequence[Tensor]) -> Any:
+        """Forward the head, see :class:`InGraphDecoding`.
+
+        Args:
+            feats (Sequence[Tensor]): Heat maps of each stage, of shape
+                ``(B, K, H, W)``.
+
+        Raises:
+            ValueError: If they are of another number of key points.
+        """
+        # A tracer sees tensors here and would warn of a constant comparison.
+        if not torch.jit.is_tracing() and any(
+                feat.shape[1] != self.out_channels for feat in feats):
+            raise ValueError(
+                f'LAPX makes heat maps of {feats[0].shape[1]} key points, the '
+                f'head is for {self.out_channels}; set model.backbone.'
+                'num_keypoints and model.head.out_channels to the same')
+        return super().forward(feats)

@@ -1,0 +1,53 @@
+"""The heat-map head of LGM-Pose (arXiv 2506.04561)."""
+from mmpose.models.heads import HeatmapHead
+from mmpose.registry import MODELS
+from mmpose.utils.typing import ConfigType, OptConfigType, OptMultiConfig
+
+from .in_graph_decoding import InGraphDecoding
+
+
+@MODELS.register_module()
+class LGMHead(InGraphDecoding, HeatmapHead):
+    """Heat-map head of `LGM-Pose <https://arxiv.org/abs/2506.04561>`_.
+
+    MMPose's :class:`HeatmapHead` with one 1x1 convolution and no layers
+    before it (the deconvolutions are in :class:`SFusionNeck`); for exported
+    graphs see :class:`InGraphDecoding`.
+
+    Args:
+        in_channels (int): Channels of the input map.
+        out_channels (int): Number K of key points.
+        loss (dict): Config of the key-point loss. Defaults to
+            :class:`KeypointMSELoss` with target weights.
+        decoder (dict, optional): Config of the codec that decodes heat maps.
+            Defaults to ``None``.
+        init_cfg (dict or list[dict], optional): Initialization config.
+            Defaults to ``None``, which means that of ``HeatmapHead``.
+
+    Example:
+        >>> import torch
+        >>> head = LGMHead(112, 17, decoder=dict(type='MSRAHeatmap',
+        ...     input_size=(192, 256), heatmap_size=(48, 64), sigma=2))
+        >>> feats = (torch.rand(1, 112, 64, 48), )
+        >>> tuple(head(feats).shape)
+        (1, 17, 64, 48)
+        >>> head.switch_to_deploy()
+        >>> [tuple(out.shape) for out in head(feats)]
+        [(1, 17, 2), (1, 17)]
+    """
+
+    def __init__(self,
+                 in_channels: int,
+                 out_channels: int,
+                 *,
+                 loss: ConfigType = dict(
+                     type='KeypointMSELoss', use_target_weight=True),
+                 decoder: OptConfigType = None,
+                 init_cfg: OptMultiConfig = None):
+        super().__init__(
+            in_channels,
+            out_channels,
+            deconv_out_channels=None,
+            loss=loss,
+            decoder=decoder,
+            init_cfg=init_cfg)

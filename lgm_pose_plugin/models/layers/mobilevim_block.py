@@ -1,0 +1,76 @@
+"""The MobileViM block of LGM-Pose (arXiv 2506.04561)."""
+from typing import Optional, Tuple
+
+import torch
+import torch.nn as nn
+from mmcv.cnn import ConvModule
+from mmengine.model import BaseModule
+from mmpose.registry import MODELS
+from mmpose.utils.typing import ConfigType
+from torch import Tensor
+
+from .fast_larm import FastLARM
+from .larm import LARM
+
+
+@MODELS.register_module()
+class MobileViMBlock(BaseModule):
+    """MobileViM block: a MobileViT block with LARM in place of attention.
+
+    A 3x3 and a 1x1 convolution, LARM, a 1x1 convolution, then the block's
+    input is concatenated and a 1x1 convolution fuses both.
+
+    Args:
+        in_channels (int): Channels of input and output, C.
+        feature_size (tuple[int, int]): Height and width of the input map.
+        embed_dims (int): Channels inside LARM, d.
+        patch_size (int, optional): Height and width of LARM's patches;
+            ``None`` leaves LARM out, to see what it does.
+        mlp_ratios (tuple[int, int]): Expansion of LARM's MLP over the patches
+            and of its MLP over the pixels. Defaults to ``(2, 2)``.
+        residual (bool): Whether LARM's MLPs have residual connections.
+            Defaults to ``True``.
+        fast (bool): Whether LARM is :class:`FastLARM`. Defaults to ``False``.
+        norm_cfg (dict): Config of the normalization layers. Defaults to
+            ``dict(type='BN')``.
+        act_cfg (dict): Config of the activation layers. Defaults to
+            ``dict(type='SiLU')``.
+    """
+
+    def __init__(self,
+                 in_channels: int,
+                 feature_size: Tuple[int, int],
+                 *,
+                 embed_dims: int,
+                 patch_size: Optional[int],
+                 mlp_ratios: Tuple[int, int] = (2, 2),
+                 residual: bool = True,
+                 fast: bool = False,
+                 norm_cfg: ConfigType = dict(type='BN'),
+                 act_cfg: ConfigType = dict(type='SiLU')):
+        super().__init__()
+        cfg = dict(norm_cfg=norm_cfg, act_cfg=act_cfg)
+        self.local_conv = ConvModule(
+            in_channels, in_channels, 3, padding=1, **cfg)
+        self.expand_conv = ConvModule(in_channels, embed_dims, 1, **cfg)
+        self.larm = nn.Identity()
+        if patch_size is not None:
+            self.larm = (FastLARM if fast else LARM)(
+                feature_size, (patch_size, patch_size),
+                mlp_ratios=mlp_ratios,
+                residual=residual)
+        self.project_conv = ConvModule(embed_dims, in_channels, 1, **cfg)
+        self.fusion_conv = ConvModule(2 * in_channels, in_channels, 1, **cfg)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Forward the block.
+
+        Args:
+            x (Tensor): Input of shape ``(B, C, H, W)``.
+
+        Returns:
+            Tensor: Output of shape ``(B, C, H, W)``.
+        """
+        out = self.expand_conv(self.local_conv(x))
+        out = self.project_conv(self.larm(out))
+        return self.fusion_conv(torch.cat((x, out), dim=1))

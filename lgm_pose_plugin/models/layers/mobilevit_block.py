@@ -1,0 +1,134 @@
+"""The MobileViT block (arXiv 2110.02178), for LGM-Pose's Table 4."""
+from typing import Tuple
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from mmcv.cnn import ConvModule
+from mmengine.model import BaseModule
+from mmpose.registry import MODELS
+from mmpose.utils.typing import ConfigType
+from torch import Tensor
+
+
+class TransformerLayer(nn.Module):
+    """Pre-norm transformer layer: self-attention, then a feed-forward net.
+
+    The attention is written out in matrix products, so that MMEngine's
+    counter sees them and every exporter knows them.
+
+    Args:
+        embed_dims (int): Length of a token, d.
+
+    Raises:
+        ValueError: If it is no multiple of the number of attention heads.
+    """
+
+    num_heads = 4
+    ffn_ratio = 2  # hidden length of the feed-forward net / d
+
+    def __init__(self, embed_dims: int):
+        super().__init__()
+        if embed_dims % self.num_heads:
+            raise ValueError(f'embed_dims {embed_dims} must be a multiple of '
+                             f'{self.num_heads}')
+        self.scale = (embed_dims // self.num_heads)**-0.5
+        self.norm1 = nn.LayerNorm(embed_dims)
+        self.qkv = nn.Linear(embed_dims, 3 * embed_dims)
+        self.proj = nn.Linear(embed_dims, embed_dims)
+        self.norm2 = nn.LayerNorm(embed_dims)
+        self.ffn = nn.Sequential(
+            nn.Linear(embed_dims, self.ffn_ratio * embed_dims), nn.SiLU(),
+            nn.Linear(self.ffn_ratio * embed_dims, embed_dims))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform tokens; the shape stays ``(batch, tokens, d)``."""
+        batch, tokens, dims = x.shape
+        # (batch, tokens, 3d) -> 3 x (batch, heads, tokens, d / heads)
+        query, key, value = self.qkv(self.norm1(x)).reshape(
+            batch, tokens, 3, self.num_heads,
+            dims // self.num_heads).permute(2, 0, 3, 1, 4).unbind(0)
+        attention = (query * self.scale) @ key.transpose(-2, -1)
+        out = attention.softmax(dim=-1) @ value
+        # (batch, heads, tokens, d / heads) -> (batch, tokens, d)
+        x = x + self.proj(out.transpose(1, 2).reshape(batch, tokens, dims))
+        return x + self.ffn(self.norm2(x))
+
+
+@MODELS.register_module()
+class MobileViTBlock(BaseModule):
+    """MobileViT block, the alternative of LGM-Pose's Table 4.
+
+    Tokens are the pixels at the same place of every patch, as in the original
+    (arXiv 2110.02178, Sec. 3.1). Unlike LARM it has no weights that depend on
+    the size of the map.
+
+    Args:
+        in_channels (int): Channels of input and output, C.
+        feature_size (tuple[int, int]): Height and width of the input map.
+        embed_dims (int): Channels of a token, d.
+        patch_size (int): Height and width of a patch.
+        num_layers (int): Number of transformer layers, L.
+        fusion_kernel_size (int): Kernel of the last convolution. Defaults
+            to 3.
+        norm_cfg (dict): Config of the convolutions' normalization layers.
+            Defaults to ``dict(type='BN')``.
+        act_cfg (dict): Config of the convolutions' activation layers.
+            Defaults to ``dict(type='SiLU')``.
+    """
+
+    def __init__(self,
+                 in_channels: int,
+                 feature_size: Tuple[int, int],
+                 *,
+                 embed_dims: int,
+                 patch_size: int,
+                 num_layers: int,
+                 fusion_kernel_size: int = 3,
+                 norm_cfg: ConfigType = dict(type='BN'),
+                 act_cfg: ConfigType = dict(type='SiLU')):
+        super().__init__()
+        self.patch_size = patch_size
+        self.padding = (0, -feature_size[1] % patch_size, 0,
+                        -feature_size[0] % patch_size)
+        cfg = dict(norm_cfg=norm_cfg, act_cfg=act_cfg)
+        self.local_conv = ConvModule(
+            in_channels, in_channels, 3, padding=1, **cfg)
+        self.expand_conv = ConvModule(in_channels, embed_dims, 1, **cfg)
+        self.transformer = nn.Sequential(
+            *(TransformerLayer(embed_dims) for _ in range(num_layers)),
+            nn.LayerNorm(embed_dims))
+        self.project_conv = ConvModule(embed_dims, in_channels, 1, **cfg)
+        self.fusion_conv = ConvModule(
+            2 * in_channels,
+            in_channels,
+            fusion_kernel_size,
+            padding=fusion_kernel_size // 2,
+            **cfg)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Forward the block.
+
+        Args:
+            x (Tensor): Input of shape ``(B, C, H, W)``.
+
+        Returns:
+            Tensor: Output of shape ``(B, C, H, W)``.
+        """
+        height, width = x.shape[-2:]
+        out = self.expand_conv(self.local_conv(x))
+        if any(self.padding):
+            out = F.pad(out, self.padding, mode='replicate')
+        out = self._attend(out)[..., :height, :width]
+        return self.fusion_conv(torch.cat((x, self.project_conv(out)), dim=1))
+
+    def _attend(self, x: Tensor) -> Tensor:
+        """Run the transformer over each pixel position's N tokens."""
+        B, d, H, W = x.shape
+        p = self.patch_size
+        # (B, d, H, W) -> (B * P, N, d)
+        x = x.reshape(B, d, H // p, p, W // p, p).permute(0, 3, 5, 2, 4, 1)
+        x = self.transformer(x.reshape(B * p * p, -1, d))
+        # (B * P, N, d) -> (B, d, H, W), in channels_last memory
+        x = x.reshape(B, p, p, H // p, W // p, d).permute(0, 3, 1, 4, 2, 5)
+        return x.reshape(B, H, W, d).permute(0, 3, 1, 2)

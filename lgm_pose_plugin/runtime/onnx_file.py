@@ -1,0 +1,142 @@
+"""Check an ONNX file before a runtime opens it.
+
+Needs the standard library alone.
+"""
+from typing import Any, Iterator, Tuple
+
+from .metadata import is_int
+
+# Fields of ONNX's messages that lead to tensors, by message and number; see
+# onnx.proto.
+_ONNX = dict(
+    model={
+        7: 'graph',
+        20: 'training',
+        25: 'function'
+    },
+    graph={
+        1: 'node',
+        5: 'tensor',
+        15: 'sparse'
+    },
+    training={
+        1: 'graph',
+        2: 'graph'
+    },
+    function={
+        7: 'node',
+        11: 'attribute'
+    },
+    node={5: 'attribute'},
+    attribute={
+        5: 'tensor',
+        6: 'graph',
+        10: 'tensor',
+        11: 'graph',
+        22: 'sparse',
+        23: 'sparse'
+    },
+    sparse={
+        1: 'tensor',
+        2: 'tensor'
+    })
+_EXTERNAL_DATA, _DATA_LOCATION = 13, 14
+# Of a model the graph's inputs, of these the type's tensor's shape.
+_INPUT_SHAPES = 7, 11, 2, 1, 2
+
+
+def check_onnx(file: str, max_batch: int) -> None:
+    """Refuse an ONNX file that leads to other files or to a huge batch.
+
+    ``lgm-pose export`` writes neither: a path in a file from a stranger may
+    lead anywhere, and runtimes fill the memory while they open the network.
+
+    Args:
+        file (str): The ONNX file.
+        max_batch (int): The largest batch size it may fix.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If it names other files, fixes a larger batch, is
+            truncated or no ONNX file.
+    """
+    with open(file, 'rb') as opened:
+        data = memoryview(opened.read())
+    try:
+        external = _names_files(data, 'model')
+        batches = [
+            batch for shape in _at(data, *_INPUT_SHAPES)
+            for dim in list(_at(shape, 1))[:1] for batch in _at(dim, 1)
+        ]
+    except (IndexError, RecursionError, ValueError) as error:
+        raise ValueError(f'{file} is no ONNX file, or truncated ({error}); '
+                         'copy or export it again') from error
+    if external:
+        raise ValueError(
+            f'{file} keeps tensors in other files, which `lgm-pose export` '
+            'does not; it is not read. Export the network again')
+    for batch in batches:
+        if not is_int(batch, 1, max_batch):
+            raise ValueError(f'{file} takes {batch} crops at once, which '
+                             f'cannot be (1 to {max_batch}); export it again')
+
+
+def _names_files(data: memoryview, message: str) -> bool:
+    """Whether a message of ONNX holds a tensor that lies in another file."""
+    for number, value in _fields(data):
+        if message == 'tensor':
+            if number == _EXTERNAL_DATA or number == _DATA_LOCATION and value:
+                return True
+        elif number in _ONNX[message]:
+            if not isinstance(value, memoryview):
+                raise ValueError(f'a {message} with a broken field')
+            if _names_files(value, _ONNX[message][number]):
+                return True
+    return False
+
+
+def _at(data: Any, number: int, *numbers: int) -> Iterator[Any]:
+    """Values of a field of a protobuf message, or of fields of theirs."""
+    if not isinstance(data, memoryview):
+        raise ValueError('an input with a broken type')
+    for found, value in _fields(data):
+        if found == number:
+            if numbers:
+                yield from _at(value, *numbers)
+            else:
+                yield value
+
+
+def _fields(data: memoryview) -> Iterator[Tuple[int, Any]]:
+    """Numbers and values (bytes or an integer) of a protobuf message."""
+    at = 0
+    while at < len(data):
+        key, at = _varint(data, at)
+        # Runtimes would take the lower bits for the number of another field.
+        if key >> 32:
+            raise ValueError('a field with a number that is too large')
+        number, kind = key >> 3, key & 7
+        if kind == 0:
+            value, at = _varint(data, at)
+        else:
+            if kind not in (1, 2, 5):
+                raise ValueError(f'wire type {kind}')
+            size = {1: 8, 5: 4}.get(kind)
+            if size is None:
+                size, at = _varint(data, at)
+            value, at = data[at:at + size], at + size
+        if at > len(data):
+            raise ValueError('it ends within a field')
+        yield number, value
+
+
+def _varint(data: memoryview, at: int) -> Tuple[int, int]:
+    """An integer of a protobuf message, and where it ends."""
+    value = shift = 0
+    while shift < 70:
+        byte = data[at]
+        value |= (byte & 127) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 128:
+            return value, at
+    raise ValueError('an integer without an end')

@@ -1,0 +1,342 @@
+"""Run files of ``lgm-pose export`` without torch and MMPose.
+
+Needs NumPy, OpenCV and ONNX Runtime or OpenVINO. Geometry and, for files that
+hold raw heat maps, decoding are MMPose's (``GetBBoxCenterScale``,
+``TopdownAffine``, the codecs), written for a whole batch.
+"""
+import os.path as osp
+from typing import Dict, Optional, Sequence, Tuple, Union
+
+import cv2
+import numpy as np
+
+from .decoding import decode, is_decodable
+from .preprocessing import as_boxes, check_image, normalize
+from .session import MAX_BATCH, open_session
+
+PEOPLE_AT_ONCE = 32
+MAX_VALUE = 1e30  # of what a network computes
+
+
+class PoseRuntime:
+    """Key points of people in images, by an exported network.
+
+    The file is not believed: its metadata are checked, and the network is run
+    once to see that it computes what they say.
+
+    Args:
+        file (str): An .onnx or .xml file of ``lgm-pose export``.
+        backend (str, optional): ``'onnxruntime'`` or ``'openvino'``. Defaults
+            to ONNX Runtime for .onnx and OpenVINO for .xml files; OpenVINO
+            runs both.
+        threads (int): Threads the runtime may use. More than one beside other
+            work can be far slower. Defaults to 1.
+
+    Attributes:
+        metadata (dict): What the file says of itself, see docs/export.md:
+            ``keypoint_names``, ``skeleton``, ``input_size`` and so on.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ImportError: If the runtime is not installed.
+        ValueError: If the file cannot be read, is not of ``lgm-pose export``
+            or was altered, so that metadata and network disagree.
+
+    Example:
+        >>> import cv2
+        >>> from lgm_pose_plugin.runtime.pose_runtime import PoseRuntime
+        >>> runtime = PoseRuntime('lgm-pose.onnx')  # doctest: +SKIP
+        >>> keypoints, scores = runtime(
+        ...     cv2.imread('people.jpg'),
+        ...     [[10, 20, 200, 400]])  # doctest: +SKIP
+        >>> keypoints.shape, scores.shape  # doctest: +SKIP
+        ((1, 17, 2), (1, 17))
+    """
+
+    def __init__(self,
+                 file: str,
+                 backend: Optional[str] = None,
+                 threads: int = 1):
+        # Not above: quantize.check_runs runs this file by itself.
+        from .metadata import read_metadata
+        from .onnx_file import check_onnx
+        self.file = str(file)
+        if self.file.lower().endswith('.onnx') and osp.isfile(self.file):
+            check_onnx(self.file, MAX_BATCH)
+        self.session = open_session(self.file, backend, threads)
+        if self.session.metadata is None:
+            raise ValueError(
+                f'{file} holds no metadata of lgm_pose_plugin; make it with '
+                '`lgm-pose export`')
+        self.metadata = read_metadata(self.session.metadata, self.file)
+        self._check_network()
+
+    def _check_network(self) -> None:
+        """Run the network once and compare with the metadata."""
+        width, height = self.metadata['input_size']
+        try:
+            outputs = self._run(np.zeros((1, height, width, 3), np.uint8))
+        # Runtimes raise whatever a broken network leads them to.
+        except Exception as error:
+            raise ValueError(
+                f'{self.file} does not take the crops its metadata tell, '
+                f'{width}x{height}: {str(error)[:400]}. Export it again'
+            ) from error
+        self._check_outputs(outputs)
+
+    def _check_outputs(self, outputs: Dict[str, np.ndarray]) -> None:
+        """Check what one crop gave."""
+        count = len(self.metadata['keypoint_names'])
+        codec = self.metadata['codec']
+        if self.metadata['decode']:
+            wanted = dict(keypoints=(count, 2), scores=(count, ))
+        elif codec['type'] == 'SimCCLabel':
+            wanted = dict(simcc_x=(count, 0), simcc_y=(count, 0))
+        elif is_decodable(codec):
+            wanted = dict(heatmaps=(count, 0, 0))
+        else:
+            return
+        for name, shape in wanted.items():
+            found = outputs[name].shape if name in outputs else 'nothing'
+            # 0 stands for any size.
+            if name not in outputs or len(found) != 1 + len(shape) or any(
+                    one != other if other else not one
+                    for one, other in zip(found, (1, *shape))):
+                raise ValueError(
+                    f'{self.file} has metadata of {count} key points and '
+                    f'should compute {name} of shape {(1, *shape)} (0: any); '
+                    f'it computes {found}. Export it again')
+        self._check_finite(*(outputs[name] for name in wanted))
+
+    def _check_finite(self, *values: np.ndarray) -> None:
+        # NaN included, and OpenVINO's maximum of NaN, the lowest number.
+        if not all((np.abs(value) < MAX_VALUE).all() for value in values):
+            raise ValueError(
+                f'{self.file} computes values that are not finite; its '
+                'weights are broken. Export it again from a good checkpoint')
+
+    def __call__(
+        self,
+        image: np.ndarray,
+        boxes: Union[np.ndarray, Sequence[Sequence[float]], None] = None,
+        flip_test: bool = False,
+    ) -> Tuple[np.ndarray, np.ndarray]:
+        """Find the key points of the people in an image.
+
+        Args:
+            image (np.ndarray): BGR image of dtype uint8 and shape
+                ``(H, W, 3)``, as ``cv2.imread`` returns it.
+            boxes (np.ndarray, optional): Boxes of the M people, (left, top,
+                right, bottom) in pixels, of shape ``(M, 4)``. ``None`` takes
+                the whole image as one person; an empty one nobody. At most
+                ``MAX_PEOPLE``, of which ``PEOPLE_AT_ONCE`` are one call of
+                the network.
+            flip_test (bool): Whether to average with the mirrored image, as
+                MMPose does. Needs a file that was exported with
+                ``--no-decode``, since heat maps are averaged. Defaults to
+                ``False``.
+
+        Returns:
+            tuple[np.ndarray, np.ndarray]: Key points (x, y) in image pixels,
+            of shape ``(M, K, 2)``, and their scores, of shape ``(M, K)``,
+            both float32.
+
+        Raises:
+            ValueError: If an argument is not as described, the image is too
+                large for OpenCV to warp, or the network computes values that
+                are not finite.
+        """
+        check_image(image)
+        centers, scales = self._centers_and_scales(image, boxes)
+        results = [
+            self.predict_crops(
+                self._crops(image, centers[start:start + PEOPLE_AT_ONCE],
+                            scales[start:start + PEOPLE_AT_ONCE]), flip_test)
+            for start in range(0, max(1, len(centers)), PEOPLE_AT_ONCE)
+        ]
+        keypoints, scores = map(np.concatenate, zip(*results))
+        # As TopdownPoseEstimator.add_pred_to_datasample.
+        keypoints = (
+            keypoints / self.metadata['input_size'] * scales[:, None] +
+            centers[:, None] - 0.5 * scales[:, None])
+        return keypoints.astype(np.float32), scores
+
+    def crop(
+        self,
+        image: np.ndarray,
+        boxes: Union[np.ndarray, Sequence[Sequence[float]], None] = None,
+    ) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Cut people out of an image.
+
+        Args:
+            image (np.ndarray): See :meth:`__call__`.
+            boxes (np.ndarray, optional): As ``image``.
+
+        Returns:
+            tuple[np.ndarray, np.ndarray, np.ndarray]: The crops as
+            :meth:`predict_crops` takes them, and their centres and sizes
+            (width, height) in image pixels, both of shape ``(M, 2)``.
+
+        Raises:
+            ValueError: If an argument is not as described.
+        """
+        check_image(image)
+        centers, scales = self._centers_and_scales(image, boxes)
+        return self._crops(image, centers, scales), centers, scales
+
+    def predict_crops(
+            self,
+            crops: np.ndarray,
+            flip_test: bool = False) -> Tuple[np.ndarray, np.ndarray]:
+        """Find the key points of one person in each crop.
+
+        Args:
+            crops (np.ndarray): BGR crops of the network's input size, of
+                dtype uint8 and shape ``(M, H, W, 3)``.
+            flip_test (bool): See :meth:`__call__`. Defaults to ``False``.
+
+        Returns:
+            tuple[np.ndarray, np.ndarray]: Key points (x, y) in crop pixels,
+            of shape ``(M, K, 2)``, and scores of shape ``(M, K)``, float32.
+
+        Raises:
+            ValueError: If the crops are not as described, the flip test
+                needs another file, or the network computes values that are
+                not finite.
+        """
+        wanted = (*self.metadata['input_size'][::-1], 3)
+        if not (isinstance(crops, np.ndarray) and crops.dtype == np.uint8
+                and crops.shape[1:] == wanted):
+            found = type(crops).__name__
+            if isinstance(crops, np.ndarray):
+                found = f'{crops.dtype} of shape {crops.shape}'
+            raise ValueError(f'the crops must be uint8 of shape (M, *{wanted})'
+                             f', got {found}')
+        if flip_test and self.metadata['decode']:
+            raise ValueError(
+                f'{self.file} returns key points, the flip test averages heat '
+                'maps; export it with --no-decode for the flip test')
+        num_keypoints = len(self.metadata['keypoint_names'])
+        if not len(crops):
+            return (np.empty((0, num_keypoints, 2), np.float32),
+                    np.empty((0, num_keypoints), np.float32))
+        outputs = self._run(crops)
+        if self.metadata['decode']:
+            self._check_finite(outputs['keypoints'], outputs['scores'])
+            return outputs['keypoints'], outputs['scores']
+        if flip_test:
+            flipped = self._run(np.ascontiguousarray(crops[:, :, ::-1]))
+            for name, maps in self._flip_back(flipped).items():
+                outputs[name] = (outputs[name] + maps) * np.float32(0.5)
+        keypoints, scores = decode(outputs, self.metadata['codec'])
+        self._check_finite(keypoints, scores)
+        return keypoints, scores
+
+    def _centers_and_scales(self, image: np.ndarray,
+                            boxes) -> Tuple[np.ndarray, np.ndarray]:
+        """Centres and padded sizes (w, h) of the boxes, each (M, 2)."""
+        height, width = image.shape[:2]
+        if boxes is None:
+            boxes = np.array([[0, 0, width, height]], np.float32)
+        boxes = as_boxes(boxes)
+        sizes = (boxes[:, 2:] - boxes[:, :2]) * self.metadata['padding']
+        centers = (boxes[:, 2:] + boxes[:, :2]) * 0.5
+        # TopdownAffine._fix_aspect_ratio
+        input_width, input_height = self.metadata['input_size']
+        ratio = input_width / input_height
+        w, h = sizes[:, :1], sizes[:, 1:]
+        return centers, np.where(w > h * ratio, np.hstack([w, w / ratio]),
+                                 np.hstack([h * ratio, h]))
+
+    def _crops(self, image: np.ndarray, centers: np.ndarray,
+               scales: np.ndarray) -> np.ndarray:
+        """The crops of M people, of shape (M, H, W, 3)."""
+        width, height = self.metadata['input_size']
+        crops = np.empty((len(centers), height, width, 3), np.uint8)
+        for crop, center, scale in zip(crops, centers, scales):
+            crop[:] = self._crop(image, center, scale)
+        return crops
+
+    def _crop(self, image: np.ndarray, center: np.ndarray,
+              scale: np.ndarray) -> np.ndarray:
+        """The crop of a person, of shape (H, W, 3), as TopdownAffine."""
+        width, height = self.metadata['input_size']
+        if self.metadata['use_udp']:
+            # get_udp_warp_matrix without rotation
+            matrix = np.zeros((2, 3), np.float32)
+            for axis, size in enumerate((width, height)):
+                factor = (size - 1) / scale[axis]
+                matrix[axis, axis] = factor
+                matrix[axis, 2] = factor * (0.5 * scale[axis] - center[axis])
+        else:
+            # get_warp_matrix without rotation: the centre, the middle of the
+            # left side, and the point a quarter turn from the former around
+            # the latter
+            source = np.zeros((3, 2), np.float32)
+            source[0] = center
+            source[1] = center + (-0.5 * scale[0], 0)
+            source[2] = source[1] + (0, source[0, 0] - source[1, 0])
+            target = np.float32([[0.5 * width, 0.5 * height],
+                                 [0, 0.5 * height],
+                                 [0, 0.5 * height + 0.5 * width]])
+            matrix = cv2.getAffineTransform(source, target)
+        # Of boxes without an extent that can be told.
+        if not np.isfinite(matrix).all():
+            raise ValueError(f'the box of size {scale.tolist()} around '
+                             f'{center.tolist()} cannot be warped')
+        try:
+            return cv2.warpAffine(
+                image, matrix, (width, height), flags=cv2.INTER_LINEAR)
+        # Of images too large for it: OpenCV 4 takes less than 32,767 pixels.
+        except cv2.error as error:
+            raise ValueError(
+                'OpenCV cannot warp an image of '
+                f'{image.shape[1]}x{image.shape[0]} pixels ({error}); make it '
+                'smaller') from error
+
+    def _run(self, crops: np.ndarray) -> Dict[str, np.ndarray]:
+        """Run crops of shape (M, H, W, 3) through the network."""
+        inputs = crops
+        if not self.metadata['normalize']:
+            inputs = normalize(crops, self.metadata)
+        size = self.session.batch
+        if size is None:
+            outputs = self.session.run(inputs)
+            for name, value in outputs.items():
+                if value.shape[:1] != (len(crops), ):
+                    raise ValueError(
+                        f'{self.file} computes {name} of shape {value.shape} '
+                        f'for {len(crops)} crops. Export it again')
+            return outputs
+        chunks = []
+        for start in range(0, len(inputs), size):
+            chunk = inputs[start:start + size]
+            # A fixed batch is filled up with crops that nobody looks at.
+            missing = size - len(chunk)
+            if missing:
+                chunk = np.concatenate(
+                    [chunk, np.repeat(chunk[:1], missing, 0)])
+            outputs = self.session.run(chunk)
+            chunks.append({
+                name: value[:size - missing]
+                for name, value in outputs.items()
+            })
+        return {
+            name: np.concatenate([chunk[name] for chunk in chunks])
+            for name in chunks[0]
+        }
+
+    def _flip_back(self, outputs: Dict[str,
+                                       np.ndarray]) -> Dict[str, np.ndarray]:
+        """Undo the mirroring, as MMPose's flip_heatmaps and flip_vectors."""
+        swapped = {
+            name: value[:, self.metadata['flip_indices']]
+            for name, value in outputs.items()
+        }
+        for name in ('heatmaps', 'simcc_x'):
+            if name in swapped:
+                swapped[name] = swapped[name][..., ::-1].copy()
+        if 'heatmaps' in swapped and self.metadata['shift_heatmap']:
+            maps = swapped['heatmaps']
+            maps[..., 1:] = maps[..., :-1].copy()
+        return swapped

@@ -1,0 +1,192 @@
+"""Networks in ONNX Runtime and OpenVINO."""
+import functools
+import hashlib
+import os.path as osp
+import threading
+from typing import Any, Callable, Dict, NamedTuple, Optional, Union
+
+import numpy as np
+
+METADATA_KEY = 'lgm_pose_plugin'
+# Where OpenVINO's .xml keeps the SHA-256 of the .bin that belongs to it.
+BIN_KEY = 'lgm_pose_plugin_bin'
+# Backends by suffix, the first is the default; OpenVINO reads both.
+BACKENDS = {'.onnx': ('onnxruntime', 'openvino'), '.xml': ('openvino', )}
+MAX_BATCH = 4096  # that a file fixes
+
+
+class Session(NamedTuple):
+    """An opened network.
+
+    Attributes:
+        metadata (str, optional): What the file holds under ``METADATA_KEY``.
+        batch (int, optional): The batch size, ``None`` for any.
+        run (callable): Takes the input, or all inputs by name, and returns
+            the outputs by name.
+    """
+    metadata: Optional[str]
+    batch: Optional[int]
+    run: Callable[[Union[np.ndarray, Dict[str, np.ndarray]]], Dict[str,
+                                                                   np.ndarray]]
+
+
+def open_session(file: str,
+                 backend: Optional[str] = None,
+                 threads: int = 1) -> Session:
+    """Open an .onnx or .xml file in its runtime, in float32 on the CPU.
+
+    Args:
+        file (str): The file.
+        backend (str, optional): ``'onnxruntime'`` or ``'openvino'``. Defaults
+            to ONNX Runtime for .onnx and OpenVINO for .xml files; OpenVINO
+            runs both.
+        threads (int): Threads the runtime may use. Defaults to 1.
+
+    Returns:
+        Session: The network.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ImportError: If the runtime is not installed.
+        ValueError: If the runtime cannot read the file; from ``run``, if it
+            cannot run it.
+    """
+    suffix = osp.splitext(file)[1].lower()
+    if suffix not in BACKENDS:
+        raise ValueError(f'{file} is no file of `lgm-pose export`: its name '
+                         f'does not end in {" or ".join(BACKENDS)}')
+    backend = backend or BACKENDS[suffix][0]
+    if backend not in BACKENDS[suffix]:
+        raise ValueError(f'{file} is run by {" or ".join(BACKENDS[suffix])}, '
+                         f'not by {backend!r}')
+    if threads < 1:
+        raise ValueError(f'threads must be at least 1, got {threads}')
+    parts = [file] if suffix == '.onnx' else [file, file[:-4] + '.bin']
+    for part in parts:
+        if not osp.isfile(part):
+            raise FileNotFoundError(f'there is no file {part}')
+    opener = dict(onnxruntime=_open_onnxruntime, openvino=_open_openvino)
+    try:
+        session = opener[backend](file, threads)
+    except ImportError as error:
+        raise ImportError(f'{file} needs {backend}: pip install {backend} '
+                          f'({error})') from error
+    # Runtimes raise whatever a broken file leads them to.
+    except Exception as error:
+        raise ValueError(
+            f'{backend} cannot read {file}: {str(error)[:400]}') from error
+
+    def run(inputs: Union[np.ndarray, dict]) -> Dict[str, np.ndarray]:
+        try:
+            return session.run(inputs)
+        # Of inputs that do not fit, of memory, and ONNX Runtime's are bare
+        # exceptions.
+        except Exception as error:
+            raise ValueError(
+                f'{backend} cannot run {file}: {str(error)[:400]}') from error
+
+    return session._replace(run=run)
+
+
+def _open_onnxruntime(file: str, threads: int) -> Session:
+    import onnxruntime
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Threads that spin while they wait slow down whatever else is at work.
+    options.add_session_config_entry('session.intra_op.allow_spinning', '0')
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(
+        file, options, providers=['CPUExecutionProvider'])
+    entry = session.get_inputs()[0]
+    names = [output.name for output in session.get_outputs()]
+    metadata = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    batch = entry.shape[0] if isinstance(entry.shape[0], int) else None
+
+    def run(inputs: Union[np.ndarray, dict]) -> Dict[str, np.ndarray]:
+        feeds = inputs if isinstance(inputs, dict) else {entry.name: inputs}
+        return dict(zip(names, session.run(names, feeds)))
+
+    return Session(metadata, batch, run)
+
+
+@functools.lru_cache(maxsize=None)
+def openvino_core() -> Any:
+    """Give all users in the process the same OpenVINO, which is never closed.
+
+    Each ``openvino.Core`` gives its thread another stack for signal handlers.
+    If two are closed in the order in which they were opened, OpenVINO 2026.4.1
+    leaves the thread with one that was freed, and the next signal that Python
+    handles kills the process: SIGCHLD after torch has loaded data in workers.
+
+    Returns:
+        openvino.Core: The core.
+    """
+    import openvino
+    return openvino.Core()
+
+
+def _open_openvino(file: str, threads: int) -> Session:
+    import openvino
+    core = openvino_core()
+    model = core.read_model(file)
+    if model.has_rt_info([BIN_KEY]):
+        wanted = model.get_rt_info([BIN_KEY]).astype(str)
+        if file_hash(file[:-4] + '.bin') != wanted:
+            raise ValueError(f'{file[:-4]}.bin is not the file that it was '
+                             'exported with; copy or export both again')
+    size = model.input(0).get_partial_shape()[0]
+    # Compiling would fill the memory.
+    if size.is_static and not 0 < size.get_length() <= MAX_BATCH:
+        raise ValueError(f'it takes {size.get_length()} crops at once, which '
+                         f'cannot be (1 to {MAX_BATCH}); export it again')
+    metadata = None
+    # The latter is where OpenVINO puts an ONNX file's.
+    for path in ([METADATA_KEY], ['framework', METADATA_KEY]):
+        if model.has_rt_info(path):
+            metadata = model.get_rt_info(path).astype(str)
+    network = core.compile_model(
+        model, 'CPU', {
+            'INFERENCE_NUM_THREADS': threads,
+            'INFERENCE_PRECISION_HINT': 'f32',
+            'NUM_STREAMS': 1
+        })
+    # An output may have further names, of operators that were optimized away.
+    names = [output.names for output in network.outputs]
+    shape = network.input(0).get_partial_shape()
+    dtype = network.input(0).get_element_type().to_dtype()
+    request = network.create_infer_request()
+    # Its inputs and outputs are the same for all threads.
+    lock = threading.Lock()
+
+    def run(inputs: Union[np.ndarray, dict]) -> Dict[str, np.ndarray]:
+        if isinstance(inputs, np.ndarray):
+            # OpenVINO takes others, too, and finds nobody or crashes.
+            if inputs.dtype != dtype or not shape.compatible(
+                    openvino.PartialShape(inputs.shape)):
+                raise ValueError(f'the network takes {dtype} of shape {shape}'
+                                 f', got {inputs.dtype} of {inputs.shape}')
+            inputs = {0: inputs}
+        outputs = {}
+        with lock:
+            request.infer(inputs)
+            for i, aliases in enumerate(names):
+                data = request.get_output_tensor(i).data.copy()
+                outputs.update(dict.fromkeys(aliases, data))
+        return outputs
+
+    batch = shape[0].get_length() if shape[0].is_static else None
+    return Session(metadata, batch, run)
+
+
+def file_hash(file: str) -> str:
+    """Compute the SHA-256 of a file.
+
+    Args:
+        file (str): The file.
+
+    Returns:
+        str: 64 hexadecimal digits.
+    """
+    with open(file, 'rb') as opened:
+        return hashlib.sha256(opened.read()).hexdigest()

@@ -1,0 +1,1 @@
+"""Helpers that need none of the other packages."""

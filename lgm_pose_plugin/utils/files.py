@@ -1,0 +1,129 @@
+"""Files that are replaced whole or left as they were."""
+import hashlib
+import json
+import os
+import os.path as osp
+from contextlib import contextmanager
+from typing import Any, Iterator, Sequence, Union
+
+
+def check_out_file(path: str) -> None:
+    """Check that a file can be written, before the work is done.
+
+    Args:
+        path (str): Its path.
+
+    Raises:
+        FileNotFoundError: If its folder does not exist.
+        ValueError: If it is a folder or device, or cannot be written.
+    """
+    place = osp.realpath(path) if osp.islink(path) else path
+    folder = osp.dirname(place) or os.curdir
+    if not osp.isdir(folder):
+        raise FileNotFoundError(
+            f'there is no folder {folder}; make it or choose another place')
+    if osp.exists(path) and not osp.isfile(path):
+        raise ValueError(f'cannot write {path}: it is no file that can be '
+                         'replaced; choose another place')
+    check_out_dir(folder)
+
+
+def check_out_dir(path: str) -> None:
+    """Check that files can be written in a folder, before the work is done.
+
+    Args:
+        path (str): The folder, which need not exist.
+
+    Raises:
+        ValueError: If it cannot be made or written in.
+    """
+    # Up to a drive that is not there, on Windows.
+    while not osp.lexists(path) and osp.dirname(path) != path:
+        path = osp.dirname(path) or os.curdir
+    if not (osp.isdir(path) and os.access(path, os.W_OK | os.X_OK)):
+        raise ValueError(f'cannot write in {path}; choose another place')
+
+
+def check_utf8(path: str) -> None:
+    """Check that OpenCV, which takes UTF-8, can open a path as a video.
+
+    Args:
+        path (str): The path.
+
+    Raises:
+        ValueError: If it has other bytes, at which OpenCV would crash.
+    """
+    try:
+        path.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError('its name is not UTF-8, which OpenCV needs for '
+                         'videos; rename it') from error
+
+
+def check_inputs_kept(outputs: Sequence[str], inputs: Sequence[str]) -> None:
+    """Check that nothing is written over what is read.
+
+    Args:
+        outputs (Sequence[str]): Files to write.
+        inputs (Sequence[str]): Files that are read.
+
+    Raises:
+        ValueError: If a file is both.
+    """
+    read = {osp.realpath(path) for path in inputs}
+    for path in outputs:
+        if osp.realpath(path) in read:
+            raise ValueError(f'{path} is read and would be replaced by a '
+                             'result; choose another place for results')
+
+
+@contextmanager
+def replacing(path: str) -> Iterator[str]:
+    """Write a file beside its place, move it there at the end.
+
+    Args:
+        path (str): The file, or a link to it. Its folder is made if there is
+            none.
+
+    Yields:
+        str: The path to write to, of the same suffix. On an error it is
+        removed and ``path`` stays as it was.
+    """
+    path = osp.realpath(path)
+    temporary = temporary_path(path)
+    os.makedirs(osp.dirname(path), exist_ok=True)
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        if osp.exists(temporary):
+            os.remove(temporary)
+
+
+def temporary_path(path: str) -> str:
+    """Beside ``path`` and with its suffix, by which OpenCV goes.
+
+    The name itself may be as long as names can be.
+    """
+    folder, name = osp.split(path)
+    digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:8]
+    return osp.join(folder,
+                    f'.partial-{os.getpid()}-{digest}{osp.splitext(name)[1]}')
+
+
+def write_json(path: str,
+               data: Any,
+               indent: Union[int, str, None] = None) -> None:
+    """Write a JSON file and the folders it lies in.
+
+    Args:
+        path (str): The file.
+        data (Any): Of JSON's types.
+        indent (int | str, optional): As in ``json.dump``.
+    """
+    with replacing(path) as temporary:
+        with open(temporary, 'w', encoding='utf-8') as file:
+            json.dump(data, file, indent=indent)
+
+
+IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')

@@ -1,0 +1,1 @@
+"""Draw skeletons and save plots."""

@@ -1,0 +1,43 @@
+"""Plots of Matplotlib as files."""
+import os.path as osp
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from lgm_pose_plugin.utils.files import check_out_file, replacing
+
+
+def check_picture_path(path: str) -> None:
+    """Check that a picture can be written, before the work is done.
+
+    Args:
+        path (str): The path of the picture.
+
+    Raises:
+        FileNotFoundError: If its folder does not exist.
+        ValueError: If the folder cannot be written to, or the path is a
+            folder or has an unknown suffix.
+    """
+    check_out_file(path)
+    suffixes = sorted(FigureCanvasAgg.get_supported_filetypes())
+    if osp.splitext(path)[1][1:].lower() not in suffixes:
+        raise ValueError(f'unknown kind of picture {path}; let its name end '
+                         f'in one of .{", .".join(suffixes)}')
+
+
+def save_picture(figure: Figure, path: str) -> None:
+    """Write a picture, whole or not at all.
+
+    Args:
+        figure (Figure): What it shows.
+        path (str): The picture to write.
+
+    Raises:
+        ValueError: If it cannot be written.
+    """
+    check_picture_path(path)
+    try:
+        with replacing(path) as temporary:
+            figure.savefig(temporary, dpi=150)
+    except OSError as error:
+        raise ValueError(f'{error}; choose another place') from error

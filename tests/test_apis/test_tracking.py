@@ -1,0 +1,124 @@
+"""Who is who in a video, and smooth key points."""
+import sys
+
+import numpy as np
+import pytest
+
+from lgm_pose_plugin.apis.tracking import LOST_SECONDS, Smoother, Tracker
+
+pytest.importorskip('trackers')
+FPS = 25
+
+
+def walk(frame):
+    """Two people who pass each other in different heights."""
+    left = 10 + 4 * frame
+    right = 210 - 4 * frame
+    return np.float32([[left, 10, left + 40, 110],
+                       [right, 90, right + 40, 190]])
+
+
+def test_ids_stay_with_people():
+    tracker = Tracker(FPS)
+    scores = np.float32([0.9, 0.8])
+    first = tracker.update(walk(0), scores)
+    assert first.tolist() == [-1, -1]  # confirmed by the second frame
+    ids = tracker.update(walk(1), scores)
+    assert len(set(ids)) == 2 and (ids >= 0).all()
+    for frame in range(2, 50):
+        order = [1, 0] if frame % 2 else [0, 1]
+        found = tracker.update(walk(frame)[order], scores[order])
+        assert found.tolist() == ids[order].tolist()
+
+
+def test_weak_boxes_keep_a_track_and_start_none():
+    tracker = Tracker(FPS)
+    for frame in range(3):
+        ids = tracker.update(walk(frame), np.float32([0.9, 0.2]))
+    assert ids[0] >= 0 and ids[1] == -1
+    found = tracker.update(walk(3), np.float32([0.2, 0.2]))
+    assert found.tolist() == [ids[0], -1]
+
+
+def test_nobody_and_back():
+    tracker = Tracker(FPS)
+    nobody = np.empty((0, 4), np.float32), np.empty(0, np.float32)
+    assert tracker.update(*nobody).shape == (0, )
+    scores = np.float32([0.9, 0.9])
+    for frame in range(4):
+        ids = tracker.update(walk(frame), scores)
+    assert tracker.update(*nobody).shape == (0, )
+    assert tracker.update(walk(4), scores).tolist() == ids.tolist()
+
+
+BOX = np.float32([[0, 0, 100, 300]])
+
+
+def smoothed(smoother, points, number=0, start=0.):
+    return np.array([
+        smoother.smooth(start + i / FPS, np.array([number]), BOX, one[None])[0]
+        for i, one in enumerate(points)
+    ])
+
+
+def test_jitter_is_halved_and_motion_is_followed():
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0, 3, (400, 17, 2))
+    rest = smoothed(Smoother(FPS), 100 + noise)
+    assert rest[50:].std() < 0.6 * noise[50:].std()
+    assert abs(rest[50:].mean() - 100) < 0.5
+    # 300 pixels per second: one box height
+    line = (300 / FPS * np.arange(100))[:, None, None] + np.zeros((17, 2))
+    assert np.abs(smoothed(Smoother(FPS), line) - line)[20:].max() < 12
+
+
+def test_each_track_and_coordinate_on_its_own():
+    smoother = Smoother(FPS)
+    points = np.array([[[10., 20.], [30., 40.]], [[500., 60.], [70., 80.]]])
+    ids = np.array([4, 9])
+    boxes = np.repeat(BOX, 2, 0)
+    for i in range(5):
+        order = [1, 0] if i % 2 else [0, 1]
+        found = smoother.smooth(i / FPS, ids[order], boxes, points[order])
+        np.testing.assert_allclose(found, points[order])
+
+
+def test_no_track_is_not_smoothed_and_a_lost_one_starts_anew():
+    points = np.array([[[0., 0.]], [[100., 100.]]])
+    smoother = Smoother(FPS)
+    np.testing.assert_array_equal(smoothed(smoother, points, -1), points)
+    first, second = smoothed(smoother, points, 0)
+    assert 0 < second[0, 0] < 100
+    again = smoothed(smoother, points[1:] * 3, 0, LOST_SECONDS + 1)
+    np.testing.assert_array_equal(again, points[1:] * 3)
+
+
+@pytest.mark.parametrize('module, make', [('trackers', Tracker),
+                                          ('OneEuroFilter', Smoother)])
+def test_missing_packages(monkeypatch, module, make):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ImportError, match=f'pip install {module}'):
+        make(FPS)
+
+
+@pytest.mark.parametrize('seconds, kept', [(.8, True), (1.4, False)])
+@pytest.mark.parametrize('fps', [10, 25, 60])
+def test_lost_people_are_waited_for(fps, seconds, kept):
+    tracker = Tracker(fps)
+    person = np.float32([[10, 10, 50, 110]]), np.float32([.9])
+    nobody = np.empty((0, 4), np.float32), np.empty(0, np.float32)
+    for _ in range(4):
+        number, = tracker.update(*person)
+    for _ in range(round(seconds * fps)):
+        tracker.update(*nobody)
+    again = [tracker.update(*person)[0] for _ in range(3)]
+    assert number >= 0 and (number in again) is kept
+
+
+def test_smoothing_waits_as_long():
+    smoother, ids = Smoother(FPS), np.array([0])
+    box = np.float32([[0, 0, 100, 300]])
+    smoother.smooth(0, ids, box, np.zeros((1, 1, 2)))
+    later = smoother.smooth(.9 * LOST_SECONDS, ids, box,
+                            np.full((1, 1, 2), 100.))
+    assert (later < 100).all()

@@ -1,0 +1,128 @@
+"""Timing whole frames."""
+import numpy as np
+import pytest
+from mmpose.apis import inference_topdown
+
+onnx = pytest.importorskip('onnx')
+pytest.importorskip('onnxruntime')
+pytest.importorskip('openvino')
+from lgm_pose_plugin.benchmark import pipeline  # noqa: E402
+from lgm_pose_plugin.benchmark.report import pipeline_table  # noqa: E402
+from lgm_pose_plugin.models import builder as networks  # noqa: E402
+
+
+@pytest.fixture(scope='module')
+def frame():
+    return pipeline.rendered_frame()
+
+
+@pytest.fixture(params=['udp', 'rtmpose'])
+def network(request, small_network):
+    """Config and network; heat maps and SimCC."""
+    path, options, checkpoint = small_network(request.param)
+    cfg = networks.load_config(path)
+    cfg.merge_from_dict(options)
+    model = pipeline.prepare_model(cfg)
+    model.load_state_dict(networks.load_checkpoint(checkpoint)['state_dict'])
+    return cfg, model
+
+
+def test_frame(frame):
+    image, boxes, keypoints = frame
+    assert image.shape == (480, 640, 3) and image.dtype == np.uint8
+    assert boxes.shape == (4, 4) and keypoints.shape == (4, 17, 2)
+    for (left, top, right, bottom), points in zip(boxes, keypoints):
+        assert right - left > 20 and bottom - top > 20
+        center = points[points.any(1)].mean(0)
+        assert left < center[0] < right and top < center[1] < bottom
+    assert pipeline.read_call(image)().shape == image.shape
+
+
+def test_draws_the_people(frame):
+    image, _, keypoints = frame
+    meta = pipeline.dataset_meta_from_config(
+        networks.load_config('lgm-pose'), 'test')
+    changed = [(pipeline.draw_call(image, keypoints[:people], meta)()
+                != image).sum() for people in (1, 4)]
+    assert 0 < changed[0] < changed[1]
+
+
+def test_parts_are_those_of_the_whole(frame, network, tmp_path):
+    """What is timed part by part computes what is timed as one."""
+    image, boxes, _ = frame
+    cfg, model = network
+    calls = pipeline.mmpose_calls(model, image, boxes)
+    assert set(calls) == {'whole', *pipeline.STAGES} - {'read', 'draw'}
+    expected = [one.pred_instances for one in calls['whole']()]
+    for one, other in zip(calls['decode'](), expected):
+        np.testing.assert_array_equal(one.pred_instances.keypoints,
+                                      other.keypoints)
+    assert len(calls['crop']()) == len(expected) == 4
+    file = pipeline.export_graph(cfg, model, str(tmp_path))
+    for backend in ('onnxruntime', 'openvino'):
+        parts = pipeline.runtime_calls(file, backend, 1, image, boxes)
+        assert set(parts) == set(calls)
+        keypoints, scores = parts['whole']()
+        decoded = parts['decode']()
+        np.testing.assert_allclose(decoded['scores'], scores, atol=1e-4)
+        wanted = np.concatenate([one.keypoint_scores for one in expected])
+        np.testing.assert_allclose(scores, wanted, atol=1e-4)
+        normalized, = {
+            id(value): value
+            for value in parts['normalize']().values()
+        }.values()
+        inputs = model.data_preprocessor(
+            pipeline.pseudo_collate(calls['crop']()), False)['inputs']
+        np.testing.assert_allclose(normalized, inputs, atol=1e-5)
+
+
+def test_flip_test_is_off(frame, network):
+    image, boxes, _ = frame
+    _, model = network
+    assert not model.test_cfg['flip_test']
+    before = inference_topdown(model, image, boxes[:1])[0].pred_instances
+    model.test_cfg['flip_test'] = True
+    after = inference_topdown(model, image, boxes[:1])[0].pred_instances
+    assert not np.array_equal(before.keypoint_scores, after.keypoint_scores)
+
+
+def test_figures(monkeypatch, frame):
+    """Times are those of the stages, whatever the machine does."""
+    durations = dict(
+        read=1., crop=2., normalize=3., network=40., decode=5., draw=6.)
+    durations['whole'] = 50.
+    for people in (1, 4):
+        for name in ('mmpose_calls', 'runtime_calls'):
+            monkeypatch.setattr(
+                pipeline, name, lambda *args: {
+                    part: part
+                    for part in durations if part not in ('read', 'draw')
+                })
+    monkeypatch.setattr(pipeline, 'read_call', lambda *args: 'read')
+    monkeypatch.setattr(pipeline, 'draw_call', lambda *args: 'draw')
+    monkeypatch.setattr(pipeline, 'export_graph', lambda *args: '')
+    monkeypatch.setattr(pipeline, 'time_call',
+                        lambda part: 1e-3 * durations[part])
+    report = pipeline.run_pipeline(['rtmpose-t'], rounds=3)
+    results = report['results']
+    assert [(result.backend, result.people) for result in results
+            ] == [(backend, people) for backend in pipeline.PIPELINE_BACKENDS
+                  for people in (1, 4)]
+    for result in results:
+        assert result.total_ms == pytest.approx(50.)
+        assert result.around_share == pytest.approx(.2)
+        assert result.stages_ms == pytest.approx(
+            {stage: durations[stage]
+             for stage in pipeline.STAGES})
+    lines = pipeline_table([result._asdict() for result in results])
+    assert ('| rtmpose-t | eager | 1 | 1.00 | 2.00 | 3.00 | 40.00 | 5.00 '
+            '| 6.00 | 50.00 | 50.00-50.00 | 20.0% |') in lines
+
+
+def test_bad_arguments():
+    with pytest.raises(ValueError, match='rounds must be at least 1'):
+        pipeline.run_pipeline(rounds=0)
+    with pytest.raises(ValueError, match="'compile'.*eager, onnxruntime"):
+        pipeline.run_pipeline(backends=['compile'])
+    with pytest.raises(ValueError, match='no config.*vgg'):
+        pipeline.run_pipeline(['vgg'])

@@ -1,0 +1,127 @@
+"""docs/promises.md and what the README says of the package itself."""
+import ast
+import re
+import subprocess
+import sys
+from functools import lru_cache
+from pathlib import Path
+
+import mmpose
+import mmpose.registry
+import pytest
+from mmengine.registry import Registry
+
+from lgm_pose_plugin import cli
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / 'README.md').read_text()
+PROMISES = (ROOT / 'docs' / 'promises.md').read_text()
+NAMED = sorted(set(re.findall(r'`([\w/]+\.py)::(\w+)`', PROMISES)))
+ROWS = [
+    line for line in PROMISES.splitlines()
+    if line.startswith('| ') and line not in ('| promise | held by |',
+                                              '| --- | --- |')
+]
+
+
+@lru_cache(maxsize=None)
+def functions(file):
+    """Names of the tests in a file, without importing it."""
+    tree = ast.parse((ROOT / 'tests' / file).read_text())
+    return {
+        node.name
+        for node in tree.body if isinstance(node, ast.FunctionDef)
+    }
+
+
+@pytest.mark.parametrize('file, name', NAMED, ids='::'.join)
+def test_named_tests_exist(file, name):
+    assert name.startswith('test_') and name in functions(file)
+
+
+def test_no_name_is_overlooked():
+    """Each `.py::` is one of the names above."""
+    assert len(NAMED) > 100
+    assert PROMISES.count('.py::') == len(
+        re.findall(r'`[\w/]+\.py::\w+`', PROMISES))
+
+
+@pytest.mark.parametrize('row', ROWS, ids=lambda row: row[2:40])
+def test_each_promise_has_a_test_or_a_measurement(row):
+    promise, held_by = row.strip('| ').split(' | ')
+    assert '.py::test_' in held_by or re.search(r'measured by .*`.+`', held_by)
+
+
+def test_modules_of_the_readme_are_registered():
+    named, = re.findall(r'may name (.*?); ours all\s', README, re.DOTALL)
+    named = re.findall(r'`(\w+)`', named)
+    registries = [
+        value for value in vars(mmpose.registry).values()
+        if isinstance(value, Registry)
+    ]
+    for name in named:
+        found = [registry.get(name) for registry in registries]
+        modules = {one.__module__.split('.')[0] for one in found if one}
+        assert modules == {'lgm_pose_plugin'}, name
+    # And the other way round, apart from the parts of the networks.
+    ours = {
+        name
+        for registry in registries if registry.name not in ('model', )
+        for name, value in registry.module_dict.items()
+        if value.__module__.startswith('lgm_pose_plugin')
+    }
+    assert ours <= set(named)
+
+
+@pytest.mark.parametrize('document', [
+    'README.md', *sorted(f'docs/{path.name}'
+                         for path in (ROOT / 'docs').glob('*.md'))
+])
+def test_named_configs_exist(document):
+    """Whole names alone; with '...' they are abbreviated."""
+    roots = ROOT, Path(mmpose.__file__).parent / '.mim'
+    configs = {
+        path.stem
+        for root in roots
+        for path in (root / 'configs').rglob('*.py')
+    }
+    text = (ROOT / document).read_text()
+    named = re.findall(r'(?:td-hm|simcc)_[\w.-]*?\d+x\d+(?:-[a-z]+)*(?=\W)',
+                       text)
+    assert set(named) <= configs
+    assert named or document != 'README.md'
+
+
+def test_dependencies_are_those_of_mmpose():
+    text = (ROOT / 'pyproject.toml').read_text()
+    listed, = re.findall(r'^dependencies = \[(.*?)\]', text,
+                         re.DOTALL | re.MULTILINE)
+    names = set(re.findall(r'"(\w+)', listed))
+    assert names == {
+        'mmpose', 'mmengine', 'mmcv', 'mmdet', 'numpy', 'torch', 'xtcocotools'
+    }
+
+
+def test_without_the_extras(tmp_path):
+    """What training, testing and inference in MMPose import needs MMPose's."""
+    script = (
+        'import sys; sys.modules.update(dict.fromkeys(("onnx", "onnxruntime", '
+        '"openvino", "nncf", "supervision", "trackers", "OneEuroFilter"))); '
+        'import lgm_pose_plugin.models.builder, lgm_pose_plugin.analysis.erf, '
+        'lgm_pose_plugin.apis.person_detector; '
+        'from mmpose.registry import MODELS; '
+        'assert MODELS.get("HeatmapDistiller")')
+    subprocess.run([sys.executable, '-W', 'ignore', '-c', script],
+                   check=True,
+                   cwd=str(ROOT))
+
+
+def test_readme_lists_the_commands(capsys):
+    section = README.split('## Command line')[1].split('\n## ')[0]
+    assert tuple(re.findall(r'^\| `([\w-]+)` \|', section,
+                            re.MULTILINE)) == cli.COMMANDS
+    for name in cli.COMMANDS:
+        with pytest.raises(SystemExit) as stop:
+            cli.main([name, '--help'])
+        assert stop.value.code == 0
+        assert f'lgm-pose {name}' in capsys.readouterr().out

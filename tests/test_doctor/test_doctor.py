@@ -1,0 +1,378 @@
+import json
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+import lgm_pose_plugin
+from lgm_pose_plugin.cli import doctor as command
+from lgm_pose_plugin.doctor import probes
+from lgm_pose_plugin.doctor.checks import ALL, diagnose
+from lgm_pose_plugin.doctor.facts import Facts
+from lgm_pose_plugin.doctor.probes import Probe
+
+HEALTHY = Facts(
+    python=(3, 11, 7),
+    versions={
+        'torch': '2.9.1+cu128',
+        'torchvision': '0.24.1',
+        'numpy': '2.2.6',
+        'mmengine': '0.10.7',
+        'mmcv': '2.1.0',
+        'mmdet': '3.3.0',
+        'mmpose': '1.3.2',
+        'xtcocotools': '1.14.3',
+        'setuptools': '80.10.2',
+        'opencv-python-headless': '4.10.0.84',
+        'openmim': '0.3.9',
+        'chumpy': '0.70',
+        'opendatalab': '0.0.10',
+    },
+    environ={'OMP_NUM_THREADS': '1'},
+    cores=4.,
+    cpus=4.,
+    load=0.,
+    mim_configs='/site-packages/lgm_pose_plugin/.mim/configs',
+    probes=dict({name: Probe(True)
+                 for name in probes.PROBES},
+                torch=Probe(True,
+                            dict(cuda=False, built_for='12.8', mps=False)),
+                plugin=Probe(True, ['MobileViM'])))
+
+
+def find(facts, name):
+    result, = [r for r in diagnose(facts) if r.name == name]
+    return result
+
+
+def with_versions(**changes):
+    versions = dict(HEALTHY.versions)
+    for name, version in changes.items():
+        versions.pop(name.replace('_', '-'), None)
+        if version:
+            versions[name.replace('_', '-')] = version
+    return HEALTHY._replace(versions=versions)
+
+
+def with_probe(name, error='broken', **kwargs):
+    answer = Probe(**kwargs) if kwargs else Probe(False, None, error)
+    return HEALTHY._replace(probes=dict(HEALTHY.probes, **{name: answer}))
+
+
+def test_healthy():
+    results = diagnose(HEALTHY)
+    assert {r.status for r in results} == {'ok', 'info'}
+    assert not any(r.blocks or r.remedy for r in results)
+    assert len({r.name for r in results}) == len(results)
+
+
+@pytest.mark.parametrize('name, version, found', [
+    ('torch', '1.12.1', '>=1.13'),
+    ('torch', None, 'not installed'),
+    ('mmcv', '2.2.0', '<2.2'),
+    ('mmcv', '1.7.2', '>=2.0.1'),
+    ('mmdet', '2.28.0', '>=3.0'),
+    ('mmpose', '0.29.0', '>=1.1'),
+    ('mmpose', None, 'not installed'),
+    ('mmengine', '0.10.3', '>=0.10.4'),
+    ('xtcocotools', None, 'not installed'),
+])
+def test_wrong_versions(name, version, found):
+    result = find(with_versions(**{name: version}), name)
+    assert result.status == 'FAIL' and found in result.found
+    assert result.blocks == ALL and name in result.remedy
+
+
+@pytest.mark.parametrize('name, version', [
+    ('torch', '2.10.0'),
+    ('mmcv', '2.0.1'),
+    ('mmpose', '1.1.0'),
+    ('mmengine', '0.10.4'),
+    ('mmdet', '3.0.0rc6'),
+])
+def test_right_versions(name, version):
+    assert find(with_versions(**{name: version}), name).status == 'ok'
+
+
+def test_python():
+    for version, status in (((3, 8, 1), 'ok'), ((3, 12, 9), 'ok'), ((3, 13, 0),
+                                                                    'warn')):
+        facts = HEALTHY._replace(python=version)
+        assert find(facts, 'python').status == status
+
+
+def test_forks_provide():
+    facts = with_versions(
+        mmengine=None,
+        mmcv=None,
+        mmdet=None,
+        onedl_mmengine='0.10.12',
+        onedl_mmcv='2.3.6',
+        onedl_mmdetection='3.5.1')
+    for name in ('mmengine', 'mmcv', 'mmdet'):
+        result = find(facts, name)
+        assert result.status == 'ok' and 'onedl-' in result.found
+    assert find(facts, 'onedl-mmengine').status == 'info'
+    assert not any(result.blocks for result in diagnose(facts))
+
+
+def test_mmcv_lite():
+    result = find(with_versions(mmcv=None, mmcv_lite='2.1.0'), 'mmcv')
+    assert result.status == 'FAIL' and 'uninstall mmcv-lite' in result.remedy
+
+
+@pytest.mark.parametrize('name, other', [
+    ('mmcv', 'mmcv_lite'),
+    ('mmcv', 'onedl_mmcv'),
+    ('mmengine', 'onedl_mmengine'),
+    ('opencv', 'opencv_python'),
+])
+def test_two_providers_clash(name, other):
+    result = find(with_versions(**{other: '9'}), f'{name} clash')
+    assert result.status == 'warn'
+    assert other.replace('_', '-') in result.remedy
+
+
+@pytest.mark.parametrize('probe, name, blocks, remedy', [
+    ('torch', 'torch runs', ALL, 'numpy<2'),
+    ('opencv', 'opencv', ALL, 'opencv-python-headless'),
+    ('xtcocotools', 'xtcocotools runs', ALL, '--no-binary'),
+    ('pkg_resources', 'setuptools', ALL, 'setuptools<81'),
+    ('mmcv_ops', 'mmcv ops', ALL, 'MMCV_WITH_OPS'),
+    ('mmdet', 'mmdet imports', ALL, 'mmcv==2.1.0'),
+    ('mmpose', 'mmpose imports', ALL, 'mmpose'),
+    ('mmpose_apis', 'mmpose.apis', ('infer', ), 'mmpose'),
+    ('plugin', 'plugin', ALL, 'lgm_pose_plugin'),
+    ('checkpoint', 'checkpoints', ('infer', 'test'), 'weights_only'),
+])
+def test_failed_probes(probe, name, blocks, remedy):
+    result = find(with_probe(probe, 'Error: why'), name)
+    assert result.status == 'FAIL' and 'why' in result.found
+    assert result.blocks == blocks and remedy in result.remedy
+
+
+def test_follow_up_errors_point_to_the_cause():
+    error = "ModuleNotFoundError: No module named 'torch'"
+    result = find(with_probe('mmcv_ops', error), 'mmcv ops')
+    assert result.status == 'FAIL' and 'torch is missing' in result.remedy
+    # A part of a package that is there.
+    error = "ModuleNotFoundError: No module named 'mmcv._ext'"
+    result = find(with_probe('mmcv_ops', error), 'mmcv ops')
+    assert result.status == 'FAIL' and 'MMCV_WITH_OPS' in result.remedy
+
+
+def test_drawing_on_numpy_2_4():
+    result = find(with_versions(numpy='2.4.0'), 'drawing')
+    assert result.status == 'warn' and 'numpy<2.4' in result.remedy
+    assert not result.blocks
+    for versions in (dict(numpy='2.3.5'), dict(mmpose='1.4.0', numpy='2.4.0')):
+        names = [r.name for r in diagnose(with_versions(**versions))]
+        assert 'drawing' not in names
+
+
+def test_setuptools_that_warns():
+    result = find(with_versions(setuptools='81.0.0'), 'setuptools')
+    assert result.status == 'warn' and '<81' in result.remedy
+    assert not result.blocks
+
+
+def test_mmcv_for_another_cuda_only_warns():
+    result = find(
+        with_probe('mmcv_cuda', 'RuntimeError: no kernel image'),
+        'mmcv ops on CUDA')
+    assert result.status == 'warn' and not result.blocks
+    assert 'FORCE_CUDA' in result.remedy
+
+
+def test_masks_that_cannot_be_decoded():
+    facts = with_probe('xtcocotools', ok=True, value='no NPY_OWNDATA')
+    assert find(facts, 'xtcocotools masks').status == 'info'
+    assert find(facts, 'xtcocotools runs').status == 'ok'
+
+
+def test_unsafe_loading():
+    facts = HEALTHY._replace(
+        environ=dict(HEALTHY.environ, TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD='1'))
+    assert find(facts, 'unsafe loading').status == 'warn'
+
+
+@pytest.mark.parametrize('environ, cpus, load, status', [
+    ({
+        'OMP_NUM_THREADS': '4'
+    }, 4., 9., 'ok'),
+    ({
+        'OMP_NUM_THREADS': '1'
+    }, 0.5, 9., 'ok'),
+    ({
+        'OMP_NUM_THREADS': '3'
+    }, 2.5, 0., 'warn'),
+    ({
+        'OMP_NUM_THREADS': 'many'
+    }, 4., 0., 'warn'),
+    ({}, 4., 0., 'info'),
+    ({}, 2., 0., 'warn'),
+    ({}, 4., 3., 'warn'),
+])
+def test_threads(environ, cpus, load, status):
+    facts = HEALTHY._replace(environ=environ, cpus=cpus, load=load)
+    result = find(facts, 'threads')
+    assert result.status == status
+    assert ('20 times' in result.found) == (status == 'warn')
+
+
+def test_mim():
+    assert find(with_versions(openmim=None), 'mim').status == 'warn'
+    result = find(HEALTHY._replace(mim_configs=''), 'mim')
+    assert result.status == 'warn' and 'PYTHONPATH=.' in result.remedy
+
+
+def test_needless_packages_are_no_fault():
+    assert find(with_versions(chumpy=None), 'not needed').status == 'info'
+
+
+@pytest.mark.parametrize('facts, status', [
+    (HEALTHY, 0),
+    (with_versions(mmcv='2.2.0'), 1),
+    (with_probe('checkpoint'), 1),
+    (HEALTHY._replace(environ={}, cpus=1.), 0),
+])
+def test_status_and_json_say_the_same(monkeypatch, capsys, facts, status):
+    import argparse
+    monkeypatch.setattr('lgm_pose_plugin.doctor.facts.collect_facts',
+                        lambda: facts)
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    assert command.run(parser.parse_args(['--format', 'json'])) == status
+    report = json.loads(capsys.readouterr().out)
+    assert all(report[use] for use in ALL) == (status == 0)
+    assert len(report['checks']) == len(diagnose(facts))
+    assert command.run(parser.parse_args([])) == status
+    text = capsys.readouterr().out
+    assert text.count('remedy:') == sum(
+        bool(check['remedy']) for check in report['checks'])
+    yes = {True: 'yes', False: 'no'}
+    assert text.splitlines()[-1] == ', '.join(f'{use}: {yes[report[use]]}'
+                                              for use in ALL)
+
+
+# Probes, in real processes
+
+
+def fake_package(folder, name, **modules):
+    """Write a package whose modules hold the given code."""
+    package = folder / name
+    package.mkdir(parents=True)
+    for module, code in dict(dict(__init__=''), **modules).items():
+        (package / f'{module}.py').write_text(textwrap.dedent(code))
+
+
+def probe(monkeypatch, folder, *names, timeout=60):
+    monkeypatch.setattr(sys, 'path', [str(folder)] + sys.path)
+    return probes.run_probes(names, timeout)
+
+
+def test_probes_outlive_what_they_run(tmp_path, monkeypatch):
+    fake_package(
+        tmp_path,
+        'cv2',
+        __init__='import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)')
+    fake_package(tmp_path, 'mmdet', __init__='import sys\nsys.exit(3)')
+    fake_package(
+        tmp_path,
+        'pkg_resources',
+        __init__='import os, sys\nprint("bye", file=sys.stderr, flush=True)\n'
+        'os._exit(0)')
+    fake_package(
+        tmp_path,
+        'xtcocotools',
+        _mask='',
+        mask="raise ValueError('numpy.dtype size changed, may indicate binary "
+        "incompatibility')")
+    answers = probe(monkeypatch, tmp_path, 'opencv', 'mmdet', 'pkg_resources',
+                    'xtcocotools')
+    assert 'SIGSEGV' in answers['opencv'].error
+    assert 'SystemExit: 3' in answers['mmdet'].error
+    assert 'status 0) bye' in answers['pkg_resources'].error
+    assert 'size changed' in answers['xtcocotools'].error
+    assert not any(answer.ok for answer in answers.values())
+
+
+def test_probes_that_hang_are_ended(tmp_path, monkeypatch):
+    fake_package(tmp_path, 'mmdet', __init__='import time\ntime.sleep(60)')
+    answers = probe(monkeypatch, tmp_path, 'mmdet', timeout=2)
+    assert 'within 2 s' in answers['mmdet'].error
+
+
+def test_mmcv_without_ops(tmp_path, monkeypatch):
+    fake_package(tmp_path, 'mmcv', __init__='__version__ = "2.1.0"')
+    answer, = probe(monkeypatch, tmp_path, 'mmcv_ops').values()
+    assert not answer.ok and 'mmcv.ops' in answer.error
+
+
+def run_doctor(tmp_path, *paths, **environ):
+    root = os.path.dirname(os.path.dirname(lgm_pose_plugin.__file__))
+    paths = [str(path) for path in paths] + [root]
+    result = subprocess.run(
+        [sys.executable, '-m', 'lgm_pose_plugin', 'doctor', '--format=json'],
+        cwd=str(tmp_path),
+        env=dict(
+            os.environ,
+            PYTHONPATH=os.pathsep.join(paths),
+            OMP_NUM_THREADS='1',
+            **environ),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE)
+    assert result.stdout, result.stderr.decode()
+    report = json.loads(result.stdout.decode())
+    return result.returncode, report, {c['name']: c for c in report['checks']}
+
+
+@pytest.mark.slow
+def test_this_environment_is_healthy(tmp_path):
+    status, report, checks = run_doctor(tmp_path)
+    assert [c for c in report['checks'] if c['status'] == 'FAIL'] == []
+    assert status == 0 and report['infer'] and report['train']
+    assert 'MobileViM' in checks['plugin']['found']
+
+
+def test_broken_environment(tmp_path):
+    """Broken in many ways at once; torch cannot even be imported."""
+    site = tmp_path / 'site'
+    fake_package(
+        site,
+        'torch',
+        __init__='import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)')
+    fake_package(site, 'mmpose', __init__='raise ImportError("no mmpose")')
+    fake_package(
+        site,
+        'xtcocotools',
+        _mask='raise ImportError("numpy.core.multiarray failed to import")',
+        mask='import xtcocotools._mask')
+    fake_package(site, 'pkg_resources', __init__='raise ModuleNotFoundError')
+    for name, version in (('mmcv', '2.2.0'), ('setuptools', '82.0.0'),
+                          ('opencv-python', '4.12.0.88'), ('mmcv-lite', '2')):
+        folder = site / f'{name.replace("-", "_")}-{version}.dist-info'
+        folder.mkdir()
+        (folder / 'METADATA').write_text(
+            f'Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n')
+    status, report, checks = run_doctor(
+        tmp_path, site, TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD='1')
+    assert status == 1
+    assert not (report['infer'] or report['test'] or report['train'])
+    found = {name: check['found'] for name, check in checks.items()}
+    assert '2.2.0' in found['mmcv'] and '<2.2' in found['mmcv']
+    assert 'SIGSEGV' in found['torch runs']
+    assert 'failed to import' in found['xtcocotools runs']
+    assert '82.0.0' in found['setuptools']
+    for name in ('mmcv', 'torch runs', 'xtcocotools runs', 'setuptools',
+                 'mmcv ops', 'mmdet imports', 'mmpose imports', 'plugin',
+                 'checkpoints'):
+        assert checks[name]['status'] == 'FAIL', name
+        assert checks[name]['remedy'], name
+    for name in ('opencv clash', 'mmcv clash', 'unsafe loading'):
+        assert checks[name]['status'] == 'warn', name
+    # What is not broken is still reported as such.
+    assert checks['opencv']['status'] == 'ok'
+    assert checks['python']['status'] in ('ok', 'warn')

@@ -1,0 +1,592 @@
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from mmengine.runner import load_checkpoint
+from mmpose.models import build_pose_estimator
+from mmpose.models.backbones import HourglassNet, MobileNetV2
+from mmpose.registry import MODELS
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from lgm_pose_plugin.models.backbones import LAPX
+from lgm_pose_plugin.models.backbones.lapx import Hourglass
+from lgm_pose_plugin.models.layers import (CBAM, ECA, ECACBAM, DWBottleneck,
+                                           ECANonLocal, NonLocal)
+
+NON_LOCAL = dict(type='ECANonLocal', gamma=0.2)
+LAP = dict(
+    num_stages=2,
+    stem_attention=None,
+    post_attention=dict(type='LAPXCBAM'),
+    neck_attention=dict(type='LAPXCBAM'),
+    soft_gate=False,
+    conv_bias=True)
+
+
+def small(num_keypoints=5, **kwargs):
+    """A narrow network of two stages, of which both have a NonLocal."""
+    cfg = dict(channels=16, num_stages=2, neck_attention=NON_LOCAL)
+    return LAPX(num_keypoints, **{**cfg, **kwargs})
+
+
+@pytest.mark.parametrize('height, width', [(256, 192), (256, 256), (384, 384),
+                                           (384, 288), (100, 77), (64, 64),
+                                           (37, 130), (4, 4), (1, 1)])
+@pytest.mark.parametrize('training', [False, True])
+def test_forward(height, width, training):
+    backbone = small().train(training)
+    outs = backbone(torch.randn(2, 3, height, width))
+    assert isinstance(outs, tuple)
+    assert [tuple(out.shape)
+            for out in outs] == [(2, 5, -(-height // 4), -(-width // 4))] * 2
+    assert all(out.isfinite().all() for out in outs)
+    assert backbone.training is training
+
+
+@pytest.mark.parametrize('num_stages, num_keypoints',
+                         [(1, 17), (2, 16), (3, 1), (4, 17), (5, 133)])
+def test_stages_and_key_points(num_stages, num_keypoints):
+    backbone = small(num_keypoints, num_stages=num_stages)
+    outs = backbone(torch.randn(2, 3, 64, 64))
+    assert [tuple(out.shape)
+            for out in outs] == [(2, num_keypoints, 16, 16)] * num_stages
+    for i, stage in enumerate(backbone.stages):
+        assert hasattr(stage, 'remap_scores') is (i < num_stages - 1)
+
+
+@pytest.mark.parametrize('depth, neck', [(1, (32, 24)), (2, (16, 12)),
+                                         (4, (4, 3)), (5, (2, 2))])
+def test_neck(depth, neck):
+    backbone = small(num_stages=1, depth=depth)
+    inputs = []
+    for module in backbone.modules():
+        if isinstance(module, NonLocal):
+            module.register_forward_hook(
+                lambda module, args, out: inputs.append(args[0].shape[2:]))
+    backbone(torch.randn(2, 3, 256, 192))
+    assert inputs == [neck]
+
+
+def literal_max_pool(x):
+    x = F.pad(x, (0, x.shape[3] % 2, 0, x.shape[2] % 2), value=-float('inf'))
+    return torch.maximum(
+        torch.maximum(x[:, :, ::2, ::2], x[:, :, ::2, 1::2]),
+        torch.maximum(x[:, :, 1::2, ::2], x[:, :, 1::2, 1::2]))
+
+
+def literal_hourglass(hourglass, x):
+    levels = [hourglass]
+    while isinstance(levels[-1].inner, Hourglass):
+        levels.append(levels[-1].inner)
+    laterals = []
+    for level in levels:
+        laterals.append(level.lateral(x))
+        pool, block = level.down
+        x = block(literal_max_pool(x))
+    block, attention = levels[-1].inner
+    x = attention(block(x))
+    for level, lateral in zip(reversed(levels), reversed(laterals)):
+        x = level.up(x)
+        x = x.repeat_interleave(2, 2).repeat_interleave(2, 3)
+        x = lateral + x[:, :, :lateral.shape[2], :lateral.shape[3]]
+    return x
+
+
+def literal_lapx(backbone, x):
+    conv, norm, elu, layer1, _, layer2, layer3, attention = backbone.stem
+    x = norm(F.conv2d(x, conv.weight, conv.bias, stride=2, padding=3))
+    x = literal_max_pool(layer1(torch.where(x > 0, x, x.exp() - 1)))
+    x = attention(layer3(layer2(x)))
+    outs = []
+    for stage in backbone.stages:
+        hourglass, res, conv, norm, _, attention = stage.features
+        y = norm(conv(res(literal_hourglass(hourglass, x))))
+        y = attention(torch.where(y > 0, y, y.exp() - 1))
+        s = stage.score(y)
+        outs.append(s)
+        if len(outs) < len(backbone.stages):
+            x = x + stage.remap_features(y) + stage.remap_scores(s)
+    return outs
+
+
+@pytest.mark.parametrize('height, width', [(64, 64), (100, 77), (128, 96),
+                                           (3, 9)])
+@pytest.mark.parametrize('kwargs', [
+    dict(num_stages=3, neck_attention=[NON_LOCAL,
+                                       dict(type='LAPXECA'), None]),
+    dict(depth=2, soft_gate=False),
+    dict(channels=32, **LAP),
+])
+@pytest.mark.parametrize('training', [False, True])
+@torch.no_grad()
+def test_equals_equations(randomize, height, width, kwargs, training):
+    backbone = randomize(small(**kwargs)).double().train(training)
+    x = torch.randn(2, 3, height, width, dtype=torch.double)
+    given = x.clone()
+    outs, expected = backbone(x), literal_lapx(backbone, x)
+    assert torch.equal(x, given)
+    assert len(outs) == len(expected)
+    for out, wanted in zip(outs, expected):
+        torch.testing.assert_close(out, wanted)
+
+
+@torch.no_grad()
+def test_scores_are_fed_back(randomize):
+    backbone = randomize(small(num_stages=3)).eval()
+    x = torch.randn(2, 3, 64, 64)
+    before = backbone(x)
+    backbone.stages[0].score.bias += 1
+    after = backbone(x)
+    torch.testing.assert_close(after[0], before[0] + 1)
+    assert not torch.allclose(after[1], before[1], atol=0.01)
+    assert not torch.allclose(after[2], before[2], atol=0.01)
+
+    # not through the features
+    nn.init.zeros_(backbone.stages[0].remap_scores.weight)
+    before = backbone(x)
+    backbone.stages[0].score.bias += 1
+    after = backbone(x)
+    assert not torch.equal(after[0], before[0])
+    assert torch.equal(after[1], before[1])
+
+
+def count(module):
+    return sum(p.numel() for p in module.parameters())
+
+
+def count_leaves(module):
+    """Parameters of convolutions, BatchNorm and linear layers."""
+    kinds = (nn.Conv1d, nn.Conv2d, nn.Linear, _BatchNorm)
+    return sum(count(m) for m in module.modules() if isinstance(m, kinds))
+
+
+def test_parameters():
+    backbone = LAPX(17)
+    stem = backbone.stem
+    assert [count(stem[:3])] + [count(part) for part in stem[3:]] == [
+        7748, 14508, 0, 56056, 45240, 105
+    ]
+    hourglasses = [612750, 590831, 612750]
+    for stage, hourglass in zip(backbone.stages, hourglasses):
+        assert count(stage.features[0]) == hourglass
+        assert [count(part)
+                for part in stage.features[1:]] == [45240, 43264, 416, 0, 105]
+        blocks = [
+            m for m in stage.features[0].modules()
+            if isinstance(m, DWBottleneck)
+        ]
+        assert [block.soft_gate for block in blocks] == [True] * 13
+        assert count(stage.score) == 3553
+    for stage in backbone.stages[:2]:
+        assert count(stage.remap_features) == 43472
+        assert count(stage.remap_scores) == 3744
+    # gates and gammas are among the hourglasses' parameters
+    total = 7748 + 14508 + 56056 + 45240 + 105 + sum(
+        hourglasses) + 3 * (45240 + 43680 + 105 + 3553) + 2 * (43472 + 3744)
+    assert count(backbone) == total == 2312154
+    assert count_leaves(backbone) == total - 39 * 208 - 2 == 2304040
+    for module in backbone.modules():
+        if isinstance(module, DWBottleneck) and not module.soft_gate:
+            assert not hasattr(module, 'alpha')
+
+
+@pytest.mark.parametrize(
+    'num_keypoints, kwargs, leaves, total',
+    [
+        # the rows of the paper's ablation on MPII
+        (16,
+         dict(
+             stem_attention=None,
+             post_attention=dict(type='LAPXCBAM'),
+             neck_attention=None,
+             soft_gate=False), 2.2752, 2.2752),
+        (16, dict(stem_attention=None, neck_attention=None,
+                  soft_gate=False), 2.2590, 2.2590),
+        (16, dict(stem_attention=None, neck_attention=None), 2.2590, 2.2671),
+        (16, dict(neck_attention=None), 2.2591, 2.2673),
+        (16, dict(), 2.3030, 2.3111),
+        (17, dict(), 2.3040, 2.3122),
+        (17, dict(channels=256, **LAP), 2.339434, 2.339434),
+        (16, dict(channels=256, **LAP), 2.3387, 2.3387),
+    ])
+def test_published_parameters(num_keypoints, kwargs, leaves, total):
+    backbone = LAPX(num_keypoints, **kwargs)
+    digits = 6 if leaves == 2.339434 else 4
+    assert round(count_leaves(backbone) / 1e6, digits) == leaves
+    assert round(count(backbone) / 1e6, digits) == total
+
+
+def attention(backbone):
+    """Types of the attention layers: stem, posts and necks."""
+    necks = []
+    for stage in backbone.stages:
+        hourglass = stage.features[0]
+        while isinstance(hourglass.inner, Hourglass):
+            hourglass = hourglass.inner
+        necks.append(type(hourglass.inner[1]))
+    return (type(backbone.stem[-1]),
+            [type(stage.features[-1]) for stage in backbone.stages], necks)
+
+
+@pytest.mark.parametrize('num_stages, necks', [
+    (1, [ECANonLocal]),
+    (2, [ECANonLocal] * 2),
+    (3, [ECANonLocal, ECA, ECANonLocal]),
+    (5, [ECANonLocal, ECA, ECA, ECA, ECANonLocal]),
+])
+def test_default_attention(num_stages, necks):
+    backbone = LAPX(17, channels=16, num_stages=num_stages)
+    assert attention(backbone) == (ECACBAM, [ECACBAM] * num_stages, necks)
+
+
+@pytest.mark.parametrize('cfg, types', [
+    (None, [nn.Identity] * 3),
+    (dict(type='LAPXCBAM', reduction=4), [CBAM] * 3),
+    ([dict(type='LAPXECA', kernel_size=3), None,
+      dict(type='ECANonLocal')], [ECA, nn.Identity, ECANonLocal]),
+    ((None, None, dict(type='ECACBAM')), [nn.Identity, nn.Identity, ECACBAM]),
+])
+def test_attention_per_stage(cfg, types):
+    given = copy.deepcopy(cfg)
+    kwargs = dict(
+        channels=16, num_stages=3, stem_attention=dict(type='LAPXECA'))
+    backbone = LAPX(5, post_attention=cfg, neck_attention=None, **kwargs)
+    assert attention(backbone) == (ECA, types, [nn.Identity] * 3)
+    backbone = LAPX(5, post_attention=None, neck_attention=cfg, **kwargs)
+    assert attention(backbone) == (ECA, [nn.Identity] * 3, types)
+    assert cfg == given
+    outs = backbone(torch.randn(2, 3, 64, 64))
+    assert len(outs) == 3
+
+
+def test_arguments_of_attention():
+    backbone = small(
+        stem_attention=dict(type='LAPXCBAM', reduction=4),
+        post_attention=dict(type='LAPXECA', kernel_size=3),
+        neck_attention=dict(type='ECANonLocal', reduction=2, gamma=0.5))
+    assert backbone.stem[-1].channel_mlp[0].weight.shape == (4, 16, 1, 1)
+    for stage in backbone.stages:
+        assert stage.features[-1].conv.kernel_size == (3, )
+    for module in backbone.modules():
+        if isinstance(module, NonLocal):
+            assert module.theta.conv.weight.shape == (8, 16, 1, 1)
+            assert module.gamma == 0.5
+
+
+@pytest.mark.parametrize('kwargs, match', [
+    (dict(post_attention=[None]), 'post_attention has 1 .* 2 stages'),
+    (dict(neck_attention=3 * [dict(type='LAPXECA')]),
+     'neck_attention has 3 .* 2 stages'),
+    (dict(neck_attention=[]), 'neck_attention has 0 .* 2 stages'),
+    (dict(neck_attention='LAPXECA'),
+     r"neck_attention must .*dict\(type='LAPXECA'\)"),
+    (dict(post_attention='CB'), r"post_attention must .*dict\(type='CB'\)"),
+    (dict(frozen_stages=3), 'between -1 and 2, got 3'),
+    (dict(frozen_stages=-2), 'between -1 and 2, got -2'),
+])
+def test_wrong_arguments(kwargs, match):
+    with pytest.raises(ValueError, match=match):
+        small(**kwargs)
+
+
+@pytest.mark.parametrize('shape', [(1, 1, 64, 64), (2, 4, 64, 64), (3, 64, 64),
+                                   (64, 64)])
+def test_wrong_input(shape):
+    with pytest.raises(ValueError) as error:
+        small().eval()(torch.rand(shape))
+    assert '(B, 3, H, W)' in str(error.value)
+    assert str(shape) in str(error.value)
+
+
+# phi's bias adds the same to all that a softmax compares.
+UNREACHED = ['phi.conv.bias']
+
+
+@pytest.mark.parametrize('kwargs', [
+    dict(num_stages=3),
+    dict(conv_bias=True, soft_gate=False),
+    dict(LAP, channels=32),
+])
+def test_gradients(check_gradients, kwargs):
+    check_gradients(
+        small(**kwargs), torch.randn(2, 3, 128, 128), unreached=UNREACHED)
+
+
+def test_gradients_at_the_start(randomize):
+    """Gates and gammas that are 0 get gradients, Non-Local's weights none."""
+    backbone = randomize(small(neck_attention=dict(type='ECANonLocal')))
+    for name, parameter in backbone.named_parameters():
+        if name.endswith('alpha'):
+            nn.init.zeros_(parameter)
+    backbone.double().eval()
+    outs = backbone(torch.randn(2, 3, 128, 128, dtype=torch.double))
+    sum((out * torch.randn_like(out)).sum() for out in outs).backward()
+    for name, parameter in backbone.named_parameters():
+        reached = parameter.grad.abs().max() > 1e-8
+        without = '.non_local.' in name and not name.endswith('gamma')
+        assert reached != without, name
+
+
+def _is_frozen(part):
+    norms = [m for m in part.modules() if isinstance(m, _BatchNorm)]
+    states = {p.requires_grad for p in part.parameters()}
+    states |= {norm.training for norm in norms}
+    assert len(states) == 1 and norms
+    return states == {False}
+
+
+@pytest.mark.parametrize('frozen_stages', [-1, 0, 1, 2])
+def test_frozen_stages(frozen_stages):
+    backbone = small(frozen_stages=frozen_stages)
+    expected = [i <= frozen_stages for i in range(3)]
+    # DistributedDataParallel and optimizers look before the first .train().
+    parts = [backbone.stem, *backbone.stages]
+    for part, frozen in zip(parts, expected):
+        for parameter in part.parameters():
+            assert parameter.requires_grad is not frozen
+    for _ in range(2):
+        backbone.eval()
+        backbone.train()
+        assert [_is_frozen(part) for part in parts] == expected
+    statistics = {
+        key: value.clone()
+        for key, value in backbone.state_dict().items() if 'running' in key
+    }
+    backbone(torch.randn(2, 3, 64, 64))
+    for key, value in backbone.state_dict().items():
+        if key in statistics:
+            index = 0 if key.startswith('stem') else int(key.split('.')[1]) + 1
+            assert torch.equal(value, statistics[key]) is expected[index], key
+
+
+def test_norm_eval():
+    backbone = small(norm_eval=True)
+    for mode in (True, False):
+        backbone.train(mode)
+        assert backbone.training is backbone.stages[1].training is mode
+        for module in backbone.modules():
+            if isinstance(module, _BatchNorm):
+                assert not module.training
+                assert module.weight.requires_grad
+
+
+def test_init_weights():
+    states = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        backbone = LAPX(17)
+        backbone.init_weights()
+        states.append(backbone.state_dict())
+    first, second, other = states
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    assert not torch.equal(first['stem.0.weight'], other['stem.0.weight'])
+    names = {name: module for name, module in backbone.named_modules()}
+    for name, module in names.items():
+        if isinstance(module, _BatchNorm):
+            assert (module.weight == 1).all() and (module.bias == 0).all()
+        elif isinstance(module, DWBottleneck) and module.soft_gate:
+            assert module.alpha.abs().max() == 0
+        elif isinstance(module, NonLocal):
+            assert module.gamma == 0
+        elif isinstance(module, nn.Conv2d) and '.non_local.' in name:
+            # torch's own, with which no weight is 0
+            bound = module.in_channels**-0.5
+            std = pytest.approx(bound / 3**0.5, rel=0.05)
+            assert module.weight.std().item() == std, name
+            assert 0 < module.bias.abs().max() <= bound
+        elif isinstance(module, nn.Conv2d):
+            if name.endswith('.score'):
+                std = 0.001
+            else:
+                fan_out = module.out_channels * module.weight[0, 0].numel()
+                if module.groups == 1:
+                    std = (2 / fan_out)**0.5
+                else:  # whether a group counts is up to the initializer
+                    std = module.weight.std().item()
+            if module.weight.numel() > 1000:
+                assert module.weight.std().item() == pytest.approx(
+                    std, rel=0.1), name
+            if module.bias is not None:
+                assert module.bias.abs().max() == 0, name
+    assert any(name.endswith('.score') for name in names)
+    outs = backbone.train()(torch.randn(2, 3, 64, 64))
+    assert all(1e-4 < out.std() < 1 for out in outs)
+
+
+def test_norm_and_activation():
+    backbone = small(
+        norm_cfg=dict(type='GN', num_groups=2), act_cfg=dict(type='ReLU'))
+    types = {type(module).__name__ for module in backbone.modules()}
+    assert 'GroupNorm' in types and 'ReLU' in types
+    assert not types & {'BatchNorm2d', 'ELU'}
+    assert len(backbone(torch.randn(1, 3, 64, 64))) == 2
+
+
+def test_registered():
+    backbone = MODELS.build(
+        dict(type='LAPX', num_keypoints=5, channels=16, num_stages=3))
+    assert type(backbone) is LAPX
+    assert backbone.stages[0].score.out_channels == 5
+
+
+def _load(how, model, state_dict, tmp_path):
+    if how == 'torch':
+        return model.load_state_dict(state_dict)
+    path = str(tmp_path / 'weights.pth')
+    torch.save(dict(state_dict=state_dict), path)
+    return load_checkpoint(model, path, map_location='cpu')
+
+
+@pytest.fixture(params=['mmengine', 'torch'])
+def load(request, tmp_path):
+    return lambda model, state: _load(request.param, model, state, tmp_path)
+
+
+def assert_same(state, expected):
+    assert state.keys() == expected.keys()
+    for key, value in expected.items():
+        assert torch.equal(state[key], value), key
+
+
+def estimator(**kwargs):
+    return build_pose_estimator(
+        dict(
+            type='TopdownPoseEstimator',
+            backbone=dict(
+                type='LAPX',
+                **{
+                    **dict(
+                        num_keypoints=5,
+                        channels=16,
+                        num_stages=2,
+                        neck_attention=NON_LOCAL),
+                    **kwargs
+                }),
+            head=dict(type='LAPXHead', out_channels=5, num_stages=2)))
+
+
+def test_loads_its_own_weights(randomize, load):
+    model, other = randomize(estimator()), estimator()
+    load(other, model.state_dict())
+    assert_same(other.state_dict(), model.state_dict())
+    x = torch.randn(1, 3, 64, 64)
+    model, other = model.backbone.eval(), other.backbone.eval()
+    assert torch.equal(model(x)[1], other(x)[1])
+
+
+def test_refuses_foreign_weights(load):
+    model = estimator()
+    before = {k: v.clone() for k, v in model.backbone.state_dict().items()}
+    foreign = build_pose_estimator(
+        dict(
+            type='TopdownPoseEstimator',
+            backbone=dict(type='MobileNetV2'),
+            head=dict(type='HeatmapHead', in_channels=1280, out_channels=17)))
+    with pytest.raises(ValueError, match='not of LAPX.*backbone.conv1'):
+        load(model, foreign.state_dict())
+    hourglass = HourglassNet(1, 1, (8, 8), (1, 1), 8)
+    for other in (MobileNetV2(), hourglass):
+        with pytest.raises(ValueError, match='LAPX'):
+            load(model.backbone, other.state_dict())
+    assert_same(model.backbone.state_dict(), before)
+
+
+@pytest.mark.parametrize('own, other', [
+    (dict(), dict(channels=32)),
+    (dict(channels=32), dict()),
+    (dict(), dict(num_stages=3)),
+    (dict(), dict(depth=5)),
+    (dict(), dict(conv_bias=True)),
+    (dict(), dict(post_attention=dict(type='LAPXCBAM'))),
+    (dict(neck_attention=None), dict()),
+    (dict(soft_gate=False), dict()),
+    (dict(neck_attention=dict(type='ECANonLocal', reduction=4)), dict()),
+])
+def test_refuses_another_design(load, own, other):
+    with pytest.raises(ValueError) as error:
+        load(estimator(**own), estimator(**other).state_dict())
+    message = str(error.value)
+    assert 'another design of LAPX: backbone.' in message
+    assert 'has shape' in message and 'the config makes' in message
+
+
+@pytest.mark.parametrize('own, other', [
+    (dict(num_stages=3), dict()),
+    (dict(depth=5), dict()),
+    (dict(), dict(soft_gate=False)),
+    (dict(conv_bias=True), dict()),
+])
+def test_refuses_weights_that_lack_layers(own, other, tmp_path):
+    model, weights = estimator(**own), estimator(**other).state_dict()
+    with pytest.raises(ValueError, match='another design of LAPX'):
+        _load('mmengine', model, weights, tmp_path)
+
+
+def test_message_names_shapes():
+    with pytest.raises(ValueError) as error:
+        small().load_state_dict(small(channels=32).state_dict())
+    assert ('stem.0.weight has shape (8, 3, 7, 7), the config makes '
+            '(4, 3, 7, 7)') in str(error.value)
+
+
+def test_loads_another_number_of_key_points(randomize, tmp_path, capsys):
+    model = randomize(estimator())
+    other = estimator(num_keypoints=7)
+    before = copy.deepcopy(other.state_dict())
+    _load('mmengine', other, model.state_dict(), tmp_path)
+    printed = capsys.readouterr().out
+    left_out = {
+        'backbone.stages.0.score.weight', 'backbone.stages.0.score.bias',
+        'backbone.stages.1.score.weight', 'backbone.stages.1.score.bias',
+        'backbone.stages.0.remap_scores.weight'
+    }
+    loaded = other.state_dict()
+    for key, value in model.state_dict().items():
+        assert (f'size mismatch for {key}:' in printed) is (key in left_out)
+        wanted = before[key] if key in left_out else value
+        assert torch.equal(loaded[key], wanted), key
+    assert other.backbone(torch.randn(2, 3, 64, 64))[1].shape[1] == 7
+
+
+def test_loads_as_pretrained_backbone(randomize, tmp_path):
+    model = randomize(estimator())
+    path = str(tmp_path / 'pose.pth')
+    torch.save(dict(state_dict=model.state_dict()), path)
+    backbone = small(
+        init_cfg=dict(type='Pretrained', checkpoint=path, prefix='backbone.'))
+    backbone.init_weights()
+    assert_same(backbone.state_dict(), model.backbone.state_dict())
+
+
+@pytest.mark.parametrize('kwargs', [dict(), dict(LAP, channels=32)])
+@torch.no_grad()
+def test_channels_last(randomize, kwargs):
+    backbone = randomize(small(**kwargs)).double().eval()
+    x = torch.randn(2, 3, 128, 96, dtype=torch.double)
+    # made of the parts alone, which keep the memory format
+    expected = literal_lapx(backbone, x)
+    strided = x.to(memory_format=torch.channels_last)
+    formats = []
+    backbone.stages[1].register_forward_pre_hook(
+        lambda module, args: formats.append(args[0].is_contiguous(
+            memory_format=torch.channels_last)))
+    outs = [backbone(x), backbone(strided)]
+    backbone.to(memory_format=torch.channels_last)
+    outs += [backbone(x), backbone(strided)]
+    for out in outs:
+        for one, wanted in zip(out, expected):
+            torch.testing.assert_close(one, wanted)
+    assert formats == [True] * 4
+
+
+@pytest.mark.parametrize('size, kwargs, export', [
+    ((64, 64), dict(depth=1), True),
+    ((100, 77), dict(num_stages=1, depth=2), True),
+    ((96, 72), dict(), False),
+    ((96, 72), dict(LAP, channels=32, depth=2), False),
+])
+def test_trace_and_export(check_exports, size, kwargs, export):
+    # Exporting is slow.
+    check_exports(small(**kwargs), (3, *size), atol=1e-4, export=export)

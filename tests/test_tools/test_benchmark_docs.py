@@ -1,0 +1,169 @@
+"""The figures of docs/benchmark.md come from JSON."""
+import json
+import subprocess
+from importlib.util import module_from_spec, spec_from_file_location
+
+import pytest
+
+from lgm_pose_plugin.benchmark.pipeline import STAGES, PipelineResult
+from lgm_pose_plugin.benchmark.run import Result
+
+
+@pytest.fixture(scope='module')
+def tool(request):
+    path = request.config.rootpath / 'tools' / 'benchmark_docs.py'
+    spec = spec_from_file_location('benchmark_docs', str(path))
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def row(network, backend, median, error=None):
+    return Result(
+        *(network, backend, 1, 1),
+        'float32',
+        False,
+        'CPU',
+        'runtime 1', (256, 192),
+        3,
+        1_000_000,
+        600_000_000,
+        68.6,
+        'paper',
+        error,
+        median_ms=median,
+        p10_ms=median,
+        p90_ms=median,
+        ratio=median and median / 30,
+        images_per_second=1.)._asdict()
+
+
+def frame(backend, people, share):
+    return PipelineResult('lgm-pose', backend, people, 1, 'float32',
+                          False, 'CPU', 'runtime 1', 3,
+                          dict.fromkeys(STAGES,
+                                        1.), 6., 5., 7., share)._asdict()
+
+
+def cells(text):
+    return [[cell.strip() for cell in line.strip('|\n').split('|')]
+            for line in text.splitlines()[2:]]
+
+
+def test_targets(tool):
+    rows = [
+        row('lgm-pose', 'eager', 30.),
+        row('mobilenetv2', 'eager', 45.),
+        row('litehrnet-18', 'eager', 47.9),
+        row('lgm-pose', 'openvino', 10.),
+        row('rtmpose-t', 'openvino', 5.),
+        row('lgm-pose', 'openvino-int8', 5.),
+        row('mobilenetv2', 'openvino', None, 'broken'),
+    ]
+    frames = [
+        frame('eager', 1, .9),
+        frame('eager', 4, .15),
+        frame('openvino', 4, .151)
+    ]
+    found = {
+        line[0]: line[1:]
+        for line in cells(tool.targets_table(rows, frames))
+    }
+    assert found['lgm-pose eager, times as fast as mobilenetv2 eager'] == [
+        'at least 1.50', '1.50', 'met'
+    ]
+    assert found['lgm-pose eager, times as fast as litehrnet-18 eager'] == [
+        'at least 1.60', '1.60', '**missed**'
+    ]
+    assert found['lgm-pose openvino, times as fast as lgm-pose eager'] == [
+        'at least 2.50', '3.00', 'met'
+    ]
+    assert found[
+        'lgm-pose openvino-int8, times as fast as rtmpose-t openvino'] == [
+            'at least 1.00', '1.00', 'met'
+        ]
+    # Nothing measured of one, of the other, or of both.
+    for name in ('lgm-pose openvino, times as fast as mobilenetv2 openvino',
+                 'lgm-pose onnxruntime, times as fast as lgm-pose eager',
+                 'lgm-pose-fast openvino-int8, times as fast as rtmpose-t '
+                 'openvino-int8'):
+        assert found[name][1:] == ['', 'not measured']
+    shares = [line[2:] for name, line in found.items() if 'four' in name]
+    assert shares == [['met'], ['**missed**']]
+    assert len(found) == 2 + 7 * 2 + 2
+
+
+@pytest.fixture
+def reports(tool):
+    rows = [row('lgm-pose', 'eager', 30.), row('lgm-pose', 'openvino', 12.)]
+    frames = [frame('eager', 4, .1)]
+    return {
+        name:
+        dict(
+            environment=dict(command=f'lgm-pose benchmark {name}'),
+            results=frames if name == 'pipeline' else rows)
+        for name in tool.RUNS
+    }
+
+
+def test_writes_the_document(tool, reports, request, tmp_path, monkeypatch):
+    """The committed document with figures of a run; again changes nothing."""
+    monkeypatch.setattr(subprocess, 'run', None)
+    document = tmp_path / 'benchmark.md'
+    text = (request.config.rootpath / 'docs' / 'benchmark.md').read_text()
+    document.write_text(text)
+    for name, report in reports.items():
+        (tmp_path / f'{name}.json').write_text(json.dumps(report))
+    args = ['--write-only', '--folder', tmp_path, '--document', document]
+    assert tool.main([str(arg) for arg in args]) == 0
+    written = document.read_text()
+    assert '| lgm-pose | 1.00 | 0.60 | 68.6 (paper) | 30.0 (1.00) | 12.0' in (
+        written)
+    for name in tool.RUNS:
+        assert f'- command: lgm-pose benchmark {name}\n' in written
+    assert '| `rtmpose-t` | rtmpose-t_8xb256-420e_coco-256x192.py |' in written
+    assert written.startswith(text.split('<!-- benchmark')[0])
+    tool.main([str(arg) for arg in args])
+    assert document.read_text() == written
+    assert len(list(tmp_path.iterdir())) == len(reports) + 1
+
+
+def test_runs_the_benchmark(tool, reports, tmp_path, monkeypatch):
+    commands = []
+
+    def run(command, **kwargs):
+        commands.append(command)
+        name = tmp_path / command[-1]
+        name.write_text(json.dumps(reports[name.stem]))
+
+    monkeypatch.setattr(subprocess, 'run', run)
+    document = tmp_path / 'benchmark.md'
+    names = [*reports, 'targets', 'networks']
+    document.write_text(''.join(
+        f'<!-- benchmark:{name} -->\n<!-- /benchmark:{name} -->\n'
+        for name in names))
+    tool.main([
+        '--folder',
+        str(tmp_path), '--document',
+        str(document), '--rounds', '2'
+    ])
+    assert len(commands) == len(tool.RUNS)
+    assert all(command[-4:-2] == ['--rounds', '2'] for command in commands)
+    from lgm_pose_plugin.cli import benchmark as command_line
+    parser = command_line.argparse.ArgumentParser()
+    command_line.add_arguments(parser)
+    for command in commands:
+        parser.parse_args(command[4:])
+
+
+def test_no_place_for_the_document(tool, tmp_path, monkeypatch):
+    """Known before hours of timing."""
+    monkeypatch.setattr(subprocess, 'run', None)
+    with pytest.raises(FileNotFoundError, match='no folder .*nowhere'):
+        tool.main(['--document', str(tmp_path / 'nowhere' / 'a.md')])
+
+
+def test_wrong_markers(tool):
+    with pytest.raises(ValueError, match='markers a, .* for b'):
+        tool.replace_sections('<!-- benchmark:a -->\n<!-- /benchmark:a -->',
+                              dict(b=''))
