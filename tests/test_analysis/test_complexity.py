@@ -303,5 +303,5 @@ def test_command_line_reports_wrong_configs(tmp_path, capsys, name, content,
 def test_readme_shows_the_table(capsys, count, monkeypatch):
     monkeypatch.setattr(complexity, 'count_complexity', count)
     assert main(['complexity']) == 0
-    readme = Path(__file__).resolve().parents[2] / 'README.md'
-    assert capsys.readouterr().out in readme.read_text()
+    page = Path(__file__).resolve().parents[2] / 'docs' / 'model_zoo.md'
+    assert capsys.readouterr().out in page.read_text()

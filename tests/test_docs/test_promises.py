@@ -14,7 +14,6 @@ from mmengine.registry import Registry
 from lgm_pose_plugin import cli
 
 ROOT = Path(__file__).resolve().parents[2]
-README = (ROOT / 'README.md').read_text()
 PROMISES = (ROOT / 'docs' / 'promises.md').read_text()
 NAMED = sorted(set(re.findall(r'`([\w/]+\.py)::(\w+)`', PROMISES)))
 ROWS = [
@@ -53,7 +52,8 @@ def test_each_promise_has_a_test_or_a_measurement(row):
 
 
 def test_modules_of_the_readme_are_registered():
-    named, = re.findall(r'may name (.*?); ours all\s', README, re.DOTALL)
+    named, = re.findall(r'may name (.*?); ours all\s',
+                        (ROOT / 'docs/mmpose.md').read_text(), re.DOTALL)
     named = re.findall(r'`(\w+)`', named)
     registries = [
         value for value in vars(mmpose.registry).values()
@@ -89,7 +89,7 @@ def test_named_configs_exist(document):
     named = re.findall(r'(?:td-hm|simcc)_[\w.-]*?\d+x\d+(?:-[a-z]+)*(?=\W)',
                        text)
     assert set(named) <= configs
-    assert named or document != 'README.md'
+    assert named or document != 'docs/model_zoo.md'
 
 
 def test_dependencies_are_those_of_mmpose():
@@ -117,8 +117,8 @@ def test_without_the_extras(tmp_path):
 
 
 def test_readme_lists_the_commands(capsys):
-    section = README.split('## Command line')[1].split('\n## ')[0]
-    assert tuple(re.findall(r'^\| `([\w-]+)` \|', section,
+    page = (ROOT / 'docs/commands.md').read_text()
+    assert tuple(re.findall(r'^\| `([\w-]+)` \|', page,
                             re.MULTILINE)) == cli.COMMANDS
     for name in cli.COMMANDS:
         with pytest.raises(SystemExit) as stop:

@@ -168,8 +168,8 @@ def test_published_ap_without_metafile(tmp_path):
 
 
 def test_readme_has_the_papers_figures(request):
-    readme = (request.config.rootpath / 'README.md').read_text()
-    table = dict(re.findall(r'^\| (\S+) \| ([\d.]+)', readme, re.MULTILINE))
+    page = (request.config.rootpath / 'docs/model_zoo.md').read_text()
+    table = dict(re.findall(r'^\| (\S+) \| ([\d.]+)', page, re.MULTILINE))
     for name, column in (('lgm-pose', 'LGM-Pose'), ('lapx', 'LAPX'), ('lap',
                                                                       'LAP')):
         ap, source = published_ap(name, (256, 192))

@@ -1,0 +1,126 @@
+"""Links, figures and code of the README and of docs/."""
+import re
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from lgm_pose_plugin.datasets.rendered import render_image
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted([
+    *ROOT.glob('*.md'), *(ROOT / 'docs').glob('*.md'),
+    *(ROOT / 'configs').rglob('*.md'), *(ROOT / '.github').rglob('*.md')
+])
+
+
+def code(page):
+    """The Python blocks of a page."""
+    return re.findall('^```python\n(.*?)^```', (ROOT / page).read_text(),
+                      re.DOTALL | re.MULTILINE)
+
+
+def prose(page):
+    """A page without its blocks of code."""
+    blocks = re.compile('^ *```.*?^ *```', re.DOTALL | re.MULTILINE)
+    return blocks.sub('', page.read_text())
+
+
+def anchors(page):
+    """What GitHub makes of a page's headings."""
+    return {
+        re.sub(r'[^\w\- ]', '', heading.lower()).replace(' ', '-')
+        for heading in re.findall('^#+ (.+)$', prose(page), re.MULTILINE)
+    }
+
+
+@pytest.mark.parametrize(
+    'page', PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links(page):
+    """External ones are left to the docs workflow."""
+    broken = []
+    for link in re.findall(r'\]\(([^)\s]+)\)', prose(page)):
+        if '://' in link:
+            continue
+        name, _, anchor = link.partition('#')
+        target = page.parent / name if name else page
+        if not target.exists() or anchor and anchor not in anchors(target):
+            broken.append(link)
+    assert not broken
+
+
+def test_every_page_is_in_the_table_of_contents():
+    contents = (ROOT / 'docs/README.md').read_text()
+    linked = re.findall(r'\]\(([\w.]+\.md)\)', contents)
+    assert sorted(linked + ['README.md']) == [
+        path.name for path in sorted((ROOT / 'docs').glob('*.md'))
+    ]
+
+
+def rows(page, start='#'):
+    """Cells of the rows below a line, by the first one."""
+    lines = (ROOT / page).read_text().partition(start)[2].splitlines()
+    table = {}
+    for line in lines:
+        name, *cells = [cell.strip() for cell in line.strip('|').split('|')]
+        if line.startswith('| ') and name not in table:
+            table[name.lower()] = cells
+    return table
+
+
+def test_figures_of_the_readme():
+    """They are those of the pages that measured them."""
+    speed = rows('docs/benchmark.md', '<!-- benchmark:all -->')
+    accuracy = rows('docs/lsp_benchmark.md', '<!-- benchmark:rivals -->')
+    models = rows('README.md', '## Models')
+    names = {'lgm-pose-fast': 'lgm-pose-fast with simcc'}
+    for network in ('lgm-pose', 'lgm-pose-fast', 'lapx', 'lap'):
+        params, macs, pck, ap, time = models[network]
+        row = speed[network]
+        assert [params, macs] == row[:2]
+        assert ap == row[2].replace(' (paper)', '')
+        assert time == row[4].split()[0]
+        assert pck == accuracy[names.get(network, network)][3]
+
+
+def test_weights_of_the_readme():
+    """Sizes and PCK of the sentence below the table of models."""
+    weights = rows('docs/weights.md')
+    text = ' '.join((ROOT / 'README.md').read_text().split())
+    for size, start in (('128x96', 'At 128x96 they reach PCK'),
+                        ('256x192', 'at 256x192')):
+        pck = weights[f'`lgm-pose_lsp-{size}`'][1]
+        assert f'{start} {pck}' in text
+
+
+@pytest.fixture
+def picture(tmp_path, monkeypatch):
+    """Folder with the pictures that the pages name."""
+    monkeypatch.chdir(tmp_path)
+    image, _ = render_image(np.random.default_rng(0))
+    for name in ('photo.jpg', 'person.jpg', 'people.jpg'):
+        assert cv2.imwrite(name, image)
+
+
+def test_python_of_the_readme(picture):
+    block, = code('README.md')
+    names = {}
+    exec(block, names)
+    assert np.shape(names['person']['keypoints']) == (14, 2)
+
+
+def test_python_of_the_page_on_mmpose(picture, network_files):
+    config, checkpoint, _ = network_files
+    inference, by_name = code('docs/mmpose.md')[1:3]
+    for name, source in (('config', config), ('checkpoint', checkpoint)):
+        target, = re.findall(f"^{name} = '(.*?)'", inference, re.MULTILINE)
+        shutil.copy(source, target)
+    names = {}
+    exec(inference, names)
+    person, = names['result']['predictions'][0]
+    assert np.shape(person['keypoints']) == (17, 2)
+    assert names['results'][0].pred_instances.keypoints.shape == (1, 17, 2)
+    exec(by_name, names)
+    assert type(names['inferencer']).__name__ == 'MMPoseInferencer'
