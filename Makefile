@@ -7,7 +7,7 @@ export OMP_NUM_THREADS ?= 1
 # Some images set it; then every process compiles MMPose anew, for seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help env benchmark demo lint test
+.PHONY: help env benchmark demo dist lint test
 
 help:  ## Show the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ benchmark: env  ## Time everything in docs/benchmark.md, in half an hour
 
 demo: env  ## Train and test on rendered people, in some minutes
 	.venv/bin/lgm-pose demo
+
+dist:  ## Build sdist and wheel, and train from the wheel (URL=, TAG=)
+	tools/check_dist.sh $(URL) $(TAG)
 
 lint: env
 	.venv/bin/flake8

@@ -1,3 +1,3 @@
 """Version of the plugin, kept apart so that tools read it without torch."""
 
-__version__ = '0.1.0'
+__version__ = '0.2.0'

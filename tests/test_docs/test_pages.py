@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lgm_pose_plugin.datasets.rendered import render_image
+from lgm_pose_plugin.datasets.rendered.scene import render_image
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([

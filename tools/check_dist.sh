@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# Build sdist and wheel of the last commit into dist/, then train, test and
+# predict with the wheel in a fresh environment.
+#
+#   tools/check_dist.sh [REPOSITORY TAG]
+#
+# REPOSITORY (https://github.com/OWNER/NAME) and TAG make the README's links
+# absolute: PyPI shows the README without the pages that it links to.
+#
+# Needed before: what `make env` needs. uv takes mmcv's wheel from its cache or
+# from UV_FIND_LINKS.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+unset PYTHONDONTWRITEBYTECODE  # every process would compile MMPose anew
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+
+case $# in
+0 | 2) ;;
+*) sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0" >&2; exit 2 ;;
+esac
+
+uv=$(command -v uv) || { make .venv-uv/bin/uv && uv=$PWD/.venv-uv/bin/uv; }
+folder=$(mktemp -d -t check_dist.XXXXXX)
+trap 'rm -rf "$folder"' EXIT
+mkdir "$folder/source" "$folder/out"
+
+git archive HEAD | tar -x -C "$folder/source"
+if [ $# = 2 ]; then
+    sed -E -i "s,(!\[[^]]*\]\()([A-Za-z0-9_./-]+\)),\1$1/raw/$2/\2,g
+        s,(\]\()([A-Za-z0-9_./#-]+\)),\1$1/blob/$2/\2,g" \
+        "$folder/source/README.md"
+fi
+rm -rf dist
+"$uv" build --quiet --out-dir dist "$folder/source"
+"$uv" tool run twine check --strict dist/*
+
+export UV_PROJECT_ENVIRONMENT=$folder/env
+"$uv" sync --quiet --no-install-project --python "${PYTHON:-python3.11}"
+"$uv" pip install --quiet --python "$folder/env/bin/python" --no-deps dist/*.whl
+export PATH=$folder/env/bin:$PATH
+unset PYTHONPATH
+cd "$folder/out"  # where no checkout is found in place of the wheel
+lgm-pose doctor
+lgm-pose complexity >complexity.md  # reads every config
+lgm-pose demo . --images 40 --epochs 1  # mim train and mim test
+lgm-pose predict data/rendered/val2017
+lgm-pose --version
