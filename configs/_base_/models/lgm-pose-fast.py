@@ -5,36 +5,7 @@
 _base_ = 'topdown.py'
 
 model = dict(
-    backbone=dict(
-        type='MobileViM',
-        act_cfg=dict(type='ReLU'),
-        layers=[
-            dict(
-                type='ConvModule',
-                out_channels=32,
-                kernel_size=3,
-                stride=2,
-                padding=1),
-            dict(type='BasicBlock', num_blocks=2),
-            dict(
-                type='ConvModule',
-                out_channels=64,
-                kernel_size=3,
-                stride=2,
-                padding=1),
-            dict(type='BasicBlock', num_blocks=1),
-            dict(
-                type='MobileViMBlock', embed_dims=96, patch_size=4, fast=True),
-            dict(type='MV2', out_channels=112, stride=2),
-            dict(
-                type='MobileViMBlock', embed_dims=144, patch_size=2,
-                fast=True),
-            dict(type='MV2', out_channels=128, stride=2),
-            dict(
-                type='MobileViMBlock', embed_dims=192, patch_size=2,
-                fast=True),
-        ],
-        out_indices=(4, 5, 6, 7, 9)),
+    backbone=dict(type='MobileViM', arch='fast'),
     neck=dict(
         type='SFusionNeck',
         in_channels=(64, 64, 112, 112, 128),

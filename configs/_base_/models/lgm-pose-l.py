@@ -3,20 +3,7 @@
 _base_ = 'lgm-pose.py'
 
 model = dict(
-    backbone=dict(
-        stem_channels=32,
-        expand_ratio=2,
-        layers=[
-            dict(type='MV2', out_channels=32),
-            dict(type='MV2', out_channels=64, stride=2),
-            dict(type='MV2', out_channels=64, num_blocks=2),
-            dict(type='MV2', out_channels=96, stride=2),
-            dict(type='MobileViMBlock', embed_dims=128, patch_size=4),
-            dict(type='MV2', out_channels=96, stride=2),
-            dict(type='MobileViMBlock', embed_dims=192, patch_size=2),
-            dict(type='MV2', out_channels=96, stride=2),
-        ],
-        out_indices=(5, 7, 8)),
+    backbone=dict(arch='l'),
     neck=dict(
         in_channels=(96, 96, 96),
         deconv_channels=(160, 128, 96),

@@ -1,5 +1,5 @@
 """What the plugin's backbones have in common."""
-from typing import Sequence
+from typing import Any, Sequence
 
 import torch
 import torch.nn as nn
@@ -7,6 +7,7 @@ from mmpose.models.backbones.base_backbone import BaseBackbone
 from mmpose.utils.typing import OptMultiConfig
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
 
 from lgm_pose_plugin.checkpoint.loading import check_finite
 
@@ -33,21 +34,24 @@ def channels_last(x: Tensor) -> Tensor:
 class CheckedBackbone(BaseBackbone):
     """Backbone that freezes parts of itself and refuses foreign weights.
 
-    A subclass defines :attr:`freezable` and calls :meth:`freeze_stages` at
-    the end of its constructor.
+    A subclass defines :attr:`freezable`, calls :meth:`freeze_stages` at the
+    end of its constructor, and runs its parts by :meth:`run`.
 
     Args:
         frozen_stages (int): Parts up to this number are frozen (no gradients,
             BatchNorm in eval mode); -1 freezes none.
         norm_eval (bool): Whether BatchNorm stays in eval mode.
+        with_cp (bool): Whether activations are recomputed in the backward
+            pass.
         init_cfg (dict or list[dict], optional): Initialization config.
     """
 
-    def __init__(self, frozen_stages: int, norm_eval: bool,
+    def __init__(self, frozen_stages: int, norm_eval: bool, with_cp: bool,
                  init_cfg: OptMultiConfig):
         super().__init__(init_cfg)
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
+        self.with_cp = with_cp
         self._register_load_state_dict_pre_hook(
             self._refuse_foreign_state_dict)
 
@@ -80,6 +84,20 @@ class CheckedBackbone(BaseBackbone):
                     module.eval()
         return self
 
+    def run(self, part: nn.Module, x: Tensor) -> Any:
+        """Run a part, with less memory and more time if ``with_cp``.
+
+        Args:
+            part (nn.Module): One of the parts of this backbone.
+            x (Tensor): Its input.
+
+        Returns:
+            Any: Its output.
+        """
+        if self.with_cp and torch.is_grad_enabled():
+            return checkpoint(part, x, use_reentrant=False)
+        return part(x)
+
     def fits(self, key: str, given: Tensor, own: Tensor) -> bool:
         """Whether a given weight can be loaded in place of the own one.
 
@@ -100,6 +118,7 @@ class CheckedBackbone(BaseBackbone):
         MMEngine loads with ``strict=False``: without this, such a checkpoint
         would leave random weights behind a mere warning.
         """
+        name = type(self).__name__
         own = {prefix + key: value for key, value in self.state_dict().items()}
         if not own.keys() & state_dict.keys():
             # torch and MMEngine have taken out the keys without the prefix.
@@ -108,28 +127,24 @@ class CheckedBackbone(BaseBackbone):
                 f'no key with {prefix!r} (weights of a backbone alone are for '
                 "its init_cfg=dict(type='Pretrained', checkpoint=...))")
             raise ValueError(
-                f'These weights are not of {type(self).__name__}: none of its '
-                f'keys ({next(iter(own))}, ...) is among them, they hold '
-                f'{found}, ... Check that config and checkpoint belong '
-                'together.')
-        for key, given in state_dict.items():
-            if not key.startswith(prefix) or (key in own and self.fits(
-                    key, given, own[key])):
-                continue
-            wanted = tuple(own[key].shape) if key in own else 'no such key'
+                f'These weights are not of {name}: none of its keys '
+                f'({next(iter(own))}, ...) is among them, they hold {found}, '
+                '... Check that config and checkpoint belong together.')
+        given = {
+            key: value
+            for key, value in state_dict.items() if key.startswith(prefix)
+        }
+        faults = [
+            f'{key} has shape {tuple(value.shape)}, the config makes ' +
+            (f'{tuple(own[key].shape)}' if key in own else 'no such key')
+            for key, value in given.items()
+            if key not in own or not self.fits(key, value, own[key])
+        ] + [
+            f'they lack {key}' for key in own
+            if key not in given and not key.endswith('num_batches_tracked')
+        ]
+        if faults:
             raise ValueError(
-                f'These weights are of another design of '
-                f'{type(self).__name__}: {key} has shape '
-                f'{tuple(given.shape)}, the config makes {wanted}. Check that '
-                'config and checkpoint belong together.')
-        for key in own:
-            if key not in state_dict and not key.endswith(
-                    'num_batches_tracked'):
-                raise ValueError(
-                    f'These weights are of another design of '
-                    f'{type(self).__name__}: they lack {key}. Check that '
-                    'config and checkpoint belong together.')
-        check_finite(
-            {key: state_dict[key]
-             for key in own if key in state_dict},
-            f'These weights of {type(self).__name__} are broken')
+                f'These weights are of another design of {name}: {faults[0]}. '
+                'Check that config and checkpoint belong together.')
+        check_finite(given, f'These weights of {name} are broken')

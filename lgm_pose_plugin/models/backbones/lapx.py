@@ -79,7 +79,7 @@ class Stage(BaseModule):
         block_cfg (dict): Other arguments of :class:`DWBottleneck`.
     """
 
-    def __init__(self, channels: int, num_keypoints: int, depth: int,
+    def __init__(self, channels: int, num_keypoints: int, *, depth: int,
                  neck_attention: OptConfigType, post_attention: OptConfigType,
                  soft_gate: bool, is_last: bool, block_cfg: dict):
         # Heat maps start near 0, as in MMPose's heat-map heads.
@@ -150,6 +150,7 @@ class LAPX(CheckedBackbone):
 
     Args:
         num_keypoints (int): Number K of key points.
+        in_channels (int): Channels of the image. Defaults to 3.
         channels (int): Width of the network, c. Defaults to 208.
         num_stages (int): Number of stages. Defaults to 3.
         depth (int): How many times an hourglass halves its map. Defaults
@@ -172,6 +173,9 @@ class LAPX(CheckedBackbone):
             freezes none. Defaults to -1.
         norm_eval (bool): Whether BatchNorm stays in eval mode. Defaults to
             ``False``.
+        with_cp (bool): Whether training recomputes the activations of stem
+            and stages in the backward pass to save memory. BatchNorm then
+            updates its statistics twice per step. Defaults to ``False``.
         norm_cfg (dict): Config of the normalization layers. Defaults to
             ``dict(type='BN')``.
         act_cfg (dict): Config of the activation layers. Defaults to
@@ -182,8 +186,8 @@ class LAPX(CheckedBackbone):
     Raises:
         ValueError: If an attention is no config, or given per stage but not
             for every stage, or ``frozen_stages`` is out of range; from
-            ``forward``, if the input does not have 3 channels; on loading, if
-            the weights are of another network.
+            ``forward``, if the input does not have ``in_channels``; on
+            loading, if the weights are of another network.
 
     Example:
         >>> import torch
@@ -203,6 +207,7 @@ class LAPX(CheckedBackbone):
     def __init__(self,
                  num_keypoints: int,
                  *,
+                 in_channels: int = 3,
                  channels: int = 208,
                  num_stages: int = 3,
                  depth: int = 4,
@@ -213,16 +218,18 @@ class LAPX(CheckedBackbone):
                  conv_bias: bool = False,
                  frozen_stages: int = -1,
                  norm_eval: bool = False,
+                 with_cp: bool = False,
                  norm_cfg: ConfigType = dict(type='BN'),
                  act_cfg: ConfigType = dict(type='ELU', inplace=True),
                  init_cfg: OptMultiConfig = default_init_cfg):
-        super().__init__(frozen_stages, norm_eval, init_cfg)
+        super().__init__(frozen_stages, norm_eval, with_cp, init_cfg)
+        self.in_channels = in_channels
         post_attention = self._per_stage('post_attention', post_attention,
                                          num_stages)
         if neck_attention == 'default':
+            outer = (0, num_stages - 1)
             neck_attention = [
-                dict(type='ECANonLocal' if i in (0, num_stages -
-                                                 1) else 'LAPXECA')
+                dict(type='ECANonLocal' if i in outer else 'LAPXECA')
                 for i in range(num_stages)
             ]
         neck_attention = self._per_stage('neck_attention', neck_attention,
@@ -231,7 +238,12 @@ class LAPX(CheckedBackbone):
             conv_bias=conv_bias, norm_cfg=norm_cfg, act_cfg=act_cfg)
         self.stem = Sequential(
             nn.Conv2d(
-                3, channels // 4, 7, stride=2, padding=3, bias=conv_bias),
+                in_channels,
+                channels // 4,
+                7,
+                stride=2,
+                padding=3,
+                bias=conv_bias),
             build_norm_layer(norm_cfg, channels // 4)[1],
             build_activation_layer(act_cfg),
             DWBottleneck(
@@ -245,10 +257,10 @@ class LAPX(CheckedBackbone):
             Stage(
                 channels,
                 num_keypoints,
-                depth,
-                neck_attention[i],
-                post_attention[i],
-                soft_gate,
+                depth=depth,
+                neck_attention=neck_attention[i],
+                post_attention=post_attention[i],
+                soft_gate=soft_gate,
                 is_last=i == num_stages - 1,
                 block_cfg=block_cfg) for i in range(num_stages)
         ])
@@ -287,19 +299,21 @@ class LAPX(CheckedBackbone):
         """Predict heat maps.
 
         Args:
-            x (Tensor): Images of shape ``(B, 3, H, W)``.
+            x (Tensor): Images of shape ``(B, in_channels, H, W)``.
 
         Returns:
             tuple[Tensor]: Heat maps of every stage, each of shape
             ``(B, K, H / 4, W / 4)``, rounded up.
         """
         # A tracer sees tensors here and would warn of a constant comparison.
-        if not torch.jit.is_tracing() and (x.dim() != 4 or x.shape[1] != 3):
-            raise ValueError(f'LAPX takes images of shape (B, 3, H, W), got '
-                             f'an input of shape {tuple(x.shape)}')
-        x = self.stem(channels_last(x))
+        if not torch.jit.is_tracing() and (x.dim() != 4
+                                           or x.shape[1] != self.in_channels):
+            raise ValueError(
+                f'LAPX takes images of shape (B, {self.in_channels}, H, W), '
+                f'got an input of shape {tuple(x.shape)}')
+        x = self.run(self.stem, channels_last(x))
         heatmaps = []
         for stage in self.stages:
-            scores, x = stage(x)
+            scores, x = self.run(stage, x)
             heatmaps.append(scores)
         return tuple(heatmaps)

@@ -1,18 +1,108 @@
 """MobileViM, the backbone of LGM-Pose (arXiv 2506.04561)."""
 from math import prod
-from typing import Sequence, Tuple
+from typing import Any, Optional, Sequence, Tuple
 
 import torch
 import torch.nn as nn
 from mmcv.cnn import ConvModule
 from mmpose.models.backbones.mobilenet_v2 import InvertedResidual
-from mmpose.models.backbones.resnet import BasicBlock
+from mmpose.models.backbones.resnet import BasicBlock, ResLayer
 from mmpose.registry import MODELS
-from mmpose.utils.typing import ConfigType, OptMultiConfig
+from mmpose.utils.typing import ConfigType, OptConfigType, OptMultiConfig
 from torch import Tensor
 
-from .. import layers as _  # noqa: F401, registers the blocks
+from ..layers import LARM
 from .checked_backbone import CheckedBackbone, channels_last
+
+
+def _mv2(out_channels: int, stride: int = 1, num_blocks: int = 1) -> dict:
+    return dict(
+        type='MV2',
+        out_channels=out_channels,
+        stride=stride,
+        num_blocks=num_blocks)
+
+
+def _vim(embed_dims: int, patch_size: Optional[int], **kwargs: Any) -> dict:
+    return dict(
+        type='MobileViMBlock',
+        embed_dims=embed_dims,
+        patch_size=patch_size,
+        **kwargs)
+
+
+def _vit(embed_dims: int, num_layers: int) -> dict:
+    return dict(
+        type='MobileViTBlock',
+        embed_dims=embed_dims,
+        patch_size=2,
+        num_layers=num_layers)
+
+
+def _conv(out_channels: int, kernel_size: int, stride: int = 1) -> dict:
+    return dict(
+        type='ConvModule',
+        out_channels=out_channels,
+        kernel_size=kernel_size,
+        stride=stride,
+        padding=kernel_size // 2)
+
+
+def _xs(at_8: dict, at_16: dict, at_32: dict) -> Tuple[dict, ...]:
+    """MobileViT-XS's widths, with a block at strides 8, 16 and 32."""
+    return (_mv2(32), _mv2(48, 2), _mv2(48, num_blocks=2), _mv2(64, 2), at_8,
+            _mv2(80, 2), at_16, _mv2(96, 2), at_32)
+
+
+# The designs by name. Each holds the arguments of MobileViM in which it
+# differs from design A.
+DESIGNS = {
+    # The paper's counts fit A, L and B alike.
+    'a':
+    dict(
+        stem_channels=16,
+        layers=_xs(_vim(96, 4), _vim(120, 2), _vim(144, 2)),
+        expand_ratio=4,
+        out_indices=(4, 5, 6, 7, 9),
+        act_cfg=dict(type='SiLU')),
+    'l':
+    dict(
+        stem_channels=32,
+        layers=(_mv2(32), _mv2(64, 2), _mv2(64, num_blocks=2), _mv2(96, 2),
+                _vim(128, 4), _mv2(96, 2), _vim(192, 2), _mv2(96, 2)),
+        expand_ratio=2,
+        out_indices=(5, 7, 8)),
+    'b':
+    dict(
+        layers=(*_xs(
+            _vim(96, 4, mlp_ratios=(2, 4)), _vim(120, 2, mlp_ratios=(2, 4)),
+            _vim(144, 2, mlp_ratios=(2, 4))), _conv(128, 1)),
+        out_indices=(5, 7, 10)),
+    # Table 4 of the paper.
+    'mobilevit':
+    dict(layers=_xs(_vit(96, 2), _vit(120, 4), _vit(144, 3))),
+    # LARM left out, and LARM as Equation (1) of the paper shows it.
+    'no-larm':
+    dict(layers=_xs(_vim(96, None), _vim(120, None), _vim(144, None))),
+    'no-residual':
+    dict(
+        layers=_xs(
+            _vim(96, 4, residual=False), _vim(120, 2, residual=False),
+            _vim(144, 2, residual=False))),
+    # For int8 engines, which fuse these with convolutions and not SiLU.
+    'relu':
+    dict(act_cfg=dict(type='ReLU')),
+    'hswish':
+    dict(act_cfg=dict(type='HSwish')),
+    # LGM-Pose-Fast, for CPUs and int8, see docs/architecture.md.
+    'fast':
+    dict(
+        layers=(_conv(32, 3, 2), dict(type='BasicBlock', num_blocks=2),
+                _conv(64, 3, 2), dict(type='BasicBlock', num_blocks=1),
+                _vim(96, 4, fast=True), _mv2(112, 2), _vim(144, 2, fast=True),
+                _mv2(128, 2), _vim(192, 2, fast=True)),
+        act_cfg=dict(type='ReLU')),
+}
 
 
 @MODELS.register_module()
@@ -24,6 +114,7 @@ class MobileViM(CheckedBackbone):
     (MobileViM, or MobileViT for the paper's Table 4). The paper's text leaves
     widths, expansion, patch sizes and depths open; the default, design A,
     reproduces its parameter and MAC counts with MobileViT-XS's widths.
+    ``DESIGNS`` in this module holds the others.
 
     ==  ==============  =======  ======  ======================
     #   layer           output   stride  detail
@@ -45,34 +136,42 @@ class MobileViM(CheckedBackbone):
             a codec's ``input_size``, multiples of the last layer's stride.
             LARM's weights belong to one size; weights of another size are
             resized when they are loaded.
-        stem_channels (int): Output channels of the stem. Defaults to 16.
-        layers (Sequence[dict]): One dict per layer after the stem, see
-            :attr:`design_a`. ``type='MV2'`` takes ``out_channels``, and
-            optionally ``stride`` and ``num_blocks``; ``type='ConvModule'``
-            takes that class's arguments; ``type='BasicBlock'`` is ResNet's,
-            ``num_blocks`` of them; any other type is a registered
-            block that keeps channels and size, and gets ``in_channels``,
-            ``feature_size``, ``norm_cfg`` and ``act_cfg`` from here.
-        expand_ratio (int): Expansion of the MV2 layers. Defaults to 4.
-        out_indices (Sequence[int]): Numbers of the layers whose outputs are
-            returned; 0 is the stem. Defaults to ``(4, 5, 6, 7, 9)``.
+        arch (str): Name of a design: ``'a'``, ``'l'``, ``'b'``,
+            ``'mobilevit'``, ``'no-larm'``, ``'no-residual'``, ``'relu'``,
+            ``'hswish'`` or ``'fast'``. Defaults to ``'a'``.
+        in_channels (int): Channels of the image. Defaults to 3.
+        stem_channels (int, optional): Output channels of the stem. Defaults
+            to ``None``, the design's, as the next four.
+        layers (Sequence[dict], optional): One dict per layer after the stem.
+            ``type='MV2'`` takes ``out_channels``, and optionally ``stride``
+            and ``num_blocks``; ``type='ConvModule'`` takes that class's
+            arguments; ``type='BasicBlock'`` is ResNet's, ``num_blocks`` of
+            them; any other type is a registered block that keeps channels and
+            size, and gets ``in_channels``, ``feature_size``, ``norm_cfg`` and
+            ``act_cfg`` from here.
+        expand_ratio (int, optional): Expansion of the MV2 layers.
+        out_indices (Sequence[int], optional): Numbers of the layers whose
+            outputs are returned; 0 is the stem.
+        act_cfg (dict, optional): Config of the activation layers.
+        norm_cfg (dict): Config of the normalization layers. Defaults to
+            ``dict(type='BN')``.
         frozen_stages (int): Layers up to this number are frozen (no
             gradients, BatchNorm in eval mode); -1 freezes none. Defaults
             to -1.
         norm_eval (bool): Whether BatchNorm stays in eval mode. Defaults to
             ``False``.
-        norm_cfg (dict): Config of the normalization layers. Defaults to
-            ``dict(type='BN')``.
-        act_cfg (dict): Config of the activation layers. Defaults to
-            ``dict(type='SiLU')``.
+        with_cp (bool): Whether training recomputes the layers' activations
+            in the backward pass to save memory. BatchNorm then updates its
+            statistics twice per step. Defaults to ``False``.
         init_cfg (dict or list[dict], optional): Initialization config.
             Defaults to Kaiming for convolutions and Xavier for linear layers,
             since the paper trains from scratch.
 
     Raises:
-        ValueError: If ``input_size``, ``out_indices`` or ``frozen_stages``
-            does not fit the layers; from ``forward``, if an image is not of
-            ``input_size``; on loading, if the weights are of another network.
+        ValueError: If there is no such design, or ``input_size``,
+            ``out_indices`` or ``frozen_stages`` does not fit the layers; from
+            ``forward``, if an image is not of ``input_size``; on loading, if
+            the weights are of another network.
 
     Example:
         >>> import torch
@@ -86,18 +185,6 @@ class MobileViM(CheckedBackbone):
         (1, 96, 8, 6)
     """
 
-    design_a = (
-        dict(type='MV2', out_channels=32),
-        dict(type='MV2', out_channels=48, stride=2),
-        dict(type='MV2', out_channels=48, num_blocks=2),
-        dict(type='MV2', out_channels=64, stride=2),
-        dict(type='MobileViMBlock', embed_dims=96, patch_size=4),
-        dict(type='MV2', out_channels=80, stride=2),
-        dict(type='MobileViMBlock', embed_dims=120, patch_size=2),
-        dict(type='MV2', out_channels=96, stride=2),
-        dict(type='MobileViMBlock', embed_dims=144, patch_size=2),
-    )
-
     default_init_cfg = [
         dict(type='Kaiming', layer='Conv2d'),
         dict(
@@ -108,43 +195,56 @@ class MobileViM(CheckedBackbone):
     def __init__(self,
                  input_size: Tuple[int, int],
                  *,
-                 stem_channels: int = 16,
-                 layers: Sequence[dict] = design_a,
-                 expand_ratio: int = 4,
-                 out_indices: Sequence[int] = (4, 5, 6, 7, 9),
+                 arch: str = 'a',
+                 in_channels: int = 3,
+                 stem_channels: Optional[int] = None,
+                 layers: Optional[Sequence[dict]] = None,
+                 expand_ratio: Optional[int] = None,
+                 out_indices: Optional[Sequence[int]] = None,
+                 act_cfg: OptConfigType = None,
+                 norm_cfg: ConfigType = dict(type='BN'),
                  frozen_stages: int = -1,
                  norm_eval: bool = False,
-                 norm_cfg: ConfigType = dict(type='BN'),
-                 act_cfg: ConfigType = dict(type='SiLU'),
+                 with_cp: bool = False,
                  init_cfg: OptMultiConfig = default_init_cfg):
-        super().__init__(frozen_stages, norm_eval, init_cfg)
-        if not all(0 <= index <= len(layers) for index in out_indices):
-            raise ValueError(f'out_indices must be between 0 and '
-                             f'{len(layers)}, got {tuple(out_indices)}')
+        super().__init__(frozen_stages, norm_eval, with_cp, init_cfg)
+        if arch not in DESIGNS:
+            raise ValueError(
+                f'arch must be one of {", ".join(DESIGNS)}, got {arch!r}')
+        given = dict(
+            stem_channels=stem_channels,
+            layers=layers,
+            expand_ratio=expand_ratio,
+            out_indices=out_indices,
+            act_cfg=act_cfg)
+        given = {key: arg for key, arg in given.items() if arg is not None}
+        design = {**DESIGNS['a'], **DESIGNS[arch], **given}
+        layers = design['layers']
+        self.in_channels = in_channels
         self.input_size = tuple(input_size)
-        self.out_indices = tuple(out_indices)
-        self.expand_ratio = expand_ratio
-        self.module_cfg = dict(norm_cfg=norm_cfg, act_cfg=act_cfg)
-
-        stride = 2 * prod(layer_cfg.get('stride', 1) for layer_cfg in layers)
+        self.out_indices = tuple(design['out_indices'])
+        if not all(0 <= index <= len(layers) for index in self.out_indices):
+            raise ValueError(f'out_indices must be between 0 and '
+                             f'{len(layers)}, got {self.out_indices}')
+        stride = 2 * prod(layer.get('stride', 1) for layer in layers)
         if any(side <= 0 or side % stride for side in input_size):
             raise ValueError(
                 f'input_size must be a width and a height that are multiples '
-                f'of {stride}, got {tuple(input_size)}; set the codec\'s '
+                f'of {stride}, got {self.input_size}; set the codec\'s '
                 'input_size and heatmap_size, and model.backbone.input_size, '
                 'accordingly')
-        width, height = input_size
-        size = (height // 2, width // 2)
+
+        self.expand_ratio = design['expand_ratio']
+        self.module_cfg = dict(norm_cfg=norm_cfg, act_cfg=design['act_cfg'])
+        channels, stride = design['stem_channels'], 2
         stem = ConvModule(
-            3, stem_channels, 3, stride=2, padding=1, **self.module_cfg)
+            in_channels, channels, 3, stride=2, padding=1, **self.module_cfg)
         self.layers = nn.ModuleList([stem])
-        in_channels = stem_channels
-        for layer_cfg in layers:
-            stride = layer_cfg.get('stride', 1)
-            size = (size[0] // stride, size[1] // stride)
-            self.layers.append(
-                self._make_layer(in_channels, size, **layer_cfg))
-            in_channels = layer_cfg.get('out_channels', in_channels)
+        for layer in layers:
+            stride *= layer.get('stride', 1)
+            size = (input_size[1] // stride, input_size[0] // stride)
+            self.layers.append(self._make_layer(channels, size, **layer))
+            channels = layer.get('out_channels', channels)
         self.freeze_stages()
 
     def _make_layer(self, in_channels: int, size: Tuple[int, int], type: str,
@@ -152,17 +252,17 @@ class MobileViM(CheckedBackbone):
         """Build one layer; ``size`` is its output's height and width."""
         if type == 'MV2':
             return self._make_mv2(in_channels, **kwargs)
-        if type == 'ConvModule':
-            return ConvModule(in_channels, **dict(self.module_cfg, **kwargs))
-        if type == 'BasicBlock':
-            return self._make_basic_blocks(in_channels, **kwargs)
-        return MODELS.build(
-            dict(
-                self.module_cfg,
-                type=type,
+        if type == 'BasicBlock':  # its activation is ReLU
+            return ResLayer(
+                BasicBlock,
                 in_channels=in_channels,
-                feature_size=size,
-                **kwargs))
+                out_channels=in_channels,
+                norm_cfg=self.module_cfg['norm_cfg'],
+                **kwargs)
+        kwargs = dict(self.module_cfg, in_channels=in_channels, **kwargs)
+        if type == 'ConvModule':
+            return ConvModule(**kwargs)
+        return MODELS.build(dict(kwargs, type=type, feature_size=size))
 
     def _make_mv2(self,
                   in_channels: int,
@@ -177,19 +277,12 @@ class MobileViM(CheckedBackbone):
             expand_ratio=self.expand_ratio,
             **self.module_cfg) for i in range(num_blocks)))
 
-    def _make_basic_blocks(self, channels: int,
-                           num_blocks: int) -> nn.Sequential:
-        """Stack ResNet's basic blocks, whose activation is ReLU."""
-        norm_cfg = self.module_cfg['norm_cfg']
-        return nn.Sequential(
-            *(BasicBlock(channels, channels, norm_cfg=norm_cfg)
-              for i in range(num_blocks)))
-
     def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
         """Extract features.
 
         Args:
-            x (Tensor): Images of shape ``(B, 3, H, W)``, of ``input_size``.
+            x (Tensor): Images of shape ``(B, in_channels, H, W)``, of
+                ``input_size``.
 
         Returns:
             tuple[Tensor]: Outputs of the layers ``out_indices``, each of
@@ -197,16 +290,18 @@ class MobileViM(CheckedBackbone):
         """
         width, height = self.input_size
         # A tracer sees tensors here and would warn of a constant comparison.
-        if not torch.jit.is_tracing() and x.shape[1:] != (3, height, width):
+        if not torch.jit.is_tracing() and x.shape[1:] != (self.in_channels,
+                                                          height, width):
             raise ValueError(
-                f'MobileViM was built for 3 channels of {height}x{width} '
-                f'(HxW), got an input of shape {tuple(x.shape)}. Set '
-                "model.backbone.input_size to the codec's input_size; weights "
-                'of another size are resized when they are loaded.')
+                f'MobileViM was built for {self.in_channels} channels of '
+                f'{height}x{width} (HxW), got an input of shape '
+                f'{tuple(x.shape)}. Set model.backbone.input_size to the '
+                "codec's input_size; weights of another size are resized when "
+                'they are loaded.')
         x = channels_last(x)
         outs = []
         for i, layer in enumerate(self.layers):
-            x = layer(x)
+            x = self.run(layer, x)
             if i in self.out_indices:
                 outs.append(x)
         return tuple(outs)
@@ -218,8 +313,4 @@ class MobileViM(CheckedBackbone):
 
     def fits(self, key: str, given: Tensor, own: Tensor) -> bool:
         """Whether a weight can be loaded, maybe resized, in place of one."""
-        if '.larm.patch_mlp.' in key and given.dim() == own.dim():
-            # LARM resizes it to its input size if the MLP's ratio is the same.
-            return (given.shape[0] * own.shape[:2][-1] == own.shape[0] *
-                    given.shape[:2][-1])
-        return super().fits(key, given, own)
+        return LARM.resizes(key, given, own) or super().fits(key, given, own)

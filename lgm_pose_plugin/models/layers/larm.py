@@ -1,4 +1,5 @@
 """LARM, the global modelling block of LGM-Pose (arXiv 2506.04561)."""
+from math import prod
 from typing import Tuple
 
 import torch
@@ -12,24 +13,27 @@ from .resize_larm import resize_mlp
 
 
 class MLP(nn.Module):
-    """The MLP of LARM: LayerNorm, Linear, GELU, Linear over the last axis.
+    """The MLP of LARM: a normalization and two layers with an activation.
 
     Args:
-        num_features (int): Length n of the last axis.
-        mlp_ratio (int): Hidden length as a multiple of n.
+        norm (nn.Module): The normalization.
+        fc1 (nn.Module): The layer to the hidden values.
+        act (nn.Module): The activation.
+        fc2 (nn.Module): The layer from the hidden values.
         residual (bool): Whether the input is added to the output.
     """
 
-    def __init__(self, num_features: int, mlp_ratio: int, residual: bool):
+    def __init__(self, norm: nn.Module, fc1: nn.Module, act: nn.Module,
+                 fc2: nn.Module, residual: bool):
         super().__init__()
         self.residual = residual
-        self.norm = nn.LayerNorm(num_features)
-        self.fc1 = nn.Linear(num_features, mlp_ratio * num_features)
-        self.act = nn.GELU()
-        self.fc2 = nn.Linear(mlp_ratio * num_features, num_features)
+        self.norm = norm
+        self.fc1 = fc1
+        self.act = act
+        self.fc2 = fc2
 
     def forward(self, x: Tensor) -> Tensor:
-        """Mix the last axis of ``x``; the shape stays ``(..., n)``."""
+        """Mix one axis of ``x``; the shape stays."""
         out = self.fc2(self.act(self.fc1(self.norm(x))))
         return x + out if self.residual else out
 
@@ -76,7 +80,6 @@ class LARM(BaseModule):
         (2, 96, 32, 24)
     """
 
-    mlp_type = MLP
     # BaseModule's property cannot be compiled by torch.jit.script.
     __jit_unused_properties__ = ['is_init']
 
@@ -90,12 +93,19 @@ class LARM(BaseModule):
         self.patch_size = (patch_h, patch_w)
         self.grid_size = (-(-height // patch_h), -(-width // patch_w))
         self.padding = [0, -width % patch_w, 0, -height % patch_h]
-        self.patch_mlp = self.mlp_type(self.grid_size[0] * self.grid_size[1],
-                                       mlp_ratios[0], residual)
-        self.pixel_mlp = self.mlp_type(patch_h * patch_w, mlp_ratios[1],
-                                       residual)
+        self.patch_mlp = self.make_mlp(
+            prod(self.grid_size), mlp_ratios[0], residual)
+        self.pixel_mlp = self.make_mlp(
+            prod(self.patch_size), mlp_ratios[1], residual)
         self.register_buffer('patch_grid', torch.tensor(self.grid_size))
         self._register_load_state_dict_pre_hook(self._resize_state_dict)
+
+    @staticmethod
+    def make_mlp(length: int, ratio: int, residual: bool) -> MLP:
+        """Build the MLP over an axis; the hidden length is a multiple."""
+        return MLP(
+            nn.LayerNorm(length), nn.Linear(length, ratio * length), nn.GELU(),
+            nn.Linear(ratio * length, length), residual)
 
     def forward(self, x: Tensor) -> Tensor:
         """Mix the whole map.
@@ -104,21 +114,47 @@ class LARM(BaseModule):
             x (Tensor): Input of shape ``(B, d, H, W)``, before padding.
 
         Returns:
-            Tensor: Output of the same shape.
+            Tensor: Output of shape ``(B, d, H, W)``.
         """
-        B, d, height, width = x.shape
-        (rows, cols), (h, w) = self.grid_size, self.patch_size
+        height, width = x.shape[2:]
         if sum(self.padding) > 0:
             x = F.pad(x, self.padding, mode='replicate')
-        # NPT-Op. 1: (B, d, H, W) -> (B, d, P, N)
-        x = x.reshape(B, d, rows, h, cols, w).permute(0, 1, 3, 5, 2, 4)
-        x = self.patch_mlp(x.reshape(B, d, h * w, rows * cols))
-        # NPT-Op. 2: (B, d, P, N) -> (B, d, N, P)
-        x = self.pixel_mlp(x.transpose(2, 3))
-        # NPT-Op. 3: (B, d, N, P) -> (B, d, H, W), in channels_last memory
-        x = x.reshape(B, d, rows, cols, h, w).permute(0, 2, 4, 3, 5, 1)
-        x = x.reshape(B, rows * h, cols * w, d).permute(0, 3, 1, 2)
-        return x[:, :, :height, :width]
+        return self.mix(x)[:, :, :height, :width]
+
+    def mix(self, x: Tensor) -> Tensor:
+        """Mix a map of whole patches; the shape stays ``(B, d, H, W)``."""
+        B, d = x.shape[:2]
+        (rows, cols), (h, w) = self.grid_size, self.patch_size
+        # NPT-Op. 1
+        x = x.reshape(B, d, rows, h, cols, w)  # (B, d, H/h, h, W/w, w)
+        x = x.permute(0, 1, 3, 5, 2, 4)  # (B, d, h, w, H/h, W/w)
+        x = x.reshape(B, d, h * w, rows * cols)  # (B, d, P, N)
+        x = self.patch_mlp(x)
+        # NPT-Op. 2
+        x = x.transpose(2, 3)  # (B, d, N, P)
+        x = self.pixel_mlp(x)
+        # NPT-Op. 3
+        x = x.reshape(B, d, rows, cols, h, w)  # (B, d, H/h, W/w, h, w)
+        x = x.permute(0, 2, 4, 3, 5, 1)  # (B, H/h, h, W/w, w, d)
+        x = x.reshape(B, rows * h, cols * w, d)  # (B, H, W, d)
+        return x.permute(0, 3, 1, 2)  # (B, d, H, W), in channels_last memory
+
+    @staticmethod
+    def resizes(key: str, given: Tensor, own: Tensor) -> bool:
+        """Whether a weight is resized, if need be, when it is loaded.
+
+        Args:
+            key (str): Name of the weight in any network.
+            given (Tensor): The weight of a state dict.
+            own (Tensor): The weight of the network.
+
+        Returns:
+            bool: Whether it belongs to the MLP over the patches of a
+            :class:`LARM` and that MLP's expansion is the same.
+        """
+        return ('.patch_mlp.' in key and given.dim() == own.dim()
+                and given.shape[0] * own.shape[:2][-1]
+                == own.shape[0] * given.shape[:2][-1])
 
     def _resize_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
         """Resize the weights over the patches if they are of another size.
@@ -131,29 +167,25 @@ class LARM(BaseModule):
             return
         rows, cols = grid = tuple(state_dict[prefix + 'patch_grid'].tolist())
         mlp_prefix = prefix + 'patch_mlp.'
-        patches = self.grid_size[0] * self.grid_size[1]
-        own = self.patch_mlp.state_dict()
-        given = {
-            name: state_dict[mlp_prefix + name]
-            for name in own if mlp_prefix + name in state_dict
-        }
-        for name, value in given.items():
+        given = {}
+        for name, own in self.patch_mlp.state_dict().items():
+            if mlp_prefix + name not in state_dict:
+                continue
+            given[name] = value = state_dict[mlp_prefix + name]
             # Multiples of the number of patches.
-            wanted = [
-                side * rows * cols // patches for side in own[name].shape[:2]
-            ]
-            if rows < 1 or wanted != list(value.shape[:2]):
+            wanted = tuple(side * rows * cols // prod(self.grid_size)
+                           for side in own.shape[:2])
+            if rows < 1 or wanted != value.shape[:2]:
                 raise ValueError(
-                    f'{mlp_prefix}{name} has shape '
-                    f'{tuple(value.shape)}, {rows}x{cols} patches '
-                    f'({prefix}patch_grid) make {tuple(wanted)}. Check that '
-                    'the checkpoint is whole')
+                    f'{mlp_prefix}{name} has shape {tuple(value.shape)}, '
+                    f'{rows}x{cols} patches ({prefix}patch_grid) make '
+                    f'{wanted}. Check that the checkpoint is whole')
         if grid == self.grid_size:
             return
+        resized = resize_mlp(given, grid, self.grid_size, self.patch_mlp.act)
         state_dict.update({
             mlp_prefix + name: value
-            for name, value in resize_mlp(given, grid, self.grid_size,
-                                          self.patch_mlp.act).items()
+            for name, value in resized.items()
         })
         state_dict[prefix + 'patch_grid'] = self.patch_grid.clone()
         print_log(

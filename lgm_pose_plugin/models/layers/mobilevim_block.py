@@ -35,6 +35,13 @@ class MobileViMBlock(BaseModule):
             ``dict(type='BN')``.
         act_cfg (dict): Config of the activation layers. Defaults to
             ``dict(type='SiLU')``.
+
+    Example:
+        >>> import torch
+        >>> block = MobileViMBlock(
+        ...     64, feature_size=(32, 24), embed_dims=96, patch_size=4)
+        >>> tuple(block(torch.rand(2, 64, 32, 24)).shape)
+        (2, 64, 32, 24)
     """
 
     def __init__(self,

@@ -42,16 +42,17 @@ class TransformerLayer(nn.Module):
             nn.Linear(self.ffn_ratio * embed_dims, embed_dims))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Transform tokens; the shape stays ``(batch, tokens, d)``."""
-        batch, tokens, dims = x.shape
-        # (batch, tokens, 3d) -> 3 x (batch, heads, tokens, d / heads)
-        query, key, value = self.qkv(self.norm1(x)).reshape(
-            batch, tokens, 3, self.num_heads,
-            dims // self.num_heads).permute(2, 0, 3, 1, 4).unbind(0)
+        """Transform tokens; the shape stays ``(B, N, d)``."""
+        B, N, d = x.shape
+        h = self.num_heads
+        qkv = self.qkv(self.norm1(x))  # (B, N, 3 * d)
+        qkv = qkv.reshape(B, N, 3, h, d // h)
+        qkv = qkv.permute(2, 0, 3, 1, 4)  # (3, B, h, N, d/h)
+        query, key, value = qkv.unbind(0)
         attention = (query * self.scale) @ key.transpose(-2, -1)
-        out = attention.softmax(dim=-1) @ value
-        # (batch, heads, tokens, d / heads) -> (batch, tokens, d)
-        x = x + self.proj(out.transpose(1, 2).reshape(batch, tokens, dims))
+        out = attention.softmax(dim=-1) @ value  # (B, h, N, d/h)
+        out = out.transpose(1, 2).reshape(B, N, d)
+        x = x + self.proj(out)
         return x + self.ffn(self.norm2(x))
 
 
@@ -75,6 +76,13 @@ class MobileViTBlock(BaseModule):
             Defaults to ``dict(type='BN')``.
         act_cfg (dict): Config of the convolutions' activation layers.
             Defaults to ``dict(type='SiLU')``.
+
+    Example:
+        >>> import torch
+        >>> block = MobileViTBlock(64, feature_size=(32, 24), embed_dims=96,
+        ...                        patch_size=2, num_layers=2)
+        >>> tuple(block(torch.rand(2, 64, 32, 24)).shape)
+        (2, 64, 32, 24)
     """
 
     def __init__(self,
@@ -126,9 +134,11 @@ class MobileViTBlock(BaseModule):
         """Run the transformer over each pixel position's N tokens."""
         B, d, H, W = x.shape
         p = self.patch_size
-        # (B, d, H, W) -> (B * P, N, d)
-        x = x.reshape(B, d, H // p, p, W // p, p).permute(0, 3, 5, 2, 4, 1)
-        x = self.transformer(x.reshape(B * p * p, -1, d))
-        # (B * P, N, d) -> (B, d, H, W), in channels_last memory
-        x = x.reshape(B, p, p, H // p, W // p, d).permute(0, 3, 1, 4, 2, 5)
-        return x.reshape(B, H, W, d).permute(0, 3, 1, 2)
+        x = x.reshape(B, d, H // p, p, W // p, p)  # (B, d, H/p, p, W/p, p)
+        x = x.permute(0, 3, 5, 2, 4, 1)  # (B, p, p, H/p, W/p, d)
+        x = x.reshape(B * p * p, -1, d)  # (B * P, N, d)
+        x = self.transformer(x)
+        x = x.reshape(B, p, p, H // p, W // p, d)  # (B, p, p, H/p, W/p, d)
+        x = x.permute(0, 3, 1, 4, 2, 5)  # (B, H/p, p, W/p, p, d)
+        x = x.reshape(B, H, W, d)
+        return x.permute(0, 3, 1, 2)  # (B, d, H, W), in channels_last memory

@@ -31,8 +31,9 @@ class PairShuffle(nn.Module):
             return x[:, self.order]
         # It keeps channels_last; MMPose's view-based one breaks the format,
         # and torch's own has no derivative in torch 2.1 and older.
-        x = x.permute(0, 2, 3, 1).unflatten(3, (2, -1))
-        return x.transpose(3, 4).flatten(3).permute(0, 3, 1, 2)
+        x = x.permute(0, 2, 3, 1).unflatten(3, (2, -1))  # (B, H, W, 2, C/2)
+        x = x.transpose(3, 4).flatten(3)  # (B, H, W, C)
+        return x.permute(0, 3, 1, 2)  # (B, C, H, W)
 
 
 class SFusion(BaseModule):
