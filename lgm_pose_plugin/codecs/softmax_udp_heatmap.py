@@ -25,6 +25,14 @@ class SoftmaxUDPHeatmap(UDPHeatmap):
             Defaults to 2.
         blur_kernel_size (int): Kernel of the blur in DARK's refinement.
             Defaults to 11.
+
+    Example:
+        >>> import numpy as np
+        >>> codec = SoftmaxUDPHeatmap((192, 256), (48, 64))
+        >>> maps = codec.encode(np.full((1, 17, 2), 96.))['heatmaps']
+        >>> keypoints, scores = codec.decode(np.log(maps.clip(1e-9)))
+        >>> keypoints.shape, scores.shape
+        ((1, 17, 2), (1, 17))
     """
 
     def __init__(self,

@@ -88,14 +88,15 @@ def mobilevit_layers(design, layers):
 
 @pytest.mark.parametrize('design, variant, expected', ROWS)
 def test_table(load_config, tmp_path, design, variant, expected):
-    from lgm_pose_plugin.models.backbones import MobileViM
+    from lgm_pose_plugin.models.backbones.mobilevim import DESIGNS
     options = dict(VARIANTS[variant])
     if design == 'lgm-pose-b' and variant in ('none', 'conv'):
         options['model__neck__pointwise'] = False
     cfg = load_config(f'td-hm_{design}_1xb32-260e_coco-256x192', **options)
     if variant == 'mobilevit':
-        cfg.model.backbone.layers = mobilevit_layers(
-            design, cfg.model.backbone.get('layers', MobileViM.design_a))
+        arch = cfg.model.backbone.get('arch', 'a')
+        cfg.model.backbone.layers = mobilevit_layers(design,
+                                                     DESIGNS[arch]['layers'])
     path = tmp_path / 'config.py'
     cfg.dump(str(path))
     row = count_complexity(str(path))

@@ -24,6 +24,12 @@ class KeypointDecoder(nn.Module):
 
     Raises:
         ValueError: If the codec is none of these.
+
+    Example:
+        >>> decoder = KeypointDecoder(MSRAHeatmap((192, 256), (48, 64), 2))
+        >>> keypoints, scores = decoder(torch.rand(1, 17, 64, 48))
+        >>> tuple(keypoints.shape), tuple(scores.shape)
+        ((1, 17, 2), (1, 17))
     """
 
     def __init__(self, codec):

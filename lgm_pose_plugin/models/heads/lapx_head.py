@@ -4,7 +4,6 @@ from typing import Any, Sequence
 import torch
 from mmpose.models.heads import CPMHead
 from mmpose.registry import MODELS
-from mmpose.utils.typing import ConfigType, OptConfigType
 from torch import Tensor
 
 from .in_graph_decoding import InGraphDecoding
@@ -22,11 +21,9 @@ class LAPXHead(InGraphDecoding, CPMHead):
     Args:
         out_channels (int): Number K of key points.
         num_stages (int): Number of stages. Defaults to 3.
-        loss (dict or list[dict]): Config of the key-point loss, one for all
-            stages or one per stage. Defaults to :class:`KeypointMSELoss` with
-            target weights.
-        decoder (dict, optional): Config of the codec that decodes heat maps.
-            Defaults to ``None``.
+        **kwargs: Other arguments of ``CPMHead``: ``loss``, one for all stages
+            or one per stage (defaults to :class:`KeypointMSELoss` with target
+            weights), ``decoder``.
 
     Example:
         >>> import torch
@@ -40,20 +37,9 @@ class LAPXHead(InGraphDecoding, CPMHead):
         [(1, 17, 2), (1, 17)]
     """
 
-    def __init__(self,
-                 out_channels: int,
-                 num_stages: int = 3,
-                 *,
-                 loss: ConfigType = dict(
-                     type='KeypointMSELoss', use_target_weight=True),
-                 decoder: OptConfigType = None):
+    def __init__(self, out_channels: int, num_stages: int = 3, **kwargs: Any):
         super().__init__(
-            out_channels,
-            out_channels,
-            num_stages,
-            final_layer=None,
-            loss=loss,
-            decoder=decoder)
+            out_channels, out_channels, num_stages, final_layer=None, **kwargs)
 
     def forward(self, feats: Sequence[Tensor]) -> Any:
         """Forward the head, see :class:`InGraphDecoding`.

@@ -1,7 +1,8 @@
 """The heat-map head of LGM-Pose (arXiv 2506.04561)."""
+from typing import Any
+
 from mmpose.models.heads import HeatmapHead
 from mmpose.registry import MODELS
-from mmpose.utils.typing import ConfigType, OptConfigType, OptMultiConfig
 
 from .in_graph_decoding import InGraphDecoding
 
@@ -17,12 +18,9 @@ class LGMHead(InGraphDecoding, HeatmapHead):
     Args:
         in_channels (int): Channels of the input map.
         out_channels (int): Number K of key points.
-        loss (dict): Config of the key-point loss. Defaults to
-            :class:`KeypointMSELoss` with target weights.
-        decoder (dict, optional): Config of the codec that decodes heat maps.
-            Defaults to ``None``.
-        init_cfg (dict or list[dict], optional): Initialization config.
-            Defaults to ``None``, which means that of ``HeatmapHead``.
+        **kwargs: Other arguments of ``HeatmapHead``: ``loss`` (defaults to
+            :class:`KeypointMSELoss` with target weights), ``decoder``,
+            ``init_cfg``.
 
     Example:
         >>> import torch
@@ -36,18 +34,6 @@ class LGMHead(InGraphDecoding, HeatmapHead):
         [(1, 17, 2), (1, 17)]
     """
 
-    def __init__(self,
-                 in_channels: int,
-                 out_channels: int,
-                 *,
-                 loss: ConfigType = dict(
-                     type='KeypointMSELoss', use_target_weight=True),
-                 decoder: OptConfigType = None,
-                 init_cfg: OptMultiConfig = None):
+    def __init__(self, in_channels: int, out_channels: int, **kwargs: Any):
         super().__init__(
-            in_channels,
-            out_channels,
-            deconv_out_channels=None,
-            loss=loss,
-            decoder=decoder,
-            init_cfg=init_cfg)
+            in_channels, out_channels, deconv_out_channels=None, **kwargs)

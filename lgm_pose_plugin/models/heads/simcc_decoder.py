@@ -16,6 +16,13 @@ class SimCCDecoder(nn.Module):
     Raises:
         ValueError: If the codec is another one, or refines (``use_dark``) or
             decodes a visibility beside the scores (``decode_visibility``).
+
+    Example:
+        >>> decoder = SimCCDecoder(SimCCLabel((192, 256)))
+        >>> keypoints, scores = decoder(
+        ...     torch.rand(1, 17, 384), torch.rand(1, 17, 512))
+        >>> tuple(keypoints.shape), tuple(scores.shape)
+        ((1, 17, 2), (1, 17))
     """
 
     def __init__(self, codec):

@@ -39,6 +39,12 @@ class CBAM(BaseModule):
             one. Defaults to 16.
         init_cfg (dict or list[dict], optional): Initialization config.
             Defaults to ``None``.
+
+    Example:
+        >>> import torch
+        >>> layer = CBAM(208)
+        >>> tuple(layer(torch.rand(2, 208, 16, 12)).shape)
+        (2, 208, 16, 12)
     """
 
     def __init__(self,
@@ -79,6 +85,12 @@ class ECACBAM(BaseModule):
         in_channels (int): Channels of the map.
         init_cfg (dict or list[dict], optional): Initialization config.
             Defaults to ``None``.
+
+    Example:
+        >>> import torch
+        >>> layer = ECACBAM(208)
+        >>> tuple(layer(torch.rand(2, 208, 16, 12)).shape)
+        (2, 208, 16, 12)
     """
 
     def __init__(self, in_channels: int, init_cfg: OptMultiConfig = None):

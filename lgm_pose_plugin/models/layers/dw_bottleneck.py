@@ -25,6 +25,13 @@ class DWBottleneck(BaseModule):
             bias.
         norm_cfg (dict): Config of the normalization layers.
         act_cfg (dict): Config of the activation layers.
+
+    Example:
+        >>> import torch
+        >>> block = DWBottleneck(104, 208, soft_gate=True, conv_bias=False,
+        ...     norm_cfg=dict(type='BN'), act_cfg=dict(type='ELU'))
+        >>> tuple(block(torch.rand(2, 104, 64, 48)).shape)
+        (2, 208, 64, 48)
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, soft_gate: bool,

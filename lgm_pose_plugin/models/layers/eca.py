@@ -24,6 +24,12 @@ class ECA(BaseModule):
             to 7.
         init_cfg (dict or list[dict], optional): Initialization config.
             Defaults to ``None``.
+
+    Example:
+        >>> import torch
+        >>> layer = ECA(208)
+        >>> tuple(layer(torch.rand(2, 208, 16, 12)).shape)
+        (2, 208, 16, 12)
     """
 
     def __init__(self,
@@ -45,6 +51,7 @@ class ECA(BaseModule):
         """
         # Not adaptive_max_pool2d: on GPUs its gradient is not deterministic.
         pooled = F.adaptive_avg_pool2d(x, 1) + x.amax((2, 3), keepdim=True)
-        # (B, C, 1, 1) -> (B, 1, C): a convolution along the channels
-        weights = self.conv(pooled.flatten(2).transpose(1, 2))
-        return x * weights.transpose(1, 2).unsqueeze(3).sigmoid()
+        pooled = pooled.flatten(2).transpose(1, 2)  # (B, 1, C)
+        weights = self.conv(pooled)  # along the channels
+        weights = weights.transpose(1, 2).unsqueeze(3)  # (B, C, 1, 1)
+        return x * weights.sigmoid()

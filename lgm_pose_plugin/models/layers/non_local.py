@@ -32,6 +32,12 @@ class NonLocal(NonLocal2d):
             returns its input. Defaults to ``True``.
         learn_gamma (bool): Whether gamma gets a gradient. Defaults to
             ``True``.
+
+    Example:
+        >>> import torch
+        >>> layer = NonLocal(208, gamma=0.2)
+        >>> tuple(layer(torch.rand(2, 208, 16, 12)).shape)
+        (2, 208, 16, 12)
     """
 
     def __init__(self,
@@ -81,6 +87,12 @@ class ECANonLocal(BaseModule):
         gamma (float): See :class:`NonLocal`. Defaults to 0.
         init_cfg (dict or list[dict], optional): Initialization config.
             Defaults to ``None``.
+
+    Example:
+        >>> import torch
+        >>> layer = ECANonLocal(208)
+        >>> tuple(layer(torch.rand(2, 208, 16, 12)).shape)
+        (2, 208, 16, 12)
     """
 
     def __init__(self,

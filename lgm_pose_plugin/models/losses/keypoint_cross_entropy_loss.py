@@ -22,6 +22,13 @@ class KeypointCrossEntropyLoss(nn.Module):
             ``target_weights``; the mean is over the weights. Defaults to
             ``True``.
         loss_weight (float): Weight of the loss. Defaults to 1.
+
+    Example:
+        >>> import torch
+        >>> target = torch.zeros(2, 17, 64, 48)
+        >>> target[..., 20, 10] = 1
+        >>> KeypointCrossEntropyLoss()(torch.zeros_like(target), target)
+        tensor(8.0301)
     """
 
     def __init__(self,

@@ -51,6 +51,14 @@ class SFusion(BaseModule):
         pointwise (bool): Whether a 1x1 convolution follows.
         norm_cfg (dict): Config of the normalization layers.
         act_cfg (dict): Config of the activation layers.
+
+    Example:
+        >>> import torch
+        >>> fuse = SFusion(256, 'sfusion', pointwise=False,
+        ...     norm_cfg=dict(type='BN'), act_cfg=dict(type='ReLU'))
+        >>> feats = [torch.rand(2, c, 16, 12) for c in (96, 80, 80)]
+        >>> tuple(fuse(feats).shape)
+        (2, 256, 16, 12)
     """
 
     def __init__(self, channels: int, fusion: str, pointwise: bool,
