@@ -1,4 +1,4 @@
 # Without LARM.
 _base_ = 'td-hm_lgm-pose_1xb8-4e_lsp-128x96.py'
 
-model = dict(backbone=dict(arch='no-larm'))
+model = dict(backbone=dict(arch='no_larm'))

@@ -15,94 +15,73 @@ from ..layers import LARM
 from .checked_backbone import CheckedBackbone, channels_last
 
 
-def _mv2(out_channels: int, stride: int = 1, num_blocks: int = 1) -> dict:
-    return dict(
-        type='MV2',
-        out_channels=out_channels,
-        stride=stride,
-        num_blocks=num_blocks)
-
-
-def _vim(embed_dims: int, patch_size: Optional[int], **kwargs: Any) -> dict:
-    return dict(
-        type='MobileViMBlock',
-        embed_dims=embed_dims,
-        patch_size=patch_size,
-        **kwargs)
-
-
-def _vit(embed_dims: int, num_layers: int) -> dict:
-    return dict(
-        type='MobileViTBlock',
-        embed_dims=embed_dims,
-        patch_size=2,
-        num_layers=num_layers)
-
-
-def _conv(out_channels: int, kernel_size: int, stride: int = 1) -> dict:
+def _conv(c: int, k: int, stride: int = 1) -> dict:
     return dict(
         type='ConvModule',
-        out_channels=out_channels,
-        kernel_size=kernel_size,
+        out_channels=c,
+        kernel_size=k,
         stride=stride,
-        padding=kernel_size // 2)
+        padding=k // 2)
 
 
-def _xs(at_8: dict, at_16: dict, at_32: dict) -> Tuple[dict, ...]:
-    """MobileViT-XS's widths, with a block at strides 8, 16 and 32."""
-    return (_mv2(32), _mv2(48, 2), _mv2(48, num_blocks=2), _mv2(64, 2), at_8,
-            _mv2(80, 2), at_16, _mv2(96, 2), at_32)
+def _mv2(c: int, stride: int = 1, blocks: int = 1) -> dict:
+    return dict(type='MV2', out_channels=c, stride=stride, num_blocks=blocks)
 
 
-# The designs by name. Each holds the arguments of MobileViM in which it
-# differs from design A.
-DESIGNS = {
-    # The paper's counts fit A, L and B alike.
-    'a':
-    dict(
+def _vim(d: int, p: int, **kwargs: Any) -> dict:
+    return dict(kwargs, type='MobileViMBlock', embed_dims=d, patch_size=p)
+
+
+def _vit(d: int, layers: int) -> dict:
+    return dict(
+        type='MobileViTBlock', embed_dims=d, patch_size=2, num_layers=layers)
+
+
+def _xs(*blocks: dict) -> Tuple[dict, ...]:
+    """MobileViT-XS's widths, with blocks at strides 8, 16 and 32."""
+    return (_mv2(32), _mv2(48, 2), _mv2(48, blocks=2), _mv2(64, 2), blocks[0],
+            _mv2(80, 2), blocks[1], _mv2(96, 2), blocks[2])
+
+
+def _xs_vim(**kwargs: Any) -> Tuple[dict, ...]:
+    """Layers of design A; ``kwargs`` change its blocks."""
+    return _xs(*(dict(_vim(d, p), **kwargs)
+                 for d, p in ((96, 4), (120, 2), (144, 2))))
+
+
+# The designs by name: arguments of MobileViM, those that differ from design A.
+DESIGNS = dict(
+    a=dict(
         stem_channels=16,
-        layers=_xs(_vim(96, 4), _vim(120, 2), _vim(144, 2)),
+        layers=_xs_vim(),
         expand_ratio=4,
         out_indices=(4, 5, 6, 7, 9),
         act_cfg=dict(type='SiLU')),
-    'l':
-    dict(
+    # Two other readings of the paper, which fit its counts as well.
+    l=dict(
         stem_channels=32,
-        layers=(_mv2(32), _mv2(64, 2), _mv2(64, num_blocks=2), _mv2(96, 2),
+        layers=(_mv2(32), _mv2(64, 2), _mv2(64, blocks=2), _mv2(96, 2),
                 _vim(128, 4), _mv2(96, 2), _vim(192, 2), _mv2(96, 2)),
         expand_ratio=2,
         out_indices=(5, 7, 8)),
-    'b':
-    dict(
-        layers=(*_xs(
-            _vim(96, 4, mlp_ratios=(2, 4)), _vim(120, 2, mlp_ratios=(2, 4)),
-            _vim(144, 2, mlp_ratios=(2, 4))), _conv(128, 1)),
+    b=dict(
+        layers=(*_xs_vim(mlp_ratios=(2, 4)), _conv(128, 1)),
         out_indices=(5, 7, 10)),
     # Table 4 of the paper.
-    'mobilevit':
-    dict(layers=_xs(_vit(96, 2), _vit(120, 4), _vit(144, 3))),
-    # LARM left out, and LARM as Equation (1) of the paper shows it.
-    'no-larm':
-    dict(layers=_xs(_vim(96, None), _vim(120, None), _vim(144, None))),
-    'no-residual':
-    dict(
-        layers=_xs(
-            _vim(96, 4, residual=False), _vim(120, 2, residual=False),
-            _vim(144, 2, residual=False))),
+    mobilevit=dict(layers=_xs(_vit(96, 2), _vit(120, 4), _vit(144, 3))),
+    # LARM left out, and LARM as the paper's Equation (1) shows it.
+    no_larm=dict(layers=_xs_vim(patch_size=None)),
+    no_residual=dict(layers=_xs_vim(residual=False)),
     # For int8 engines, which fuse these with convolutions and not SiLU.
-    'relu':
-    dict(act_cfg=dict(type='ReLU')),
-    'hswish':
-    dict(act_cfg=dict(type='HSwish')),
+    relu=dict(act_cfg=dict(type='ReLU')),
+    hswish=dict(act_cfg=dict(type='HSwish')),
     # LGM-Pose-Fast, for CPUs and int8, see docs/architecture.md.
-    'fast':
-    dict(
+    fast=dict(
         layers=(_conv(32, 3, 2), dict(type='BasicBlock', num_blocks=2),
                 _conv(64, 3, 2), dict(type='BasicBlock', num_blocks=1),
                 _vim(96, 4, fast=True), _mv2(112, 2), _vim(144, 2, fast=True),
                 _mv2(128, 2), _vim(192, 2, fast=True)),
-        act_cfg=dict(type='ReLU')),
-}
+        act_cfg=dict(type='ReLU')))
 
 
 @MODELS.register_module()
@@ -137,7 +116,7 @@ class MobileViM(CheckedBackbone):
             LARM's weights belong to one size; weights of another size are
             resized when they are loaded.
         arch (str): Name of a design: ``'a'``, ``'l'``, ``'b'``,
-            ``'mobilevit'``, ``'no-larm'``, ``'no-residual'``, ``'relu'``,
+            ``'mobilevit'``, ``'no_larm'``, ``'no_residual'``, ``'relu'``,
             ``'hswish'`` or ``'fast'``. Defaults to ``'a'``.
         in_channels (int): Channels of the image. Defaults to 3.
         stem_channels (int, optional): Output channels of the stem. Defaults

@@ -1,4 +1,6 @@
 """The depth-wise bottleneck of LAP and LAPX (arXiv 2512.16089)."""
+from typing import Tuple
+
 import torch
 import torch.nn as nn
 from mmcv.cnn import build_activation_layer, build_norm_layer
@@ -37,23 +39,17 @@ class DWBottleneck(BaseModule):
     def __init__(self, in_channels: int, out_channels: int, *, soft_gate: bool,
                  conv_bias: bool, norm_cfg: ConfigType, act_cfg: ConfigType):
         super().__init__()
-        mid_channels = out_channels // 2
+        mid = out_channels // 2
+
+        def norm_act(channels: int) -> Tuple[nn.Module, nn.Module]:
+            return (build_norm_layer(norm_cfg, channels)[1],
+                    build_activation_layer(act_cfg))
+
         self.branch = Sequential(
-            build_norm_layer(norm_cfg, in_channels)[1],
-            build_activation_layer(act_cfg),
-            nn.Conv2d(in_channels, mid_channels, 1, bias=conv_bias),
-            build_norm_layer(norm_cfg, mid_channels)[1],
-            build_activation_layer(act_cfg),
-            nn.Conv2d(
-                mid_channels,
-                mid_channels,
-                3,
-                padding=1,
-                groups=mid_channels,
-                bias=conv_bias),
-            build_norm_layer(norm_cfg, mid_channels)[1],
-            build_activation_layer(act_cfg),
-            nn.Conv2d(mid_channels, out_channels, 1))
+            *norm_act(in_channels),
+            nn.Conv2d(in_channels, mid, 1, bias=conv_bias), *norm_act(mid),
+            nn.Conv2d(mid, mid, 3, padding=1, groups=mid, bias=conv_bias),
+            *norm_act(mid), nn.Conv2d(mid, out_channels, 1))
         self.skip = nn.Identity() if in_channels == out_channels else (
             nn.Conv2d(in_channels, out_channels, 1))
         if soft_gate:

@@ -3,10 +3,8 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
-from mmengine.runner import load_checkpoint
 from mmpose.models import build_pose_estimator
 from mmpose.models.backbones import HourglassNet, MobileNetV2
-from mmpose.registry import MODELS
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -31,9 +29,8 @@ def small(num_keypoints=5, **kwargs):
     return LAPX(num_keypoints, **{**cfg, **kwargs})
 
 
-@pytest.mark.parametrize('height, width', [(256, 192), (256, 256), (384, 384),
-                                           (384, 288), (100, 77), (64, 64),
-                                           (37, 130), (4, 4), (1, 1)])
+@pytest.mark.parametrize('height, width', [(256, 192), (384, 288), (100, 77),
+                                           (1, 1)])
 @pytest.mark.parametrize('training', [False, True])
 def test_forward(height, width, training):
     backbone = small().train(training)
@@ -45,8 +42,8 @@ def test_forward(height, width, training):
     assert backbone.training is training
 
 
-@pytest.mark.parametrize('num_stages, num_keypoints',
-                         [(1, 17), (2, 16), (3, 1), (4, 17), (5, 133)])
+@pytest.mark.parametrize('num_stages, num_keypoints', [(1, 17), (3, 1),
+                                                       (5, 133)])
 def test_stages_and_key_points(num_stages, num_keypoints):
     backbone = small(num_keypoints, num_stages=num_stages)
     outs = backbone(torch.randn(2, 3, 64, 64))
@@ -56,8 +53,8 @@ def test_stages_and_key_points(num_stages, num_keypoints):
         assert hasattr(stage, 'remap_scores') is (i < num_stages - 1)
 
 
-@pytest.mark.parametrize('depth, neck', [(1, (32, 24)), (2, (16, 12)),
-                                         (4, (4, 3)), (5, (2, 2))])
+@pytest.mark.parametrize('depth, neck', [(1, (32, 24)), (4, (4, 3)),
+                                         (5, (2, 2))])
 def test_neck(depth, neck):
     backbone = small(num_stages=1, depth=depth)
     inputs = []
@@ -111,8 +108,7 @@ def literal_lapx(backbone, x):
     return outs
 
 
-@pytest.mark.parametrize('height, width', [(64, 64), (100, 77), (128, 96),
-                                           (3, 9)])
+@pytest.mark.parametrize('height, width', [(64, 64), (100, 77)])
 @pytest.mark.parametrize('kwargs', [
     dict(num_stages=3, neck_attention=[NON_LOCAL,
                                        dict(type='LAPXECA'), None]),
@@ -192,32 +188,6 @@ def test_parameters():
             assert not hasattr(module, 'alpha')
 
 
-@pytest.mark.parametrize(
-    'num_keypoints, kwargs, leaves, total',
-    [
-        # the rows of the paper's ablation on MPII
-        (16,
-         dict(
-             stem_attention=None,
-             post_attention=dict(type='LAPXCBAM'),
-             neck_attention=None,
-             soft_gate=False), 2.2752, 2.2752),
-        (16, dict(stem_attention=None, neck_attention=None,
-                  soft_gate=False), 2.2590, 2.2590),
-        (16, dict(stem_attention=None, neck_attention=None), 2.2590, 2.2671),
-        (16, dict(neck_attention=None), 2.2591, 2.2673),
-        (16, dict(), 2.3030, 2.3111),
-        (17, dict(), 2.3040, 2.3122),
-        (17, dict(channels=256, **LAP), 2.339434, 2.339434),
-        (16, dict(channels=256, **LAP), 2.3387, 2.3387),
-    ])
-def test_published_parameters(num_keypoints, kwargs, leaves, total):
-    backbone = LAPX(num_keypoints, **kwargs)
-    digits = 6 if leaves == 2.339434 else 4
-    assert round(count_leaves(backbone) / 1e6, digits) == leaves
-    assert round(count(backbone) / 1e6, digits) == total
-
-
 def attention(backbone):
     """Types of the attention layers: stem, posts and necks."""
     necks = []
@@ -232,8 +202,6 @@ def attention(backbone):
 
 @pytest.mark.parametrize('num_stages, necks', [
     (1, [ECANonLocal]),
-    (2, [ECANonLocal] * 2),
-    (3, [ECANonLocal, ECA, ECANonLocal]),
     (5, [ECANonLocal, ECA, ECA, ECA, ECANonLocal]),
 ])
 def test_default_attention(num_stages, necks):
@@ -283,16 +251,13 @@ def test_arguments_of_attention():
     (dict(neck_attention='LAPXECA'),
      r"neck_attention must .*dict\(type='LAPXECA'\)"),
     (dict(post_attention='CB'), r"post_attention must .*dict\(type='CB'\)"),
-    (dict(frozen_stages=3), 'between -1 and 2, got 3'),
-    (dict(frozen_stages=-2), 'between -1 and 2, got -2'),
 ])
 def test_wrong_arguments(kwargs, match):
     with pytest.raises(ValueError, match=match):
         small(**kwargs)
 
 
-@pytest.mark.parametrize('shape', [(1, 1, 64, 64), (2, 4, 64, 64), (3, 64, 64),
-                                   (64, 64)])
+@pytest.mark.parametrize('shape', [(2, 4, 64, 64), (3, 64, 64)])
 def test_wrong_input(shape):
     with pytest.raises(ValueError) as error:
         small().eval()(torch.rand(shape))
@@ -329,119 +294,20 @@ def test_gradients_at_the_start(randomize):
         assert reached != without, name
 
 
-def _is_frozen(part):
-    norms = [m for m in part.modules() if isinstance(m, _BatchNorm)]
-    states = {p.requires_grad for p in part.parameters()}
-    states |= {norm.training for norm in norms}
-    assert len(states) == 1 and norms
-    return states == {False}
-
-
-@pytest.mark.parametrize('frozen_stages', [-1, 0, 1, 2])
-def test_frozen_stages(frozen_stages):
-    backbone = small(frozen_stages=frozen_stages)
-    expected = [i <= frozen_stages for i in range(3)]
-    # DistributedDataParallel and optimizers look before the first .train().
-    parts = [backbone.stem, *backbone.stages]
-    for part, frozen in zip(parts, expected):
-        for parameter in part.parameters():
-            assert parameter.requires_grad is not frozen
-    for _ in range(2):
-        backbone.eval()
-        backbone.train()
-        assert [_is_frozen(part) for part in parts] == expected
-    statistics = {
-        key: value.clone()
-        for key, value in backbone.state_dict().items() if 'running' in key
-    }
-    backbone(torch.randn(2, 3, 64, 64))
-    for key, value in backbone.state_dict().items():
-        if key in statistics:
-            index = 0 if key.startswith('stem') else int(key.split('.')[1]) + 1
-            assert torch.equal(value, statistics[key]) is expected[index], key
-
-
-def test_norm_eval():
-    backbone = small(norm_eval=True)
-    for mode in (True, False):
-        backbone.train(mode)
-        assert backbone.training is backbone.stages[1].training is mode
-        for module in backbone.modules():
-            if isinstance(module, _BatchNorm):
-                assert not module.training
-                assert module.weight.requires_grad
-
-
 def test_init_weights():
-    states = []
-    for seed in (1, 1, 2):
-        torch.manual_seed(seed)
-        backbone = LAPX(17)
-        backbone.init_weights()
-        states.append(backbone.state_dict())
-    first, second, other = states
-    assert all(torch.equal(first[key], second[key]) for key in first)
-    assert not torch.equal(first['stem.0.weight'], other['stem.0.weight'])
-    names = {name: module for name, module in backbone.named_modules()}
-    for name, module in names.items():
-        if isinstance(module, _BatchNorm):
-            assert (module.weight == 1).all() and (module.bias == 0).all()
-        elif isinstance(module, DWBottleneck) and module.soft_gate:
+    backbone = LAPX(17)
+    backbone.init_weights()
+    for module in backbone.modules():
+        if isinstance(module, DWBottleneck) and module.soft_gate:
             assert module.alpha.abs().max() == 0
         elif isinstance(module, NonLocal):
+            # With W_o at 0 as well nothing would ever get a gradient.
             assert module.gamma == 0
-        elif isinstance(module, nn.Conv2d) and '.non_local.' in name:
-            # torch's own, with which no weight is 0
-            bound = module.in_channels**-0.5
-            std = pytest.approx(bound / 3**0.5, rel=0.05)
-            assert module.weight.std().item() == std, name
-            assert 0 < module.bias.abs().max() <= bound
-        elif isinstance(module, nn.Conv2d):
-            if name.endswith('.score'):
-                std = 0.001
-            else:
-                fan_out = module.out_channels * module.weight[0, 0].numel()
-                if module.groups == 1:
-                    std = (2 / fan_out)**0.5
-                else:  # whether a group counts is up to the initializer
-                    std = module.weight.std().item()
-            if module.weight.numel() > 1000:
-                assert module.weight.std().item() == pytest.approx(
-                    std, rel=0.1), name
-            if module.bias is not None:
-                assert module.bias.abs().max() == 0, name
-    assert any(name.endswith('.score') for name in names)
+            assert module.conv_out.conv.weight.abs().max() > 0
+    score = backbone.stages[0].score
+    assert score.weight.std().item() == pytest.approx(0.001, rel=0.1)
     outs = backbone.train()(torch.randn(2, 3, 64, 64))
     assert all(1e-4 < out.std() < 1 for out in outs)
-
-
-def test_norm_and_activation():
-    backbone = small(
-        norm_cfg=dict(type='GN', num_groups=2), act_cfg=dict(type='ReLU'))
-    types = {type(module).__name__ for module in backbone.modules()}
-    assert 'GroupNorm' in types and 'ReLU' in types
-    assert not types & {'BatchNorm2d', 'ELU'}
-    assert len(backbone(torch.randn(1, 3, 64, 64))) == 2
-
-
-def test_registered():
-    backbone = MODELS.build(
-        dict(type='LAPX', num_keypoints=5, channels=16, num_stages=3))
-    assert type(backbone) is LAPX
-    assert backbone.stages[0].score.out_channels == 5
-
-
-def _load(how, model, state_dict, tmp_path):
-    if how == 'torch':
-        return model.load_state_dict(state_dict)
-    path = str(tmp_path / 'weights.pth')
-    torch.save(dict(state_dict=state_dict), path)
-    return load_checkpoint(model, path, map_location='cpu')
-
-
-@pytest.fixture(params=['mmengine', 'torch'])
-def load(request, tmp_path):
-    return lambda model, state: _load(request.param, model, state, tmp_path)
 
 
 def assert_same(state, expected):
@@ -495,7 +361,6 @@ def test_refuses_foreign_weights(load):
 
 @pytest.mark.parametrize('own, other', [
     (dict(), dict(channels=32)),
-    (dict(channels=32), dict()),
     (dict(), dict(num_stages=3)),
     (dict(), dict(depth=5)),
     (dict(), dict(conv_bias=True)),
@@ -518,10 +383,10 @@ def test_refuses_another_design(load, own, other):
     (dict(), dict(soft_gate=False)),
     (dict(conv_bias=True), dict()),
 ])
-def test_refuses_weights_that_lack_layers(own, other, tmp_path):
+def test_refuses_weights_that_lack_layers(load_by_mmengine, own, other):
     model, weights = estimator(**own), estimator(**other).state_dict()
     with pytest.raises(ValueError, match='another design of LAPX'):
-        _load('mmengine', model, weights, tmp_path)
+        load_by_mmengine(model, weights)
 
 
 def test_message_names_shapes():
@@ -531,11 +396,12 @@ def test_message_names_shapes():
             '(4, 3, 7, 7)') in str(error.value)
 
 
-def test_loads_another_number_of_key_points(randomize, tmp_path, capsys):
+def test_loads_another_number_of_key_points(randomize, load_by_mmengine,
+                                            capsys):
     model = randomize(estimator())
     other = estimator(num_keypoints=7)
     before = copy.deepcopy(other.state_dict())
-    _load('mmengine', other, model.state_dict(), tmp_path)
+    load_by_mmengine(other, model.state_dict())
     printed = capsys.readouterr().out
     left_out = {
         'backbone.stages.0.score.weight', 'backbone.stages.0.score.bias',
@@ -548,16 +414,6 @@ def test_loads_another_number_of_key_points(randomize, tmp_path, capsys):
         wanted = before[key] if key in left_out else value
         assert torch.equal(loaded[key], wanted), key
     assert other.backbone(torch.randn(2, 3, 64, 64))[1].shape[1] == 7
-
-
-def test_loads_as_pretrained_backbone(randomize, tmp_path):
-    model = randomize(estimator())
-    path = str(tmp_path / 'pose.pth')
-    torch.save(dict(state_dict=model.state_dict()), path)
-    backbone = small(
-        init_cfg=dict(type='Pretrained', checkpoint=path, prefix='backbone.'))
-    backbone.init_weights()
-    assert_same(backbone.state_dict(), model.backbone.state_dict())
 
 
 @pytest.mark.parametrize('kwargs', [dict(), dict(LAP, channels=32)])

@@ -3,7 +3,6 @@ import inspect
 
 import pytest
 import torch
-from mmengine.runner import load_checkpoint
 from mmpose.models import build_pose_estimator
 from mmpose.models.backbones import MobileNetV2
 
@@ -46,8 +45,8 @@ def network(build):
     ('l', '96/8 96/16 96/32', 419260),
     ('b', '64/8 80/16 128/32', 478132),
     ('mobilevit', '64/8 64/8 80/16 80/16 96/32', 1895936),
-    ('no-larm', '64/8 64/8 80/16 80/16 96/32', 461760),
-    ('no-residual', '64/8 64/8 80/16 80/16 96/32', 464388),
+    ('no_larm', '64/8 64/8 80/16 80/16 96/32', 461760),
+    ('no_residual', '64/8 64/8 80/16 80/16 96/32', 464388),
     ('relu', '64/8 64/8 80/16 80/16 96/32', 464388),
     ('hswish', '64/8 64/8 80/16 80/16 96/32', 464388),
     ('fast', '64/8 64/8 112/16 112/16 128/32', 759180),
@@ -119,29 +118,15 @@ def test_gradients(network, check_gradients, design):
 
 def test_gradients_without_residual(network, check_gradients):
     check_gradients(
-        network(model__backbone__arch='no-residual'),
+        network(model__backbone__arch='no_residual'),
         torch.randn(2, 3, 128, 96),
         unreached=['patch_mlp.fc2.bias'])
 
 
 def test_init_weights():
-    states = []
-    for seed in (1, 1, 2):
-        torch.manual_seed(seed)
-        backbone = MobileViM(SMALL)
-        backbone.init_weights()
-        states.append(backbone.state_dict())
-    first, second, other = states
-    assert all(torch.equal(first[key], second[key]) for key in first)
-    assert not torch.equal(first['layers.0.conv.weight'],
-                           other['layers.0.conv.weight'])
-    for key, value in first.items():
-        assert value.isfinite().all(), key
-        if key.endswith(('bn.weight', 'norm.weight')):
-            assert torch.equal(value, torch.ones_like(value)), key
-        elif key.endswith('bias'):
-            assert value.abs().max() == 0, key
-    weight = first['layers.9.local_conv.conv.weight']
+    backbone = MobileViM(SMALL)
+    backbone.init_weights()
+    weight = backbone.state_dict()['layers.9.local_conv.conv.weight']
     assert weight.std().item() == pytest.approx((2 / (9 * 96))**0.5, rel=0.05)
     outs = backbone.train()(torch.randn(2, 3, 128, 96))
     assert all(0.01 < out.std() < 100 for out in outs)
@@ -174,19 +159,6 @@ def test_wrong_input(shape):
 def test_wrong_arguments(kwargs, match):
     with pytest.raises(ValueError, match=match):
         MobileViM(**{'input_size': SMALL, **kwargs})
-
-
-def _load(how, model, state_dict, tmp_path):
-    if how == 'torch':
-        return model.load_state_dict(state_dict)
-    path = str(tmp_path / 'weights.pth')
-    torch.save(dict(state_dict=state_dict), path)
-    return load_checkpoint(model, path, map_location='cpu')
-
-
-@pytest.fixture(params=['mmengine', 'torch'])
-def load(request, tmp_path):
-    return lambda model, state: _load(request.param, model, state, tmp_path)
 
 
 def test_layers_may_have_activations_of_their_own():
@@ -269,9 +241,9 @@ def test_fast_design_loads_another_size(network, load, logged):
                for out in other(torch.randn(1, 3, 256, 192)))
 
 
-def test_loads_another_number_of_key_points(network, tmp_path, capsys):
+def test_loads_another_number_of_key_points(network, load_by_mmengine, capsys):
     model, other = network(), network(model__head__out_channels=16)
-    _load('mmengine', other, model.state_dict(), tmp_path)
+    load_by_mmengine(other, model.state_dict())
     assert 'size mismatch for head.final_layer' in capsys.readouterr().out
     for key, value in model.state_dict().items():
         if 'head' not in key:

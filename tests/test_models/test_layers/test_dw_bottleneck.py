@@ -6,7 +6,7 @@ import torch
 from lgm_pose_plugin.models.layers import DWBottleneck
 
 CFG = dict(norm_cfg=dict(type='BN'), act_cfg=dict(type='ELU', inplace=True))
-SIZES = [(1, 1), (4, 3), (5, 8)]
+SIZES = [(1, 1), (5, 8)]
 BLOCKS = [(soft_gate, conv_bias) for soft_gate in (False, True)
           for conv_bias in (False, True)]
 
@@ -65,8 +65,7 @@ def literal_block(block, x, soft_gate):
 
 
 @pytest.mark.parametrize('size', SIZES)
-@pytest.mark.parametrize('in_channels, out_channels', [(6, 6), (4, 8), (3, 10),
-                                                       (8, 4)])
+@pytest.mark.parametrize('in_channels, out_channels', [(6, 6), (3, 10)])
 @pytest.mark.parametrize('soft_gate, conv_bias', BLOCKS)
 @pytest.mark.parametrize('training', [False, True])
 @torch.no_grad()
@@ -96,23 +95,6 @@ def test_gate_is_closed_at_first(in_channels):
     assert torch.equal(block.alpha, torch.zeros(6, 1, 1))
     x = torch.randn(2, in_channels, 4, 3)
     assert torch.equal(block.eval()(x), block.branch(x))
-
-
-@pytest.mark.parametrize('in_channels, out_channels, kwargs, count', [
-    (52, 104, dict(soft_gate=False, conv_bias=False), 14508),
-    (104, 208, dict(soft_gate=False, conv_bias=False), 56056),
-    (208, 208, dict(soft_gate=False, conv_bias=False), 45240),
-    (208, 208, dict(soft_gate=True, conv_bias=False), 45240 + 208),
-    (208, 208, dict(soft_gate=False, conv_bias=True), 45240 + 2 * 104),
-])
-def test_parameters(in_channels, out_channels, kwargs, count):
-    block = DWBottleneck(in_channels, out_channels, **kwargs, **CFG)
-    assert sum(p.numel() for p in block.parameters()) == count
-    convs = block.branch[2], block.branch[5], block.branch[8]
-    biases = [conv.bias is not None for conv in convs]
-    assert biases == [kwargs['conv_bias']] * 2 + [True]
-    assert convs[1].groups == convs[1].in_channels == out_channels // 2
-    assert hasattr(block, 'alpha') is kwargs['soft_gate']
 
 
 @pytest.mark.parametrize('in_channels', [6, 3])

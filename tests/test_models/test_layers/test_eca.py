@@ -1,6 +1,5 @@
 import pytest
 import torch
-from mmpose.registry import MODELS
 
 from lgm_pose_plugin.models.layers import ECA
 
@@ -28,7 +27,7 @@ def literal_eca(eca, x):
 
 
 @pytest.mark.parametrize('size', SIZES)
-@pytest.mark.parametrize('channels', [1, 5, 16, 23])
+@pytest.mark.parametrize('channels', [1, 5, 16])
 @pytest.mark.parametrize('kernel_size', [3, 7])
 @torch.no_grad()
 def test_equals_equation(randomize, channels, size, kernel_size):
@@ -37,22 +36,6 @@ def test_equals_equation(randomize, channels, size, kernel_size):
     given = x.clone()
     torch.testing.assert_close(eca(x), literal_eca(eca, x))
     assert torch.equal(x, given)
-
-
-def test_parameters():
-    eca = ECA(208)
-    assert {
-        name: tuple(parameter.shape)
-        for name, parameter in eca.named_parameters()
-    } == {
-        'conv.weight': (1, 1, 7)
-    }
-    assert sum(p.numel() for p in ECA(208, 3).parameters()) == 3
-
-
-def test_registered():
-    eca = MODELS.build(dict(type='LAPXECA', in_channels=8, kernel_size=5))
-    assert type(eca) is ECA and eca.conv.kernel_size == (5, )
 
 
 @pytest.mark.parametrize('size', SIZES)

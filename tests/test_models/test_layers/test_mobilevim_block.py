@@ -7,28 +7,11 @@ CFG = dict(in_channels=8, embed_dims=12, patch_size=4)
 
 
 @pytest.mark.parametrize('training', [True, False])
-@pytest.mark.parametrize('size', [(8, 8), (12, 9), (7, 10), (3, 2)])
+@pytest.mark.parametrize('size', [(8, 8), (7, 10), (3, 2)])
 def test_forward(size, training):
     block = MobileViMBlock(feature_size=size, **CFG).train(training)
     out = block(torch.randn(2, 8, *size))
     assert out.shape == (2, 8, *size) and out.isfinite().all()
-
-
-def test_layers():
-    block = MobileViMBlock(
-        8, (8, 8), embed_dims=12, patch_size=2, mlp_ratios=(3, 5))
-    convs = {
-        name: tuple(getattr(block, name).conv.weight.shape)
-        for name in ('local_conv', 'expand_conv', 'project_conv',
-                     'fusion_conv')
-    }
-    assert convs == dict(
-        local_conv=(8, 8, 3, 3),
-        expand_conv=(12, 8, 1, 1),
-        project_conv=(8, 12, 1, 1),
-        fusion_conv=(8, 16, 1, 1))
-    assert block.larm.patch_mlp.fc1.out_features == 3 * 16
-    assert block.larm.pixel_mlp.fc1.out_features == 5 * 4
 
 
 @torch.no_grad()

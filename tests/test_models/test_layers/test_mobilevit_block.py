@@ -58,7 +58,7 @@ def test_tokens_are_pixels_at_the_same_place(randomize, size):
 
 
 @pytest.mark.parametrize('training', [True, False])
-@pytest.mark.parametrize('size', [(8, 8), (12, 9), (7, 10)])
+@pytest.mark.parametrize('size', [(8, 8), (7, 10)])
 def test_forward(size, training):
     block = MobileViTBlock(feature_size=size, **CFG).train(training)
     out = block(torch.randn(2, 8, *size))

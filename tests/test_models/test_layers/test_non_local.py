@@ -4,7 +4,6 @@ from itertools import product
 import pytest
 import torch
 from mmcv.cnn import NonLocal2d
-from mmpose.registry import MODELS
 
 from lgm_pose_plugin.models.layers import ECANonLocal, NonLocal
 
@@ -47,8 +46,7 @@ def literal_eca(eca, x):
 
 
 @pytest.mark.parametrize('size', SIZES)
-@pytest.mark.parametrize('channels, reduction', [(16, 8), (20, 8), (5, 8),
-                                                 (12, 2)])
+@pytest.mark.parametrize('channels, reduction', [(16, 8), (5, 8), (12, 2)])
 @pytest.mark.parametrize('gamma', [0, 0.2, -1.5])
 @torch.no_grad()
 def test_equals_equation(randomize, channels, reduction, size, gamma):
@@ -93,39 +91,6 @@ def test_equals_mmcv(randomize, channels, reduction):
     torch.testing.assert_close(layer(x), other(x))
 
 
-def test_parameters():
-    layer = NonLocal(208)
-    assert {
-        name: tuple(parameter.shape)
-        for name, parameter in layer.named_parameters()
-    } == {
-        'gamma': (),
-        'theta.conv.weight': (26, 208, 1, 1),
-        'theta.conv.bias': (26, ),
-        'phi.conv.weight': (26, 208, 1, 1),
-        'phi.conv.bias': (26, ),
-        'g.conv.weight': (26, 208, 1, 1),
-        'g.conv.bias': (26, ),
-        'conv_out.conv.weight': (208, 26, 1, 1),
-        'conv_out.conv.bias': (208, ),
-    }
-    # what the neck of LAPX's first hourglass has more than the second's
-    assert sum(p.numel() for p in layer.parameters()) == 612750 - 590831
-    eca = ECANonLocal(208)
-    assert sum(p.numel() for p in eca.parameters()) == 21919 + 7
-
-
-def test_start():
-    for layer in (NonLocal(16), ECANonLocal(16).non_local):
-        assert layer.gamma.item() == 0
-        assert layer.gamma.requires_grad
-        assert layer.enabled and layer.learn_gamma
-    assert NonLocal(16, gamma=0.2).gamma.item() == pytest.approx(0.2)
-    layer = ECANonLocal(16, 4, 0.3).non_local
-    assert layer.gamma.item() == pytest.approx(0.3)
-    assert layer.theta.conv.out_channels == 4
-
-
 @pytest.mark.parametrize('again', [False, True])
 def test_init_weights(again):
     layer = ECANonLocal(208)
@@ -142,13 +107,6 @@ def test_init_weights(again):
         assert conv.weight.std().item() == std
         assert 0 < conv.bias.abs().max() <= bound
     assert layer.non_local.gamma == 0
-
-
-@pytest.mark.parametrize('name, layer', [('LAPXNonLocal', NonLocal),
-                                         ('ECANonLocal', ECANonLocal)])
-def test_registered(name, layer):
-    cfg = dict(type=name, in_channels=16, reduction=4, gamma=0.1)
-    assert type(MODELS.build(cfg)) is layer
 
 
 @pytest.mark.parametrize('layer',

@@ -1,7 +1,6 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from lgm_pose_plugin.models.necks import SFusionNeck
 from lgm_pose_plugin.models.necks.sfusion_neck import SFusion
@@ -36,24 +35,15 @@ def make(design, input_size=(64, 96), batch=2, **kwargs):
     return neck, feats
 
 
-@pytest.mark.parametrize('fusion', ['sfusion', 'conv', 'dw1', 'dw2', 'none'])
 @pytest.mark.parametrize('kernel_size', [1, 2, 3])
 @pytest.mark.parametrize('design', DESIGNS)
-def test_forward(design, kernel_size, fusion):
-    neck, feats = make(design, deconv_kernel_size=kernel_size, fusion=fusion)
+def test_forward(design, kernel_size):
+    neck, feats = make(design, deconv_kernel_size=kernel_size)
     out_channels, fusion_channels = DESIGNS[design][2:]
     out, = neck(feats)
     assert out.shape == (2, out_channels, 16, 24)
-    channels = [fuse.conv.out_channels for fuse in neck.fusions]
-    if fusion == 'none':
-        assert channels == []
-    else:
-        assert channels == list(fusion_channels)
-    for fuse, width in zip(neck.fusions, channels):
-        assert fuse.conv.kernel_size == (3, 3)
-        assert fuse.conv.groups == dict(
-            sfusion=width // 2, dw2=width // 2, dw1=width, conv=1)[fusion]
-        assert isinstance(fuse.pointwise_conv, nn.Identity) is (design != 'b')
+    assert tuple(fuse.conv.out_channels
+                 for fuse in neck.fusions) == fusion_channels
 
 
 @pytest.mark.parametrize('kernel_size', [2, 3])
@@ -64,7 +54,7 @@ def test_deconvolutions_have_no_bias(kernel_size):
         assert deconv.conv.stride == (2, 2) and deconv.conv.bias is None
 
 
-@pytest.mark.parametrize('size', [(128, 96), (384, 288), (96, 160)])
+@pytest.mark.parametrize('size', [(384, 288), (96, 160)])
 def test_sizes(size):
     neck, feats = make('a', size, batch=1)
     out, = neck.eval()(feats)
@@ -122,8 +112,9 @@ def test_upsampling(randomize):
         assert torch.equal(out[..., i::2, j::2], conv(feats[-1]))
 
 
-@pytest.mark.parametrize('kernel_size', [1, 2])
-@pytest.mark.parametrize('fusion', ['sfusion', 'conv', 'dw1', 'dw2', 'none'])
+@pytest.mark.parametrize('fusion, kernel_size', [('sfusion', 1), ('conv', 2),
+                                                 ('dw1', 1), ('dw2', 2),
+                                                 ('none', 3)])
 def test_gradients(check_gradients, fusion, kernel_size):
     neck, feats = make(
         'b', (32, 32), fusion=fusion, deconv_kernel_size=kernel_size)
