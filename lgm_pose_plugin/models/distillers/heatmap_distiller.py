@@ -44,6 +44,16 @@ class HeatmapDistiller(TopdownPoseEstimator):
         ValueError: If ``teacher_weight`` is out of range; from ``loss``, if
             the teacher does not fit the student.
         FileNotFoundError: From ``loss``, if there is no such checkpoint.
+
+    Example:
+        >>> from lgm_pose_plugin.models.builder import load_config
+        >>> cfg = load_config(
+        ...     'lgm_pose_plugin::body_2d_keypoint/topdown_heatmap/coco/'
+        ...     'td-hm_lgm-pose-distilled_8xb64-210e_coco-256x192.py')
+        >>> student = MODELS.build(cfg.model)
+        >>> maps = student(torch.rand(2, 3, 256, 192), None, mode='tensor')
+        >>> tuple(maps.shape)
+        (2, 17, 64, 48)
     """
 
     def __init__(self,
