@@ -1,6 +1,6 @@
 """MobileViM, the backbone of LGM-Pose (arXiv 2506.04561)."""
 from math import prod
-from typing import Any, Optional, Sequence, Tuple
+from typing import Any, Dict, Optional, Sequence, Tuple
 
 import torch
 import torch.nn as nn
@@ -50,7 +50,7 @@ def _xs_vim(**kwargs: Any) -> Tuple[dict, ...]:
 
 
 # The designs by name: arguments of MobileViM, those that differ from design A.
-DESIGNS = dict(
+DESIGNS: Dict[str, Dict[str, Any]] = dict(
     a=dict(
         stem_channels=16,
         layers=_xs_vim(),
@@ -288,7 +288,7 @@ class MobileViM(CheckedBackbone):
     @property
     def freezable(self) -> Sequence[nn.Module]:
         """The parts that ``frozen_stages`` counts."""
-        return self.layers
+        return list(self.layers)
 
     def fits(self, key: str, given: Tensor, own: Tensor) -> bool:
         """Whether a weight can be loaded, maybe resized, in place of one."""

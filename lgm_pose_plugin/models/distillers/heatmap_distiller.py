@@ -1,5 +1,5 @@
 """Distillation of heat maps (arXiv 1811.05419)."""
-from typing import Optional, Sequence
+from typing import List, Optional, Sequence
 
 import torch
 from mmpose.codecs import UDPHeatmap
@@ -70,7 +70,7 @@ class HeatmapDistiller(TopdownPoseEstimator):
         self.teacher_checkpoint = teacher_checkpoint
         self.teacher_weight = teacher_weight
         # In a list, the teacher is no part of the state dict.
-        self._teacher = []
+        self._teacher: List[TopdownPoseEstimator] = []
 
     def loss(self, inputs: Tensor, data_samples: SampleList) -> dict:
         """Calculate losses from a batch of inputs and data samples.
@@ -124,7 +124,7 @@ class HeatmapDistiller(TopdownPoseEstimator):
         cfg = load_config(self.teacher_config)
         # A resumed training opens it later and shall draw the same numbers.
         with torch.random.fork_rng(devices=[]):
-            teacher = build_model(
+            teacher: TopdownPoseEstimator = build_model(
                 cfg, self.teacher_checkpoint
                 or published_weights(self.teacher_config))
         teacher.dataset_meta = dataset_meta_from_config(cfg)

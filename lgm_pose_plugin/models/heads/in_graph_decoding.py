@@ -1,9 +1,10 @@
 """Key points from a head's forward, for exported graphs."""
 from contextlib import contextmanager
-from typing import Iterator, List, Optional, Tuple, Union
+from typing import Iterator, List, Optional, Sequence, Tuple, Union
 
 import torch
 from mmengine.runner import autocast
+from mmpose.models.heads import BaseHead
 from mmpose.models.losses import KeypointMSELoss
 from mmpose.utils.typing import (ConfigType, Features, InstanceList,
                                  OptConfigType, OptSampleList, Predictions)
@@ -16,7 +17,7 @@ from .keypoint_decoder import KeypointDecoder
 _HALF = (torch.bfloat16, torch.float16)
 
 
-class InGraphDecoding:
+class InGraphDecoding(BaseHead):
     """Mixin that lets a heat-map head of MMPose return key points.
 
     After :meth:`switch_to_deploy` the head's ``forward`` returns key points
@@ -38,12 +39,12 @@ class InGraphDecoding:
                 'change model.head.loss, or the codec')
 
     def forward(
-        self, feats: Tuple[Tensor, ...]
+        self, feats: Sequence[Tensor]
     ) -> Union[Tensor, List[Tensor], Tuple[Tensor, Tensor]]:
         """Forward the head.
 
         Args:
-            feats (tuple[Tensor]): Maps, each of shape ``(B, C, H, W)``.
+            feats (Sequence[Tensor]): Maps, each of shape ``(B, C, H, W)``.
 
         Returns:
             Tensor or list[Tensor] or tuple[Tensor, Tensor]: Heat maps of

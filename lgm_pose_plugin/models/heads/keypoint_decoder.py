@@ -6,6 +6,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from mmpose.codecs import MSRAHeatmap, UDPHeatmap
+from mmpose.codecs.base import BaseKeypointCodec
 from torch import Tensor
 
 from lgm_pose_plugin.codecs import SoftmaxUDPHeatmap
@@ -32,7 +33,9 @@ class KeypointDecoder(nn.Module):
         ((1, 17, 2), (1, 17))
     """
 
-    def __init__(self, codec):
+    blur_kernel: Tensor
+
+    def __init__(self, codec: BaseKeypointCodec):
         super().__init__()
         self.mass: Optional[float] = (
             codec.mass if isinstance(codec, SoftmaxUDPHeatmap) else None)

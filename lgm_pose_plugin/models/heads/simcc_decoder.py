@@ -4,6 +4,7 @@ from typing import Tuple
 import torch
 import torch.nn as nn
 from mmpose.codecs import SimCCLabel
+from mmpose.codecs.base import BaseKeypointCodec
 from torch import Tensor
 
 
@@ -25,7 +26,7 @@ class SimCCDecoder(nn.Module):
         ((1, 17, 2), (1, 17))
     """
 
-    def __init__(self, codec):
+    def __init__(self, codec: BaseKeypointCodec):
         super().__init__()
         if not isinstance(codec, SimCCLabel) or getattr(
                 codec, 'use_dark', False) or getattr(

@@ -1,12 +1,12 @@
 """Carry LARM's weights from one map size over to another."""
-from typing import Callable, Dict, Tuple
+from typing import Any, Callable, Dict, Tuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 # Wherever the weights are, and whatever torch's defaults.
-CPU = dict(device='cpu', dtype=torch.float32)
+CPU: Dict[str, Any] = dict(device='cpu', dtype=torch.float32)
 
 
 def resize_matrix(source: Tuple[int, int], target: Tuple[int, int]) -> Tensor:
