@@ -166,7 +166,7 @@ def allow_mmengine_checkpoints() -> None:
     hold ``HistoryBuffer`` objects and numpy values: testing, resuming and
     inference fail. This allow-lists exactly what MMEngine stores, through
     stand-ins where the real function would let a hostile file do more, and
-    ``weights_only`` stays on. Runs at the plugin's import; calling it again
+    ``weights_only`` stays on. Runs once MMEngine is imported; calling it again
     changes nothing. Older torch is left alone: it does not refuse.
 
     Loaded arrays are of a subclass of ``numpy.ndarray`` and pickle as

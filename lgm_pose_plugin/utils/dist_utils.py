@@ -13,7 +13,7 @@ def allow_processes_without_gpu() -> None:
     MMEngine selects a GPU for each process before it looks at the backend,
     and torch raises where there is none. With the backend ``gloo``
     (``env_cfg.dist_cfg.backend``) and no GPU, processes now join without
-    that; everything else goes to MMEngine. Runs at the plugin's import;
+    that; everything else goes to MMEngine. Runs once MMEngine is imported;
     calling it again changes nothing.
     """
     original = utils._init_dist_pytorch
