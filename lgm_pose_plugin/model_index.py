@@ -1,5 +1,4 @@
 """Model names: make MMPose's inferencers find the plugin's models."""
-import functools
 import os.path as osp
 from typing import Any, Iterator, NoReturn, Optional, Tuple
 
@@ -38,8 +37,8 @@ NETWORKS = {
     'rtmpose-t': _RTMPOSE + 'rtmpose-t_8xb256-420e_coco-256x192.py',
     'rtmpose-s': _RTMPOSE + 'rtmpose-s_8xb256-420e_coco-256x192.py',
 }
-# Stands for weights that there are not: MMEngine asks for them by name before
-# it looks whether the user gave others.
+# In place of missing weights: MMEngine asks for a name of weights before it
+# looks whether the user gave others.
 _UNPUBLISHED = 'lgm-pose-unpublished:'
 
 
@@ -101,18 +100,18 @@ def published_weights(name: str) -> str:
     """
     weights = (_find_model(name) or {}).get('Weights')
     if not weights:
-        raise ValueError(f'{name!r} is no model with published weights; give '
-                         'a checkpoint')
+        raise ValueError(f'{name!r} is not a model with published weights; '
+                         'give a checkpoint')
     return weights
 
 
 @CheckpointLoader.register_scheme(prefixes=_UNPUBLISHED, force=True)
 def load_from_unpublished(filename: str, map_location: Any) -> NoReturn:
-    """Tell that a model has no weights, a loader of MMEngine's.
+    """Report that a model has no weights, a loader of MMEngine's.
 
     Args:
         filename (str): What :func:`load_model_from_index` gave.
-        map_location (Any): Of no meaning.
+        map_location (Any): Not used.
 
     Raises:
         ValueError: Always.
@@ -133,19 +132,16 @@ def register_model_names() -> None:
     """
     MODULE2PACKAGE[PACKAGE] = PACKAGE
     original = BaseInferencer._load_model_from_metafile
-    if getattr(original, 'knows_lgm_pose', False):
+    if original.__module__ == __name__:
         return
 
-    @functools.wraps(original)
-    def _load_model_from_metafile(self, model: str) -> Tuple[Config, str]:
+    def _load_model_from_metafile(self: Any, model: str) -> Tuple[Config, str]:
         return load_model_from_index(model) or original(self, model)
 
-    _load_model_from_metafile.knows_lgm_pose = True
     BaseInferencer._load_model_from_metafile = _load_model_from_metafile
 
     get_cfg_path = Config._get_cfg_path
 
-    @functools.wraps(get_cfg_path)
     def _get_cfg_path(cfg_path: str,
                       filename: str) -> Tuple[str, Optional[str]]:
         # MMEngine takes the package's name for the scope.

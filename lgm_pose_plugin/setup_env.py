@@ -2,51 +2,68 @@
 import logging
 import sys
 import warnings
+from contextlib import contextmanager
 from importlib import import_module
-from importlib.abc import Loader, MetaPathFinder
+from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 from types import ModuleType
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Iterator, Optional
 
-# MMPose's registries, and the package that registers the plugin's modules.
-LOCATIONS = {
-    'MODELS': 'models',
-    'DATASETS': 'datasets',
-    'TRANSFORMS': 'datasets',
-    'KEYPOINT_CODECS': 'codecs',
-    'METRICS': 'evaluation',
-    'HOOKS': 'engine',
-    'OPTIM_WRAPPERS': 'engine',
-}
+# MMPose's registries that the plugin adds to, and the packages that do it.
+REGISTRIES = ('MODELS', 'DATASETS', 'TRANSFORMS', 'KEYPOINT_CODECS', 'METRICS',
+              'HOOKS', 'OPTIM_WRAPPERS')
+PACKAGES = ('models', 'datasets', 'codecs', 'evaluation', 'engine')
+
+
+@contextmanager
+def _naming_the_remedy(task: str) -> Iterator[None]:
+    """Turn any error into an ImportError that names the plugin's doctor."""
+    try:
+        yield
+    except Exception as error:
+        raise ImportError(f'lgm_pose_plugin cannot {task}: {error!r}. '
+                          'Run `lgm-pose doctor` for the remedy.') from error
 
 
 def extend_mmengine() -> None:
-    """Teach MMEngine the plugin's model names, and mend two of its faults.
+    """Give MMEngine the plugin's model names, and mend two of its faults.
 
     MMEngine then loads its own checkpoints safely on torch >= 2.6 and starts
     processes without GPUs. Calling it again changes nothing.
+
+    Raises:
+        ImportError: If a package is missing or broken. The message names the
+            cause; ``lgm-pose doctor`` prints the remedy.
     """
-    from lgm_pose_plugin.checkpoint import allow_mmengine_checkpoints
-    from lgm_pose_plugin.model_index import register_model_names
-    from lgm_pose_plugin.utils.dist_utils import allow_processes_without_gpu
-    allow_mmengine_checkpoints()
-    allow_processes_without_gpu()
-    register_model_names()
+    with _naming_the_remedy('extend MMEngine'):
+        from lgm_pose_plugin.checkpoint import allow_mmengine_checkpoints
+        from lgm_pose_plugin.model_index import register_model_names
+        from lgm_pose_plugin.utils.dist_utils import \
+            allow_processes_without_gpu
+        allow_mmengine_checkpoints()
+        allow_processes_without_gpu()
+        register_model_names()
 
 
 def extend_registries() -> None:
     """Tell MMPose's registries where the plugin's modules are.
 
-    A registry imports its locations when it is asked for a module, as it does
-    with MMPose's own.
+    A registry imports its locations when it is first asked for a module, as
+    it does with MMPose's own. Calling it again changes nothing.
+
+    Raises:
+        ImportError: As :func:`extend_mmengine`.
     """
-    from mmpose import registry
-    for name, package in LOCATIONS.items():
-        location = f'lgm_pose_plugin.{package}'
-        known = getattr(registry, name)
-        if location not in known._locations:
-            known._locations.append(location)
-            known._imported = False
+    location = 'lgm_pose_plugin.all_modules'
+    with _naming_the_remedy('register its modules'):
+        module = import_module('mmpose.registry')
+        for name in REGISTRIES:
+            registry = getattr(module, name)
+            if location not in registry._locations:
+                # Before MMPose's own: if these fail, the remedy is named.
+                registry._locations = [location, *registry._locations]
+                registry._imported = False
 
 
 def register_all_modules() -> None:
@@ -56,16 +73,11 @@ def register_all_modules() -> None:
     config. This is for code that looks into ``MODELS.module_dict`` itself.
 
     Raises:
-        ImportError: If MMPose cannot be imported in this environment. The
-            message names the cause; ``lgm-pose doctor`` prints the remedy.
+        ImportError: As :func:`extend_mmengine`.
     """
-    try:
-        for package in LOCATIONS.values():
+    with _naming_the_remedy('register its modules'):
+        for package in PACKAGES:
             import_module(f'lgm_pose_plugin.{package}')
-    except Exception as error:
-        raise ImportError(
-            f'lgm_pose_plugin cannot register its modules: {error!r}. '
-            'Run `lgm-pose doctor` for the remedy.') from error
 
 
 def set_up_mmpose() -> None:
@@ -74,7 +86,7 @@ def set_up_mmpose() -> None:
     warnings.filterwarnings('ignore', category=FutureWarning)
     # Of YOLOX and other detectors.
     warnings.filterwarnings('ignore', 'torch.meshgrid')
-    # MMPose tells that it finds COCO's key points among its own configs.
+    # Of MMPose, which finds COCO's key points among its own configs.
     warnings.filterwarnings('ignore', 'The metainfo config file')
     register_all_modules()
     from mmengine.logging import MMLogger
@@ -83,56 +95,66 @@ def set_up_mmpose() -> None:
     MMLogger.get_current_instance().setLevel(logging.ERROR)
 
 
-class _CallAfterImport(MetaPathFinder, Loader):
-    """Calls functions when certain modules have been imported.
+class _ExtendingLoader:
+    """Another loader that extends the module after it has run.
 
     Args:
-        callbacks (dict[str, callable]): The functions by module name.
+        loader (Any): The loader that Python found.
+        extend (callable): Called after the module has run.
     """
 
-    def __init__(self, callbacks: Dict[str, Callable[[], None]]):
-        self.callbacks = callbacks
-        self._loaders: Dict[str, Any] = {}
+    def __init__(self, loader: Any, extend: Callable[[], None]):
+        self.loader = loader
+        self.extend = extend
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.loader, name)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Run the module, then extend it."""
+        module.__loader__ = self.loader
+        if module.__spec__ is not None:
+            module.__spec__.loader = self.loader
+        self.loader.exec_module(module)
+        self.extend()
+
+
+class _ExtendingFinder(MetaPathFinder):
+    """Finds MMEngine and MMPose's registries, to extend them once they run."""
+    extensions = {
+        'mmengine': extend_mmengine,
+        'mmpose.registry': extend_registries
+    }
 
     def find_spec(self,
                   fullname: str,
                   path: Any = None,
                   target: Optional[ModuleType] = None) -> Optional[ModuleSpec]:
-        """Find one of the modules, see the base class."""
-        if fullname not in self.callbacks:
-            return None
-        for finder in sys.meta_path:
-            if finder is not self:
+        """Find one of the two modules as the next finders do."""
+        if fullname in self.extensions:
+            # Not those before it: another of its kind would ask back.
+            after = sys.meta_path.index(self) + 1
+            for finder in sys.meta_path[after:]:
                 spec = finder.find_spec(fullname, path, target)
                 if spec is not None and spec.loader is not None:
-                    self._loaders[fullname] = spec.loader
-                    spec.loader = self
+                    spec.loader = _ExtendingLoader(  # type: ignore[assignment]
+                        spec.loader, self.extensions[fullname])
                     return spec
         return None
-
-    def create_module(self, spec: ModuleSpec) -> Optional[ModuleType]:
-        """See the base class."""
-        return self._loaders[spec.name].create_module(spec)
-
-    def exec_module(self, module: ModuleType) -> None:
-        """Run the module, then its function."""
-        name = module.__spec__.name
-        module.__spec__.loader = module.__loader__ = self._loaders[name]
-        module.__loader__.exec_module(module)
-        self.callbacks.pop(name)()
 
 
 def extend_when_imported() -> None:
     """Extend MMEngine and MMPose's registries, now or once they are imported.
 
-    Neither is imported here: ``lgm_pose_plugin.runtime`` does without.
+    Neither is imported for it, since ``lgm_pose_plugin.runtime`` does without,
+    unless MMEngine is there already: then a config may be asking for the
+    plugin, and MMEngine itself would not tell why it finds no MMPose.
+
+    Raises:
+        ImportError: As :func:`extend_mmengine`.
     """
-    callbacks = {
-        'mmengine': extend_mmengine,
-        'mmpose.registry': extend_registries
-    }
-    for name in list(callbacks):
-        if name in sys.modules:
-            callbacks.pop(name)()
-    if callbacks:
-        sys.meta_path.insert(0, _CallAfterImport(callbacks))
+    sys.meta_path.insert(0, _ExtendingFinder())
+    if sys.modules.get('mmengine'):
+        extend_mmengine()
+        if find_spec('mmpose'):
+            extend_registries()

@@ -38,22 +38,21 @@ def from_xywh(boxes: Sequence[Sequence[float]],
         Boxes: The boxes.
 
     Raises:
-        ValueError: If a box has no area or is no four numbers, or a score is
-            no number.
+        ValueError: If a box has no area or is not four numbers, or a score
+            is not a number.
     """
     for box in boxes:
         if not (isinstance(box, (list, tuple, np.ndarray)) and len(box) == 4
                 and all(map(_is_number, box)) and box[2] > 0 and box[3] > 0):
             raise ValueError(f'the box {reprlib.repr(box)} is not (left, top, '
                              'width, height) with a width and height above 0')
-    array = np.array(boxes, np.float32).reshape(-1, 4)
-    array[:, 2:] += array[:, :2]
-    if scores is None:
-        scores = np.ones(len(array))
+    scores = [1.] * len(boxes) if scores is None else scores
     for score in scores:
         if not _is_number(score):
-            raise ValueError(f'the score {reprlib.repr(score)} of a box is no '
-                             'number')
+            raise ValueError(f'the score {reprlib.repr(score)} of a box is '
+                             'not a number')
+    array = np.array(boxes, np.float32).reshape(-1, 4)
+    array[:, 2:] += array[:, :2]
     return Boxes(array, np.array(scores, np.float32).reshape(-1))
 
 
@@ -84,7 +83,7 @@ class ImageIds:
         ValueError: If they are not as described.
     """
 
-    def __init__(self, images: Sequence[dict], origin: str):
+    def __init__(self, images: Any, origin: str):
         self.origin = origin
         self._ids: Dict[str, Dict[str, int]] = {}
         try:
@@ -194,7 +193,7 @@ class BoxFile:
                     '--ann-file')
             described = _load(ann_file)
         if not isinstance(described, dict):
-            raise ValueError(f'{ann_file or path} is no annotation file')
+            raise ValueError(f'{ann_file or path} is not an annotation file')
         self.ids = ImageIds(described.get('images'), ann_file or path)
         # Results have COCO's categories, whatever the other file's are.
         person = PERSON
@@ -226,15 +225,16 @@ class BoxFile:
             Boxes: The boxes, of nobody if the file has none of this image.
 
         Raises:
-            ValueError: If the file does not know the image, or a box is none.
+            ValueError: If the file does not name the image, or a box is not
+                one.
         """
         number = self.ids.find(path)
         return from_xywh(
             self._boxes.get(number, []), self._scores.get(number, []))
 
 
-def _person_category(categories: Optional[List[dict]], path: str) -> int:
-    """The id of the category person, COCO's where none are told."""
+def _person_category(categories: Any, path: str) -> Any:
+    """The id of the category person, COCO's where the file has none."""
     try:
         ids = {one.get('name'): one.get('id') for one in categories or []}
     except (AttributeError, TypeError) as error:
@@ -264,11 +264,12 @@ def keypoint_results(image_id: int, keypoints: np.ndarray, scores: np.ndarray,
     results = []
     for points, values, box_score in zip(keypoints, scores, box_scores):
         counted = values[values > KEYPOINT_SCORE_THR]
+        score = float(box_score * counted.mean()) if counted.size else 0.
+        points = np.column_stack([points, values]).ravel().tolist()
         results.append(
             dict(
                 image_id=image_id,
                 category_id=PERSON,
-                keypoints=np.column_stack([points, values]).ravel().tolist(),
-                score=float(box_score *
-                            counted.mean()) if counted.size else 0.))
+                keypoints=points,
+                score=score))
     return results

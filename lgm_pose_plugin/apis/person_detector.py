@@ -26,6 +26,8 @@ from lgm_pose_plugin.utils.progress import Progress
 from .coco_files import PERSON, Boxes, ImageIds
 from .sources import read_image
 
+Entries = List[Dict[str, Any]]  # of COCO's files
+
 
 def load_detector_config(name: str) -> Config:
     """Load a config of MMDetection.
@@ -51,7 +53,7 @@ def load_detector_config(name: str) -> Config:
                          "'mmdet::rtmdet/rtmdet_m_8xb32-300e_coco.py'")
     cfg = read_config(path)
     if 'test_dataloader' not in cfg or 'backbone' not in cfg.get('model', {}):
-        raise ValueError(f'{path} is no config of an MMDetection detector')
+        raise ValueError(f'{path} is not a config of an MMDetection detector')
     return cfg
 
 
@@ -133,7 +135,7 @@ def _load_weights(model: nn.Module, checkpoint: str,
     try:
         _load_checkpoint_to_model(model, loaded, False, 'current')
     except (RuntimeError, ValueError) as error:
-        raise ValueError(f'{checkpoint} is no checkpoint of {config}: ' +
+        raise ValueError(f'{checkpoint} is not a checkpoint of {config}: ' +
                          textwrap.shorten(str(error), 400)) from error
     weights = {
         re.sub(r'^module\.', '', name): value.shape
@@ -146,21 +148,21 @@ def _load_weights(model: nn.Module, checkpoint: str,
     ]
     if wrong:
         raise ValueError(
-            f'{checkpoint} is no checkpoint of {config}: it has no {wrong[0]} '
-            f'of the right size, nor {len(wrong) - 1} others')
-    return loaded['meta']
+            f'{checkpoint} is not a checkpoint of {config}: it has no '
+            f'{wrong[0]} of the right size, nor {len(wrong) - 1} others')
+    return dict(loaded['meta'])
 
 
 def _class_names(cfg: Config, meta: Dict[str, Any]) -> List[str]:
     """Names of a detector's classes, from its checkpoint or config."""
     dataset = cfg.test_dataloader.dataset
-    known = DATASETS.get(dataset.type)
+    known = getattr(DATASETS.get(dataset.type), 'METAINFO', {})
     told = meta.get('dataset_meta')
     told = told if isinstance(told, dict) else {}
     for names in (told.get('classes'), told.get('CLASSES'),
                   meta.get('CLASSES'), dataset.get('metainfo',
                                                    {}).get('classes'),
-                  getattr(known, 'METAINFO', {}).get('classes')):
+                  known.get('classes')):
         if isinstance(names, str):
             return [names]
         if names and isinstance(names, (list, tuple)):
@@ -185,7 +187,7 @@ def _person_classes(names: Sequence[str], cat_ids: Optional[Sequence[int]],
     return list(cat_ids)
 
 
-def detection_results(image_id: int, people: Boxes) -> List[Dict[str, Any]]:
+def detection_results(image_id: int, people: Boxes) -> Entries:
     """Make COCO's detection results of an image.
 
     Args:
@@ -197,24 +199,19 @@ def detection_results(image_id: int, people: Boxes) -> List[Dict[str, Any]]:
         height, to a hundredth of a pixel) and ``score``, as data sets of
         MMPose read them as ``bbox_file``.
     """
-    results = []
-    for box, score in zip(people.boxes.astype(float), people.scores):
-        left, top, right, bottom = box
-        results.append(
-            dict(
-                image_id=image_id,
-                category_id=PERSON,
-                bbox=[
-                    round(value, 2)
-                    for value in (left, top, right - left, bottom - top)
-                ],
-                score=round(float(score), 5)))
-    return results
+    boxes = people.boxes.astype(float)
+    boxes[:, 2:] -= boxes[:, :2]
+    return [
+        dict(image_id=image_id, category_id=PERSON, bbox=box, score=score)
+        for box, score in zip(
+            boxes.round(2).tolist(),
+            people.scores.astype(float).round(5).tolist())
+    ]
 
 
 def detect_images(detector: PersonDetector, paths: Sequence[str],
                   ids: ImageIds,
-                  progress: Progress) -> Tuple[List[dict], List[dict]]:
+                  progress: Progress) -> Tuple[Entries, Entries]:
     """Find the people in images; an image that fails is reported.
 
     Args:
@@ -228,8 +225,8 @@ def detect_images(detector: PersonDetector, paths: Sequence[str],
         all images; and the images that did not fail, with ``id``,
         ``file_name`` (the path), ``width`` and ``height``.
     """
-    boxes: List[dict] = []
-    images: List[dict] = []
+    boxes: Entries = []
+    images: Entries = []
     for path in paths:
         if progress.stopped is not None:
             break
@@ -250,23 +247,21 @@ def detect_images(detector: PersonDetector, paths: Sequence[str],
     return boxes, images
 
 
-def image_info(images: Sequence[dict], folder: str) -> Dict[str, Any]:
+def image_info(images: Entries, folder: str) -> Dict[str, Any]:
     """Make an annotation file that only tells the images.
 
     Args:
-        images (Sequence[dict]): See :func:`detect_images`.
+        images (list[dict]): See :func:`detect_images`.
         folder (str): The folder that file names are relative to.
 
     Returns:
         dict: ``images``, ``annotations`` (none) and ``categories``.
     """
+    names = [osp.relpath(image['file_name'], folder) for image in images]
     return dict(
         images=[
-            dict(
-                image,
-                file_name=osp.relpath(image['file_name'],
-                                      folder).replace(os.sep, '/'))
-            for image in images
+            dict(image, file_name=name.replace(os.sep, '/'))
+            for image, name in zip(images, names)
         ],
         annotations=[],
         categories=[person_category(CocoDataset.METAINFO)])

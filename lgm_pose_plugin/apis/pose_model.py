@@ -26,8 +26,8 @@ class PoseModel:
 
     Raises:
         FileNotFoundError: If there is no such checkpoint.
-        ValueError: If the config is not top-down or the checkpoint is none or
-            of another network.
+        ValueError: If the config is not top-down, or the checkpoint is
+            broken or of another network.
     """
 
     def __init__(self,
@@ -36,7 +36,7 @@ class PoseModel:
                  device: str = 'cpu',
                  cfg_options: Optional[Dict[str, Any]] = None):
         cfg = load_config(config, cfg_options)
-        self.model = build_model(cfg, checkpoint).to(device)
+        self.model: Any = build_model(cfg, checkpoint).to(device)
         meta = dataset_meta_from_config(cfg, 'test')
         if meta is None:
             raise ValueError(f'{cfg.filename} names no data set with key '

@@ -165,7 +165,9 @@ class Predictor:
 
     def _predict_image(self, source: Source, progress: Progress) -> None:
         image = read_image(source.path)
-        image_id = self.image_ids and self.image_ids.find(source.path)
+        image_id = None
+        if self.image_ids is not None:
+            image_id = self.image_ids.find(source.path)
         people = self.people(image, self.find_people(image, source.path))
         drawn = self._draw(image, people)
         if self.out_dir is not None:
@@ -177,8 +179,7 @@ class Predictor:
             self.results += keypoint_results(image_id, people.keypoints,
                                              people.scores, people.box_scores)
         progress.advance()
-        if self.settings.show:
-            show(drawn, progress, wait=0)
+        self._show(drawn, progress, wait=0)
 
     def _predict_video(self, source: Source, progress: Progress) -> None:
         predictions = drawing = None
@@ -196,14 +197,13 @@ class Predictor:
             for frame_id, (seconds, image) in enumerate(video):
                 people = follow(image, seconds)
                 drawn = self._draw(image, people)
-                if drawing:
+                if drawing and drawn is not None:
                     drawing.write(drawn)
                 if predictions:
                     predictions.write(
                         dict(frame_id=frame_id, instances=people.instances()))
                 progress.advance()
-                if self.settings.show:
-                    show(drawn, progress, wait=1)
+                self._show(drawn, progress, wait=1)
                 if progress.stopped is not None:
                     break
 
@@ -212,6 +212,14 @@ class Predictor:
             return None
         return self.drawer.draw(image, people.boxes, people.keypoints,
                                 people.scores, people.track_ids)
+
+    def _show(self, drawn: Optional[np.ndarray], progress: Progress,
+              wait: int) -> None:
+        """Show an image until a key or ``wait`` ms; q and Escape end it."""
+        if self.settings.show and drawn is not None:
+            cv2.imshow(WINDOW, drawn)
+            if cv2.waitKey(wait) & 0xff in (ord('q'), 27):
+                progress.stop()
 
 
 class Follower:
@@ -247,8 +255,8 @@ class Follower:
             boxes = self.predictor.find_people(image, self.path)
         else:
             boxes = boxes_of_keypoints(self._last)
-            boxes = Boxes(*(each[in_sight(boxes.boxes, image)]
-                            for each in boxes))
+            kept = in_sight(boxes.boxes, image)
+            boxes = Boxes(boxes.boxes[kept], boxes.scores[kept])
         self._frame += 1
         people = self._last = self.predictor.people(image, boxes)
         if self._tracker is not None:
@@ -290,7 +298,7 @@ def boxes_of_keypoints(people: People) -> Boxes:
 
 
 def in_sight(boxes: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """Tell boxes that may hold somebody from those that ran away.
+    """Find the boxes that may hold somebody; others ran away.
 
     A network that finds key points at the rim of each crop makes the box of
     the next frame larger and larger.
@@ -305,8 +313,9 @@ def in_sight(boxes: np.ndarray, image: np.ndarray) -> np.ndarray:
     """
     size = np.array(image.shape[1::-1])
     low, high = boxes[:, :2], boxes[:, 2:]
-    meets = (high > 0) & (low < size)
-    return (meets & (high - low <= 4 * size)).all(1)
+    fits = (high > 0) & (low < size) & (high - low <= 4 * size)
+    kept: np.ndarray = fits.all(1)
+    return kept
 
 
 def result_paths(out_dir: str, source: Source) -> Tuple[str, str]:
@@ -345,16 +354,3 @@ def check_display() -> None:
         raise ValueError(
             'this OpenCV was built without windows; for --show, replace '
             'opencv-python-headless with opencv-python') from error
-
-
-def show(image: np.ndarray, progress: Progress, wait: int) -> None:
-    """Show an image; q or Escape stop the run.
-
-    Args:
-        image (np.ndarray): BGR, uint8 of shape ``(H, W, 3)``.
-        progress (Progress): The run.
-        wait (int): Milliseconds to wait for a key, 0 for ever.
-    """
-    cv2.imshow(WINDOW, image)
-    if cv2.waitKey(wait) & 0xff in (ord('q'), 27):
-        progress.stop()

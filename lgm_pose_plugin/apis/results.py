@@ -1,19 +1,18 @@
-"""Result files that are whole or not there.
+"""Result files, which are replaced whole or left as they were.
 
 Everything is written to a file beside the final one, which it then replaces.
 Needs NumPy and OpenCV alone.
 """
 import json
-import os
 import os.path as osp
 import sys
 from contextlib import ExitStack
-from typing import Any, Optional, TextIO, Tuple
+from typing import Any, Optional, Sequence, TextIO
 
 import cv2
 import numpy as np
 
-from lgm_pose_plugin.utils.files import check_utf8, replacing, temporary_path
+from lgm_pose_plugin.utils.files import check_utf8, replacing
 
 # Written by the FFmpeg in OpenCV's wheels; other videos become .mp4.
 VIDEO_CODECS = {
@@ -114,9 +113,10 @@ class VideoWriter:
     def __init__(self, path: str, fps: float):
         self.path = path
         self.fps = fps
+        self._context = ExitStack()
         self._frames = 0
         self._writer: Optional[cv2.VideoWriter] = None
-        self._size: Tuple[int, int] = (0, 0)
+        self._size: Sequence[int] = ()
 
     def write(self, frame: np.ndarray) -> None:
         """Append a frame.
@@ -132,14 +132,16 @@ class VideoWriter:
         size = frame.shape[1::-1]
         if self._writer is None:
             check_utf8(self.path)
-            os.makedirs(osp.dirname(self.path) or os.curdir, exist_ok=True)
             codec = VIDEO_CODECS[osp.splitext(self.path)[1].lower()]
-            writer = cv2.VideoWriter(
-                temporary_path(self.path), cv2.VideoWriter_fourcc(*codec),
-                self.fps, size)
-            if not writer.isOpened():
-                raise OSError(f'OpenCV cannot write {self.path} with the '
-                              f'codec {codec}')
+            with ExitStack() as stack:
+                self._temporary = stack.enter_context(replacing(self.path))
+                writer = cv2.VideoWriter(self._temporary,
+                                         cv2.VideoWriter.fourcc(*codec),
+                                         self.fps, size)
+                if not writer.isOpened():
+                    raise OSError(f'OpenCV cannot write {self.path} with the '
+                                  f'codec {codec}')
+                self._context = stack.pop_all()
             self._writer, self._size = writer, size
         # OpenCV would leave it out without a word.
         if size != self._size:
@@ -155,21 +157,16 @@ class VideoWriter:
             OSError: If OpenCV could not write it whole, of which it only
                 logs a warning. The file of before stays.
         """
-        if self._writer is None:
-            return
-        self._writer.release()
-        self._writer = None
-        temporary = temporary_path(self.path)
-        try:
-            # Headers may tell of frames that are missing.
-            video = cv2.VideoCapture(temporary)
+        with self._context:
+            if self._writer is None:
+                return
+            self._writer.release()
+            self._writer = None
+            # Headers may count frames that are missing.
+            video = cv2.VideoCapture(self._temporary)
             video.set(cv2.CAP_PROP_POS_FRAMES, self._frames - 1)
             whole = video.grab()
             video.release()
             if not whole:
                 raise OSError(f'{self.path} could not be written whole; is '
                               'the disk full?')
-            os.replace(temporary, self.path)
-        finally:
-            if osp.exists(temporary):
-                os.remove(temporary)

@@ -9,7 +9,9 @@ import os.path as osp
 import re
 import time
 from contextlib import closing, suppress
-from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from itertools import count
+from typing import (Dict, Iterator, List, NamedTuple, Optional, Sequence, Set,
+                    Tuple)
 
 import cv2
 import numpy as np
@@ -46,7 +48,7 @@ def find_sources(specs: Sequence[str]) -> Tuple[List[Source], List[str]]:
     Returns:
         tuple[list[Source], list[str]]: The sources, each once, in the given
         order, those of a folder or pattern by name; and a line for each
-        argument that is nothing of it.
+        argument that is none of these.
     """
     found: Dict[str, Tuple[str, str]] = {}
     problems = []
@@ -128,17 +130,16 @@ def _distinct_names(sources: List[Tuple[str, str]]) -> List[str]:
                 name if kind == 'webcam' else osp.relpath(path, folder)
                 for name, (kind, path) in zip(names, sources)
             ]
-    taken = set(stems(names))
-    seen = set()
-    for i, stem in enumerate(stems(names)):
-        number = 1
-        while stem in seen or number > 1 and stem in taken:
-            number += 1
-            base, suffix = osp.splitext(names[i])
-            stem = f'{base}_{number}'.casefold()
-        if number > 1:
-            names[i] = f'{base}_{number}{suffix}'
-        seen.add(stem)
+    wanted = stems(names)
+    seen: Set[str] = set()
+    for i, name in enumerate(names):
+        base, suffix = osp.splitext(name)
+        if wanted[i] in seen:
+            base = next(
+                numbered for numbered in (f'{base}_{k}' for k in count(2))
+                if numbered.casefold() not in seen.union(wanted))
+        seen.add(base.casefold())
+        names[i] = base + suffix
     return names
 
 
@@ -160,10 +161,9 @@ def read_image(path: str) -> np.ndarray:
     """
     # Not imread, which on Windows opens no path with other than ASCII letters.
     data = np.fromfile(path, np.uint8)
-    try:
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    except cv2.error:
-        image = None
+    image: Optional[np.ndarray] = None
+    with suppress(cv2.error):  # raised of an empty file
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR)
     if image is None:
         raise ValueError('OpenCV cannot decode it; is the picture complete?')
     return image

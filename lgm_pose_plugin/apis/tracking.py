@@ -3,7 +3,7 @@
 Tracking is ByteTrack (arXiv 2110.06864) of the package trackers, smoothing
 the 1 euro filter (Casiez et al., CHI 2012) of its authors' OneEuroFilter.
 """
-from typing import Dict, List, Tuple
+from typing import Any, Callable, Dict, List, Tuple
 
 import numpy as np
 
@@ -59,7 +59,7 @@ class Tracker:
                 xyxy=boxes.astype(float),
                 confidence=scores,
                 data=dict(index=np.arange(len(boxes)))))
-        ids = np.full(len(boxes), -1)
+        ids: np.ndarray = np.full(len(boxes), -1)
         if len(tracked):
             ids[tracked.data['index']] = tracked.tracker_id
         return ids
@@ -81,9 +81,9 @@ class Smoother:
         except ImportError as error:
             raise ImportError('smoothing needs OneEuroFilter: pip install '
                               f'OneEuroFilter ({error})') from error
-        self._make = lambda: OneEuroFilter(fps, MIN_CUTOFF)
+        self._make: Callable[[], Any] = lambda: OneEuroFilter(fps, MIN_CUTOFF)
         # By track: when it was last seen, and a filter for each coordinate.
-        self._tracks: Dict[int, Tuple[float, List[list]]] = {}
+        self._tracks: Dict[int, Tuple[float, List[List[Any]]]] = {}
 
     def smooth(self, seconds: float, ids: np.ndarray, boxes: np.ndarray,
                keypoints: np.ndarray) -> np.ndarray:
@@ -103,15 +103,13 @@ class Smoother:
         for number in list(self._tracks):
             if seconds - self._tracks[number][0] > LOST_SECONDS:
                 del self._tracks[number]
-        smooth = keypoints.copy()
+        smooth: np.ndarray = keypoints.copy()
         for i, number in enumerate(ids.tolist()):
             if number < 0:
                 continue
-            if number not in self._tracks:
-                filters = [[self._make() for _ in point]
-                           for point in keypoints[i]]
-            else:
-                filters = self._tracks[number][1]
+            filters = self._tracks[number][1] if number in self._tracks else [
+                [self._make() for _ in point] for point in keypoints[i]
+            ]
             beta = SPEED_CUTOFF / (boxes[i, 3] - boxes[i, 1])
             for k, point in enumerate(keypoints[i].tolist()):
                 for axis, value in enumerate(point):

@@ -1,5 +1,6 @@
 """Checkpoints: load them without running them, publish the weights."""
 import pickle
+import re
 import shutil
 import tempfile
 import zipfile
@@ -78,14 +79,11 @@ def _load_file(file: Path, origin: str) -> Dict[str, Any]:
         checkpoint = load_pickles(file)
     # Broken files raise whatever the bytes happen to lead to.
     except Exception as error:
-        # torch puts advice to load unsafely around the cause.
-        lines = [
-            line for line in str(error).splitlines()
-            if line.strip() and not line.startswith('Check the documentation')
-        ]
-        cause = (lines or [repr(error)])[-1]
-        cause = cause.split('WeightsUnpickler error: ')[-1].strip()
-        cause = cause.split(' Please use `torch')[0]
+        cause = (str(error).strip() or repr(error)).splitlines()[-1]
+        # torch puts advice to load unsafely around it.
+        found = re.search('WeightsUnpickler error: (.*?)( Please use|$)',
+                          str(error), re.M)
+        cause = found.group(1).strip() if found else cause
         refused = zipfile.is_zipfile(str(file)) or 'GLOBAL' in cause
         if refused and isinstance(error, pickle.UnpicklingError):
             raise ValueError(
@@ -126,7 +124,7 @@ def check_finite(weights: Dict[str, torch.Tensor], origin: str) -> None:
     """
     for name, value in weights.items():
         if value.layout != torch.strided or value.device.type == 'meta':
-            raise ValueError(f'{origin}: {name} is no dense tensor, as '
+            raise ValueError(f'{origin}: {name} is not a dense tensor, as '
                              'weights are; save its `state_dict` anew')
         size = value.numel() * value.element_size()
         # torch < 2 has no untyped_storage.

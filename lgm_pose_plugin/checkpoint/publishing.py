@@ -6,7 +6,7 @@ import re
 from collections import OrderedDict
 from datetime import date
 from pathlib import Path
-from typing import Optional, Union
+from typing import Any, Optional, Union
 
 import mmengine
 import torch
@@ -36,22 +36,24 @@ def _portable_config(text: str) -> Optional[str]:
     starts = [0]
     for line in lines:
         starts.append(starts[-1] + len(line))
+
+    def place(line: Any, column: Any) -> int:
+        return starts[line - 1] + column
+
     edits = []
     for statement, parts in zip(tree.body, nodes):
         if isinstance(statement, ast.Assign) and getattr(
                 statement.targets[0], 'id', None) in _MACHINE_SETTINGS:
-            edits.append((starts[statement.lineno - 1],
-                          starts[statement.end_lineno], b''))
+            end: Any = statement.end_lineno
+            edits.append((place(statement.lineno, 0), starts[end], b''))
             continue
         for node in parts:
-            value = getattr(node, 'value', None)
             if isinstance(node, ast.Constant) and isinstance(
-                    value, str) and _ABSOLUTE_PATH.match(value):
-                name = re.split(r'[\\/]', value.rstrip('\\/'))[-1]
-                edits.append(
-                    (starts[node.lineno - 1] + node.col_offset,
-                     starts[node.end_lineno - 1] + node.end_col_offset,
-                     repr(name).encode()))
+                    node.value, str) and _ABSOLUTE_PATH.match(node.value):
+                name = re.split(r'[\\/]', node.value.rstrip('\\/'))[-1]
+                edits.append((place(node.lineno, node.col_offset),
+                              place(node.end_lineno,
+                                    node.end_col_offset), repr(name).encode()))
     data = b''.join(lines)
     for start, end, replacement in sorted(edits, reverse=True):
         data = data[:start] + replacement + data[end:]

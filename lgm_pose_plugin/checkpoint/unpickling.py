@@ -37,7 +37,7 @@ def _dtype(code: str, align: bool = False, copy: bool = False) -> np.dtype:
     """Stand in for ``numpy.dtype``: plain numbers in native byte order.
 
     A pickle sets a dtype's state after making it, and numpy trusts that
-    state: flags or fields that lie turn bytes into object pointers. For
+    state: wrong flags or fields turn bytes into object pointers. For
     numpy's shared instances ``dtype.__setstate__`` does nothing, so return
     the shared one, whatever ``copy`` says. The price: arrays in foreign byte
     order, which MMEngine does not write, would be read as native ones.
@@ -109,7 +109,7 @@ def _encode(text: str, encoding: str) -> bytes:
 
 
 class _HistoryBuffer(HistoryBuffer):
-    """Stand in for ``HistoryBuffer``, which believes its pickled state.
+    """Stand in for ``HistoryBuffer``, which takes any pickled state.
 
     ``HistoryBuffer.__setstate__`` puts what the file says into the
     statistics methods of the class, and so of all buffers of the process.
@@ -136,7 +136,7 @@ class _HistoryBuffer(HistoryBuffer):
         self.__class__ = HistoryBuffer
 
 
-def _stand_ins() -> List[Tuple[Any, str]]:
+def _stand_ins() -> List[Any]:
     """What MMEngine stores: stand-ins and the names pickles give them."""
     allowed = [(_getattr, 'builtins.getattr'), (_bytes, 'builtins.bytes'),
                (_dtype, 'numpy.dtype'), (_Array, 'numpy.ndarray'),
@@ -166,7 +166,7 @@ def allow_mmengine_checkpoints() -> None:
     hold ``HistoryBuffer`` objects and numpy values: testing, resuming and
     inference fail. This allow-lists exactly what MMEngine stores, through
     stand-ins where the real function would let a hostile file do more, and
-    ``weights_only`` stays on. Runs at the plugin's import; calling it again
+    ``weights_only`` stays on. Runs once MMEngine is imported; calling it again
     changes nothing. Older torch is left alone: it does not refuse.
 
     Loaded arrays are of a subclass of ``numpy.ndarray`` and pickle as
@@ -184,14 +184,17 @@ def allow_mmengine_checkpoints() -> None:
     torch.serialization.add_safe_globals(allowed)
 
 
-class _Unpickler(pickle._Unpickler):
+_PythonUnpickler: Any = pickle._Unpickler  # its methods have no types
+
+
+class _Unpickler(_PythonUnpickler):
     """Pickle's, which names and changes only what a checkpoint may hold.
 
     For torch < 2.6. What torch >= 2.6 does by ``weights_only=True`` and the
     allow-list, this does by the same stand-ins: no other name is looked up,
     so nothing else is called, and only objects of these types get a state.
     """
-    dispatch = dict(pickle._Unpickler.dispatch)
+    dispatch = dict(_PythonUnpickler.dispatch)
     known = {
         '_codecs.encode': _encode,
         'collections.Counter': Counter,  # of a scheduler's milestones

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Optional, Sequence
 
 from lgm_pose_plugin.version import __version__
+from .options import HelpFormatter
 
 COMMANDS = ('benchmark', 'complexity', 'convert-lsp', 'demo', 'detect',
             'doctor', 'erf', 'export', 'predict', 'publish', 'render')
@@ -32,12 +33,12 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     subparsers = parser.add_subparsers(dest='command', required=True)
     for name in COMMANDS:
         module = import_module(f'{__name__}.{name.replace("-", "_")}')
-        summary = module.__doc__.split('\n\n')[0]
+        description = module.__doc__ or ''
         subparser = subparsers.add_parser(
             name,
-            help=summary,
-            description=module.__doc__,
-            formatter_class=argparse.RawDescriptionHelpFormatter)
+            help=description.split('\n\n')[0],
+            description=description,
+            formatter_class=HelpFormatter)
         module.add_arguments(subparser)
         subparser.set_defaults(run=module.run)
     args = parser.parse_args(argv)
@@ -47,7 +48,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # not so in notebooks
         sys.stdout.reconfigure(errors='backslashreplace')
     try:
-        return args.run(args)
+        return int(args.run(args))
     except KeyboardInterrupt:
         print(f'lgm-pose {args.command}: interrupted', file=sys.stderr)
         return 130

@@ -21,6 +21,7 @@ from contextlib import redirect_stdout
 from typing import Tuple
 
 from lgm_pose_plugin.setup_env import set_up_mmpose
+from .options import add_file, add_flag, add_format, add_number
 
 BACKENDS = ('eager', 'channels_last', 'compile', 'onnxruntime', 'openvino',
             'onnxruntime-int8', 'openvino-int8')
@@ -52,26 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='BACKEND',
         help=f'{", ".join(BACKENDS)} (default: eager; with --pipeline '
         'eager, which is MMPose, onnxruntime and openvino)')
-    parser.add_argument(
-        '--threads',
-        nargs='+',
-        type=int,
-        default=[1],
-        metavar='N',
-        help='threads of the runtime (default: 1)')
-    parser.add_argument(
-        '--batch',
-        nargs='+',
-        type=int,
-        default=[1],
-        metavar='N',
-        help='images per forward pass (default: 1)')
-    parser.add_argument(
-        '--rounds',
-        type=int,
-        default=200,
-        metavar='N',
-        help='forward passes, or frames, of each (default: %(default)s)')
+    for name, help in (('--threads', 'threads of the runtime (default: 1)'),
+                       ('--batch', 'images per forward pass (default: 1)')):
+        parser.add_argument(
+            name, nargs='+', type=int, default=[1], metavar='N', help=help)
+    add_number(parser, '--rounds', 200, 'forward passes, or frames, of each')
     parser.add_argument(
         '--input-size',
         type=_hxw,
@@ -84,20 +70,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar=('CONFIG', 'BACKEND'),
         help='what the ratios refer to (default: the first ones)')
-    parser.add_argument(
-        '--pipeline',
-        action='store_true',
-        help='time whole frames with one person and with four')
-    parser.add_argument(
-        '--format',
-        choices=('markdown', 'json'),
-        default='markdown',
-        help='of what is printed (default: %(default)s)')
-    parser.add_argument(
-        '--json', metavar='FILE', help='a file to write the JSON to as well')
-    parser.add_argument(
+    add_flag(parser, '--pipeline',
+             'time whole frames with one person and with four')
+    add_format(parser, 'markdown', 'json')
+    add_file(parser, '--json', help='a file to write the JSON to as well')
+    add_file(
+        parser,
         '--plot',
-        metavar='FILE',
         help='a picture to write: latency against multiply-adds and AP')
 
 

@@ -12,6 +12,7 @@ import json
 from typing import Optional
 
 from lgm_pose_plugin.setup_env import set_up_mmpose
+from .options import CONFIG, add_format
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,11 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'configs',
         nargs='*',
         metavar='CONFIG',
-        help='path of a top-down config, mmpose::body_2d_keypoint/..., a '
-        'model of `mim search lgm_pose_plugin` or a '
-        "short name of `lgm-pose benchmark` (default: all of the plugin's)")
-    parser.add_argument(
-        '--format', choices=('markdown', 'json'), default='markdown')
+        help=f"{CONFIG} (default: all of the plugin's)")
+    add_format(parser, 'markdown', 'json')
 
 
 def run(args: argparse.Namespace) -> int:

@@ -18,10 +18,15 @@ import subprocess
 import sys
 import time
 from importlib import util
-from typing import Any, Dict, List, NoReturn
+from typing import TYPE_CHECKING, Any, Dict, List, NoReturn
 
 from lgm_pose_plugin.doctor.facts import find_mim_configs
 from lgm_pose_plugin.setup_env import set_up_mmpose
+from .options import add_flag, add_number
+from .render import render
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 CONFIG = 'td-hm_lgm-pose_1xb4-2e_rendered-128x96'
 DATA_ROOT = osp.join('data', 'rendered')  # as in the config
@@ -40,27 +45,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='OUT',
         nargs='?',
         default='demo_out',
-        help='folder to write to (default: %(default)s)')
-    parser.add_argument(
-        '--images',
-        type=int,
-        default=1600,
-        help='training images (default: %(default)s); a twentieth of it, but '
-        f'at least {NUM_PICTURES}, is rendered for the test')
-    parser.add_argument(
-        '--epochs',
-        type=int,
-        default=2,
-        help='epochs of training (default: %(default)s)')
-    parser.add_argument(
-        '--seed',
-        type=int,
-        default=0,
-        help='seed of pictures and training (default: %(default)s)')
-    parser.add_argument(
-        '--overwrite',
-        action='store_true',
-        help='replace a rendered data set in OUT that has other options')
+        help='folder to write to')
+    add_number(
+        parser, '--images', 1600,
+        'training images; a twentieth of it, but at least '
+        f'{NUM_PICTURES}, is rendered for the test')
+    add_number(parser, '--epochs', 2, 'epochs of training')
+    add_number(parser, '--seed', 0, 'seed of pictures and training')
+    add_flag(parser, '--overwrite',
+             'replace a rendered data set in OUT that has other options')
 
 
 def run(args: argparse.Namespace) -> int:
@@ -126,43 +119,33 @@ def check_mim() -> None:
 
 
 def _run(args: argparse.Namespace, out: str) -> int:
-    seconds: Dict[str, float] = {}
     started = time.perf_counter()
-
-    def finish(step: str) -> None:
-        seconds[step] = time.perf_counter() - started - sum(seconds.values())
-
     num_test = max(NUM_PICTURES, args.images // 20)
     print(f'Rendering {args.images} + {num_test} images', flush=True)
     set_up_mmpose()
-    render(out, args.images, num_test, args.seed, args.overwrite)
+    render(
+        osp.join(out, DATA_ROOT),
+        args.images,
+        num_test,
+        args.seed,
+        image_size=IMAGE_SIZE,
+        max_people=MAX_PEOPLE,
+        overwrite=args.overwrite)
     untrained = osp.join(out, 'untrained.pth')
     save_untrained(untrained, args.seed)
-    finish('render')
-
     print('Testing the untrained network', flush=True)
     before = test(out, untrained, 'before')
-    finish('test before')
-
     work_dir = osp.join(out, 'work_dir')
     call_mim(out, 'train', [
         '--work-dir', work_dir, '--cfg-options', f'load_from={untrained}',
         f'train_cfg.max_epochs={args.epochs}', f'randomness.seed={args.seed}'
     ])
     checkpoint = osp.join(work_dir, f'epoch_{args.epochs}.pth')
-    finish('train')
-
     print('Testing the trained network', flush=True)
     after = test(out, checkpoint, 'after')
-    finish('test after')
-
     pictures = osp.join(out, 'pictures')
     draw(out, checkpoint, pictures)
-    finish('draw')
-
-    print('\nseconds: ' + ', '.join(f'{step} {time:.0f}'
-                                    for step, time in seconds.items()) +
-          f'; in all {sum(seconds.values()):.0f}')
+    print(f'\nseconds: {time.perf_counter() - started:.0f}')
     print(f'checkpoint: {checkpoint}')
     print(f'pictures, truth left and prediction right: {pictures}')
     print(f'AP on {num_test} unseen images: {before:.3f} before training, '
@@ -170,35 +153,7 @@ def _run(args: argparse.Namespace, out: str) -> int:
     return 0
 
 
-def render(out: str, num_train: int, num_test: int, seed: int,
-           overwrite: bool) -> None:
-    """Render both splits, or keep those that are there.
-
-    Args:
-        out (str): The folder of the demo.
-        num_train (int): Images of ``train2017``.
-        num_test (int): Images of ``val2017``.
-        seed (int): The seed of the pictures.
-        overwrite (bool): Whether to replace rendered data that exist.
-
-    Raises:
-        ValueError: If a number is out of range or there are other data.
-    """
-    from lgm_pose_plugin.datasets.rendered.writer import write_dataset
-    for split, num_images in (('train2017', num_train), ('val2017', num_test)):
-        written = write_dataset(
-            osp.join(out, DATA_ROOT),
-            num_images,
-            seed,
-            split=split,
-            image_size=IMAGE_SIZE,
-            max_people=MAX_PEOPLE,
-            overwrite=overwrite)
-        if not written:
-            print(f'{split} is there already')
-
-
-def load_config():
+def load_config() -> 'Config':
     """Load the demo's config.
 
     Returns:
@@ -244,7 +199,7 @@ def test(out: str, checkpoint: str, name: str) -> float:
         'test', ['-C', checkpoint, '--out', metrics, '--work-dir', work_dir],
         log=name)
     with open(metrics) as file:
-        return json.load(file)['coco/AP']
+        return float(json.load(file)['coco/AP'])
 
 
 def call_mim(out: str,
@@ -287,7 +242,7 @@ def call_mim(out: str,
                 stderr=subprocess.STDOUT,
                 start_new_session=True) as process:
         try:
-            for line in process.stdout:
+            for line in process.stdout or ():
                 file.write(line)
                 if not log:
                     sys.stdout.write(line.decode(errors='replace'))

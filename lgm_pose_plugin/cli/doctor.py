@@ -8,6 +8,8 @@ what. Takes as long as importing MMPose does.
 import argparse
 import json
 
+from .options import add_format
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``lgm-pose doctor``.
@@ -15,11 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     Args:
         parser (argparse.ArgumentParser): The sub-command's parser.
     """
-    parser.add_argument(
-        '--format',
-        choices=('text', 'json'),
-        default='text',
-        help='form of the report (default: %(default)s)')
+    add_format(parser, 'text', 'json')
 
 
 def run(args: argparse.Namespace) -> int:

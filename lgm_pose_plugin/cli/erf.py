@@ -12,7 +12,8 @@ import argparse
 import json
 
 from lgm_pose_plugin.setup_env import set_up_mmpose
-from .options import add_cfg_options, parse_cfg_options
+from .options import (add_cfg_options, add_config, add_file, add_format,
+                      add_inputs, add_number, parse_cfg_options)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,14 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     Args:
         parser (argparse.ArgumentParser): The sub-command's parser.
     """
-    parser.add_argument(
-        'config',
-        metavar='CONFIG',
-        help='path of a top-down config, mmpose::body_2d_keypoint/..., a '
-        'model of `mim search lgm_pose_plugin` or a short name of `lgm-pose '
-        'benchmark`')
-    parser.add_argument(
-        'checkpoint', metavar='CHECKPOINT', nargs='?', help='its weights')
+    add_config(parser, 'its weights')
     parser.add_argument(
         '--compare',
         nargs='+',
@@ -46,46 +40,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--keypoint',
         default='0',
         metavar='NAME_OR_INDEX',
-        help='the key point (default: %(default)s)')
+        help='the key point')
     parser.add_argument(
         '--at',
         choices=('center', 'peak'),
         default='center',
         help="the unit: the map's middle, or each input's highest one, moved "
-        'to the middle (default: %(default)s)')
-    inputs = parser.add_mutually_exclusive_group()
-    inputs.add_argument(
-        '--images',
-        nargs='+',
-        default=[],
-        metavar='PATH',
-        help='pictures or folders, a whole picture being the box of a person '
-        '(default: noise)')
-    inputs.add_argument(
-        '--dataset',
-        action='store_true',
-        help="the first people of CONFIG's test data set")
-    parser.add_argument(
-        '--samples',
-        type=int,
-        metavar='N',
-        help='number of inputs (default: 32 of noise, 8 of pictures)')
-    parser.add_argument(
-        '--seed',
-        type=int,
-        default=0,
-        metavar='S',
-        help='of noise and random weights (default: %(default)s)')
+        'to the middle')
+    add_inputs(
+        parser,
+        images='pictures or folders, a whole picture being the box of a '
+        'person (default: noise)',
+        dataset="the first people of CONFIG's test data set")
+    add_number(parser, '--samples', None,
+               'number of inputs (default: 32 of noise, 8 of pictures)')
+    add_number(parser, '--seed', 0, 'of noise and random weights')
     add_cfg_options(
         parser, 'options of CONFIG, not of those compared with it, e.g. '
         'test_dataloader.dataset.bbox_file=None')
-    parser.add_argument(
-        '-o',
-        '--out',
-        default='erf.png',
-        help='the picture to write (default: %(default)s)')
-    parser.add_argument(
-        '--format', choices=('markdown', 'json'), default='markdown')
+    add_file(
+        parser, '-o', '--out', default='erf.png', help='the picture to write')
+    add_format(parser, 'markdown', 'json')
 
 
 def run(args: argparse.Namespace) -> int:
@@ -111,7 +86,11 @@ def run(args: argparse.Namespace) -> int:
     from lgm_pose_plugin.analysis.erf import draw, measure
     from lgm_pose_plugin.visualization.figures import check_picture_path
     check_picture_path(args.out)
-    samples = 8 if args.images or args.dataset else 32
+    inputs = ('images'
+              if args.images else 'dataset' if args.dataset else 'noise')
+    samples = args.samples
+    if samples is None:
+        samples = 32 if inputs == 'noise' else 8
     panels = measure(
         [(args.config, args.checkpoint)] + [(network + [None])[:2]
                                             for network in args.compare],
@@ -120,15 +99,14 @@ def run(args: argparse.Namespace) -> int:
         at=args.at,
         images=args.images,
         dataset=args.dataset,
-        samples=samples if args.samples is None else args.samples,
+        samples=samples,
         seed=args.seed,
         cfg_options=cfg_options)
     draw(panels, args.out)
     settings = dict(
         keypoint=args.keypoint,
         at=args.at,
-        inputs='images'
-        if args.images else 'dataset' if args.dataset else 'noise',
+        inputs=inputs,
         seed=args.seed,
         picture=args.out)
     if args.format == 'json':
@@ -140,13 +118,13 @@ def run(args: argparse.Namespace) -> int:
     print('| config | without | checkpoint | input | samples | unit (x, y) '
           '| 50 % in (%) | 95 % in (%) | rms distance (px) |')
     print('| --- | --- | --- | --- | ---: | --- | ---: | ---: | ---: |')
-    for row in panels:
-        print(f'| {row.config} | {row.without or ""} '
-              f'| {row.checkpoint or "random weights"} '
-              '| {}x{} '.format(*row.input_size) + f'| {row.samples} '
-              '| {:g}, {:g} '.format(*row.location) +
-              f'| {row.area_50:.2f} | {row.area_95:.2f} '
-              f'| {row.rms_distance:.1f} |')
+    for panel in panels:
+        print(f'| {panel.config} | {panel.without or ""} '
+              f'| {panel.checkpoint or "random weights"} '
+              '| {}x{} '.format(*panel.input_size) + f'| {panel.samples} '
+              '| {:g}, {:g} '.format(*panel.location) +
+              f'| {panel.area_50:.2f} | {panel.area_95:.2f} '
+              f'| {panel.rms_distance:.1f} |')
     print()
     for key, value in settings.items():
         print(f'- {key}: {value}')

@@ -18,7 +18,8 @@ import argparse
 from typing import Any, Dict, Union
 
 from lgm_pose_plugin.setup_env import set_up_mmpose
-from .options import add_cfg_options, parse_cfg_options
+from .options import (add_cfg_options, add_config, add_file, add_flag,
+                      add_format, add_inputs, add_number, parse_cfg_options)
 
 
 def batch_size(text: str) -> Union[int, str]:
@@ -32,84 +33,45 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     Args:
         parser (argparse.ArgumentParser): The sub-command's parser.
     """
-    parser.add_argument(
-        'config',
-        metavar='CONFIG',
-        help='path of a top-down config, mmpose::body_2d_keypoint/..., a '
-        'model of `mim search lgm_pose_plugin` or a short name of `lgm-pose '
-        'benchmark`')
-    parser.add_argument(
-        'checkpoint',
-        metavar='CHECKPOINT',
-        nargs='?',
-        help='its weights (default: those published of a model)')
-    parser.add_argument(
-        '--format',
-        choices=('onnx', 'openvino'),
-        default='onnx',
-        help='(default: %(default)s)')
+    add_config(parser, 'its weights (default: those published of a model)')
+    add_format(parser, 'onnx', 'openvino', help='of the file')
     parser.add_argument(
         '--batch',
         type=batch_size,
         default='dynamic',
         metavar='N',
-        help='crops the graph takes at once, or "dynamic" for any number '
-        '(default: %(default)s)')
-    parser.add_argument(
-        '--no-decode',
-        action='store_true',
-        help='return heat maps or SimCC vectors instead of key points')
-    parser.add_argument(
-        '--no-normalize',
-        action='store_true',
-        help='take normalized float32 crops (N, 3, H, W) instead of uint8 BGR '
+        help='crops the graph takes at once, or "dynamic" for any number')
+    add_flag(parser, '--no-decode',
+             'return heat maps or SimCC vectors instead of key points')
+    add_flag(
+        parser, '--no-normalize',
+        'take normalized float32 crops (N, 3, H, W) instead of uint8 BGR '
         'crops (N, H, W, 3)')
-    inputs = parser.add_mutually_exclusive_group()
-    inputs.add_argument(
-        '--images',
-        nargs='+',
-        default=[],
-        metavar='PATH',
-        help='pictures or folders for the check and for --int8, a whole '
-        'picture being the box of a person (default: rendered people)')
-    inputs.add_argument(
-        '--dataset',
-        action='store_true',
-        help="check on the first people of CONFIG's test data set, calibrate "
-        '--int8 on people of its training data set, and take its metrics '
-        'before and after')
-    parser.add_argument(
-        '--samples',
-        type=int,
-        default=16,
-        metavar='N',
-        help='people the check takes at most (default: %(default)s)')
-    parser.add_argument(
-        '--int8', action='store_true', help='quantise the network to 8 bits')
-    parser.add_argument(
-        '--calibration-samples',
-        type=int,
-        default=300,
-        metavar='N',
-        help='people --int8 calibrates on at most (default: %(default)s)')
-    parser.add_argument(
-        '--eval-samples',
-        type=int,
-        metavar='N',
-        help='with --int8 --dataset, take the metrics from the images of the '
-        'first N people (default: the whole test data set)')
-    parser.add_argument(
-        '--reduce-range',
-        action='store_true',
-        help='with --int8, weights of 7 bits, for x86 CPUs without VNNI')
+    add_inputs(
+        parser,
+        images='pictures or folders for the check and for --int8, a whole '
+        'picture being the box of a person (default: rendered people)',
+        dataset="check on the first people of CONFIG's test data set, "
+        'calibrate --int8 on people of its training data set, and take its '
+        'metrics before and after')
+    add_number(parser, '--samples', 16, 'people the check takes at most')
+    add_flag(parser, '--int8', 'quantise the network to 8 bits')
+    add_number(parser, '--calibration-samples', 300,
+               'people --int8 calibrates on at most')
+    add_number(
+        parser, '--eval-samples', None,
+        'with --int8 --dataset, take the metrics from the images of the first '
+        'N people (default: the whole test data set)')
+    add_flag(parser, '--reduce-range',
+             'with --int8, weights of 7 bits, for x86 CPUs without VNNI')
     add_cfg_options(
         parser,
         'options of CONFIG, e.g. test_dataloader.dataset.bbox_file=None')
-    parser.add_argument(
+    add_file(
+        parser,
         '-o',
         '--out',
         required=True,
-        metavar='FILE',
         help='the file to write, ending in .onnx or .xml')
 
 

@@ -1,13 +1,126 @@
 """Arguments that several sub-commands share."""
 import argparse
-from typing import Any, Dict, Sequence
+from typing import TYPE_CHECKING, Any, Dict, Optional, Sequence
+
+from lgm_pose_plugin.setup_env import set_up_mmpose
+
+if TYPE_CHECKING:
+    from lgm_pose_plugin.apis.person_detector import PersonDetector
+
+CONFIG = (
+    'path of a top-down config, mmpose::body_2d_keypoint/..., a model of '
+    '`mim search lgm_pose_plugin` or a short name of `lgm-pose '
+    'benchmark`')
+# Of boxes and of their overlap, as in MMPose's inferencers.
+BBOX_THR, NMS_THR = 0.3, 0.3
 
 
-def add_cfg_options(parser: argparse.ArgumentParser, help: str) -> None:
-    """Add ``--cfg-options`` as MMPose's tools have it.
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Keeps line breaks and adds the defaults."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text = action.help or ''
+        shown = type(action.default) in (int, float, str)
+        if not shown or action.default == argparse.SUPPRESS or (
+                'default' in text):
+            return text
+        return f'{text} (default: %(default)s)'
+
+
+def add_flag(parser: argparse._ActionsContainer, name: str, help: str) -> None:
+    """Add an option without a value.
+
+    Args:
+        parser (argparse.ArgumentParser): The sub-command's parser, or a group
+            of its arguments.
+        name (str): As ``'--int8'``.
+        help (str): What to say of it.
+    """
+    parser.add_argument(name, action='store_true', help=help)
+
+
+def add_number(parser: argparse._ActionsContainer,
+               name: str,
+               default: Optional[float],
+               help: str,
+               metavar: str = 'N') -> None:
+    """Add an option that takes a number.
+
+    Args:
+        parser (argparse.ArgumentParser): See :func:`add_flag`.
+        name (str): As ``'--seed'``.
+        default (float, optional): The default. If it is a float, the option
+            takes one, else an int.
+        help (str): What to say of it.
+        metavar (str): What to call the number. Defaults to ``'N'``.
+    """
+    parser.add_argument(
+        name,
+        type=float if isinstance(default, float) else int,
+        default=default,
+        metavar=metavar,
+        help=help)
+
+
+def add_file(parser: argparse._ActionsContainer, *names: str, help: str,
+             **kwargs: Any) -> None:
+    """Add an option that takes a file.
+
+    Args:
+        parser (argparse.ArgumentParser): See :func:`add_flag`.
+        *names (str): As ``'-o', '--out'``.
+        help (str): What to say of it.
+        **kwargs: Further arguments of ``add_argument``.
+    """
+    parser.add_argument(*names, metavar='FILE', help=help, **kwargs)
+
+
+def add_config(parser: argparse.ArgumentParser, weights: str) -> None:
+    """Add ``CONFIG`` and ``CHECKPOINT``.
 
     Args:
         parser (argparse.ArgumentParser): The sub-command's parser.
+        weights (str): What to say of the checkpoint.
+    """
+    parser.add_argument('config', metavar='CONFIG', help=CONFIG)
+    parser.add_argument(
+        'checkpoint', metavar='CHECKPOINT', nargs='?', help=weights)
+
+
+def add_inputs(parser: argparse.ArgumentParser, images: str,
+               dataset: str) -> None:
+    """Add ``--images`` and ``--dataset``, which exclude each other.
+
+    Args:
+        parser (argparse.ArgumentParser): The sub-command's parser.
+        images (str): What to say of the first.
+        dataset (str): What to say of the second.
+    """
+    inputs = parser.add_mutually_exclusive_group()
+    inputs.add_argument(
+        '--images', nargs='+', default=[], metavar='PATH', help=images)
+    add_flag(inputs, '--dataset', dataset)
+
+
+def add_format(parser: argparse.ArgumentParser,
+               *formats: str,
+               help: str = 'of what is printed') -> None:
+    """Add ``--format``.
+
+    Args:
+        parser (argparse.ArgumentParser): The sub-command's parser.
+        *formats (str): The choices; the first is the default.
+        help (str): What to say of it.
+    """
+    parser.add_argument(
+        '--format', choices=formats, default=formats[0], help=help)
+
+
+def add_cfg_options(parser: argparse._ActionsContainer, help: str) -> None:
+    """Add ``--cfg-options`` as MMPose's tools have it.
+
+    Args:
+        parser (argparse.ArgumentParser): See :func:`add_flag`.
         help (str): What to say of it.
     """
     parser.add_argument(
@@ -32,4 +145,93 @@ def parse_cfg_options(options: Sequence[str]) -> Dict[str, Any]:
             raise ValueError(f'--cfg-options takes KEY=VALUE, got {option}')
     namespace = argparse.Namespace()
     DictAction([], 'cfg')(None, namespace, options)
-    return namespace.cfg
+    return dict(namespace.cfg)
+
+
+def add_detector(parser: argparse._ActionsContainer,
+                 required: bool = False,
+                 score_thr: float = BBOX_THR,
+                 nms_thr: Optional[float] = NMS_THR) -> None:
+    """Add the arguments that choose a detector, and ``--ann-file``.
+
+    Args:
+        parser (argparse.ArgumentParser): See :func:`add_flag`.
+        required (bool): Whether there has to be one. Defaults to ``False``.
+        score_thr (float): Default of ``--bbox-thr``. Defaults to 0.3.
+        nms_thr (float, optional): Default of ``--nms-thr``. Defaults to 0.3.
+    """
+    parser.add_argument(
+        '--det-config',
+        required=required,
+        metavar='CONFIG',
+        help='an MMDetection config that finds the people, a path or as '
+        'mmdet::rtmdet/rtmdet_m_8xb32-300e_coco.py')
+    add_file(parser, '--det-checkpoint', required=required, help='its weights')
+    parser.add_argument(
+        '--det-cat-ids',
+        type=int,
+        nargs='+',
+        metavar='N',
+        help='classes of the detector to take, from 0 (default: the one '
+        'called person)')
+    add_number(parser, '--bbox-thr', score_thr,
+               'leave out boxes with at most this score', 'SCORE')
+    parser.add_argument(
+        '--nms-thr',
+        type=float,
+        default=nms_thr,
+        metavar='IOU',
+        help='of two boxes of a detector that overlap by more, keep one '
+        '(default: ' + (f'{nms_thr})' if nms_thr else 'as the detector)'))
+    parser.add_argument(
+        '--device',
+        help='of checkpoints, as cuda:0 (default: a GPU if there is one)')
+    add_file(
+        parser,
+        '--ann-file',
+        help='COCO annotation file that gives the ids of the pictures')
+
+
+def choose_device(name: Optional[str]) -> str:
+    """Choose the device of a checkpoint's network.
+
+    Args:
+        name (str, optional): What ``--device`` says; without it, a GPU if
+            there is one.
+
+    Returns:
+        str: The device.
+
+    Raises:
+        ValueError: If torch cannot use the device.
+    """
+    import torch
+    from mmengine.device import get_device
+    device = name or get_device()
+    try:
+        torch.empty(0, device=device)
+    except (AssertionError, RuntimeError) as error:
+        raise ValueError(f'--device {device} cannot be used: '
+                         f'{str(error).splitlines()[0]}') from error
+    return device
+
+
+def open_detector(args: argparse.Namespace) -> 'PersonDetector':
+    """Open the detector that :func:`add_detector` chose.
+
+    Args:
+        args (argparse.Namespace): The parsed arguments.
+
+    Returns:
+        PersonDetector: The detector.
+
+    Raises:
+        FileNotFoundError: If there is no such checkpoint.
+        ValueError: If config, checkpoint or classes do not fit, or the device
+            cannot be used.
+    """
+    set_up_mmpose()
+    from lgm_pose_plugin.apis.person_detector import PersonDetector
+    return PersonDetector(args.det_config, args.det_checkpoint,
+                          args.det_cat_ids, args.bbox_thr, args.nms_thr,
+                          choose_device(args.device))

@@ -14,12 +14,17 @@ import argparse
 import os.path as osp
 from functools import partial
 from importlib.util import find_spec
-from typing import Any, Callable, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Tuple
 
 from lgm_pose_plugin.setup_env import set_up_mmpose
-from .detect import (BBOX_THR, NMS_THR, add_detector_arguments, choose_device,
-                     open_detector)
-from .options import add_cfg_options, parse_cfg_options
+from .options import (BBOX_THR, CONFIG, NMS_THR, add_cfg_options, add_detector,
+                      add_file, add_flag, add_number, choose_device,
+                      open_detector, parse_cfg_options)
+
+if TYPE_CHECKING:
+    from lgm_pose_plugin.apis.coco_files import ImageIds
+    from lgm_pose_plugin.apis.predictor import FindPeople, Network
+    from lgm_pose_plugin.apis.sources import Source
 
 # For those who name no network: a model whose weights lie in the package.
 DEFAULT_MODEL = 'lgm-pose_lsp-256x192'
@@ -38,34 +43,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='SOURCE',
         help='picture, folder, pattern, video, or webcam:N')
     network = parser.add_argument_group('network')
-    network.add_argument(
-        '--model',
-        metavar='FILE',
-        help='a file of `lgm-pose export`, .onnx or .xml')
+    add_file(
+        network, '--model', help='a file of `lgm-pose export`, .onnx or .xml')
     network.add_argument(
         '--backend',
         choices=('onnxruntime', 'openvino'),
         help='what runs FILE (default: ONNX Runtime for .onnx)')
-    network.add_argument(
-        '--threads',
-        type=int,
-        metavar='N',
-        help='threads that run FILE (default: 1)')
-    network.add_argument(
-        '--config',
-        metavar='CONFIG',
-        help='instead of FILE, a top-down config: a path, '
-        'mmpose::body_2d_keypoint/..., a model of `mim search '
-        'lgm_pose_plugin` or a short name of `lgm-pose benchmark`')
-    network.add_argument(
+    add_number(network, '--threads', None,
+               'threads that run FILE (default: 1)')
+    network.add_argument('--config', help=f'instead of FILE, {CONFIG}')
+    add_file(
+        network,
         '--checkpoint',
-        metavar='FILE',
         help="the config's weights (default: those published of a model)")
-    network.add_argument(
-        '--flip-test',
-        action='store_true',
-        help='average with the mirrored image; FILE then has to be exported '
-        'with --no-decode. A config may say so itself')
+    add_flag(
+        network, '--flip-test',
+        'average with the mirrored image; FILE then has to be exported with '
+        '--no-decode. A config may say so itself')
     add_cfg_options(network, 'options of CONFIG')
 
     people = parser.add_argument_group('people')
@@ -73,12 +67,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--boxes',
         default='whole',
         metavar='whole|FILE',
-        help='"whole": each image is a person (default); or a COCO-format '
-        'JSON of pictures: annotations, or results with --ann-file')
-    people.add_argument(
-        '--ann-file',
-        metavar='FILE',
-        help='COCO annotation file that gives the ids of the pictures')
+        help='each image is a person; or a COCO-format JSON of pictures: '
+        'annotations, or results with --ann-file')
     people.add_argument(
         '--box',
         type=float,
@@ -87,52 +77,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar=('LEFT', 'TOP', 'WIDTH', 'HEIGHT'),
         help='a box in pixels, for every image (can be repeated)')
-    add_detector_arguments(people)
+    add_detector(people)
 
     video = parser.add_argument_group('videos and cameras')
-    video.add_argument(
-        '--track', action='store_true', help='give people track ids')
-    video.add_argument(
-        '--smooth',
-        action='store_true',
-        help='smooth the key points of each track (includes --track)')
-    video.add_argument(
-        '--det-every',
-        type=int,
-        default=1,
-        metavar='N',
-        help='run the detector on every Nth frame and when nobody is there; '
-        'else take the key points of the frame before (default: %(default)s)')
+    add_flag(video, '--track', 'give people track ids')
+    add_flag(video, '--smooth',
+             'smooth the key points of each track (includes --track)')
+    add_number(
+        video, '--det-every', 1,
+        'run the detector on every Nth frame and when nobody is there; else '
+        'take the key points of the frame before')
 
     output = parser.add_argument_group('output')
     output.add_argument(
         '-o',
         '--out-dir',
-        metavar='OUT_DIR',
         help=f'folder for all results (default: {OUT_DIR}, or none with '
         '--show or --coco-results)')
-    output.add_argument(
+    add_file(
+        output,
         '--coco-results',
-        metavar='FILE',
         help="write the pictures' key points in COCO's result format; ids are "
         'those of --ann-file or --boxes, else the numbers the names are, else '
         '1, 2, 3...')
-    output.add_argument(
-        '--no-draw', action='store_true', help='draw no pictures or videos')
-    output.add_argument(
-        '--draw-boxes', action='store_true', help='draw the boxes, too')
-    output.add_argument(
-        '--kpt-thr',
-        type=float,
-        default=0.3,
-        metavar='SCORE',
-        help='key points that are drawn have a higher score '
-        '(default: %(default)s)')
-    output.add_argument(
-        '--show',
-        action='store_true',
-        help='show the images in a window; q ends, in pictures any other key '
-        'goes on')
+    add_flag(output, '--no-draw', 'draw no pictures or videos')
+    add_flag(output, '--draw-boxes', 'draw the boxes, too')
+    add_number(output, '--kpt-thr', 0.3,
+               'key points that are drawn have a higher score', 'SCORE')
+    add_flag(
+        output, '--show', 'show the images in a window; q ends, in pictures '
+        'any other key goes on')
 
 
 def run(args: argparse.Namespace) -> int:
@@ -151,10 +125,9 @@ def run(args: argparse.Namespace) -> int:
     """
     check_arguments(args)
     from lgm_pose_plugin.apis.predictor import (Predictor, Settings,
-                                                check_display, result_paths)
+                                                check_display)
     from lgm_pose_plugin.apis.sources import count_images, find_sources
-    from lgm_pose_plugin.utils.files import (check_inputs_kept, check_out_dir,
-                                             check_out_file, write_json)
+    from lgm_pose_plugin.utils.files import write_json
     from lgm_pose_plugin.utils.progress import Progress
     from lgm_pose_plugin.visualization.skeletons import Drawer
 
@@ -162,26 +135,12 @@ def run(args: argparse.Namespace) -> int:
     if out_dir is None and not (args.show or args.coco_results):
         out_dir = OUT_DIR
     sources, problems = find_sources(args.sources)
-    results = [args.coco_results] if args.coco_results else []
-    if args.coco_results:
-        check_out_file(args.coco_results)
-    if out_dir is not None:
-        paths = [
-            path for source in sources
-            for path in result_paths(out_dir, source)
-        ]
-        for folder in sorted({osp.dirname(path) for path in paths}):
-            check_out_dir(folder)
-        results += paths
-    check_inputs_kept(results, [source.path for source in sources] + [
-        path for path in (args.boxes, args.ann_file, args.model,
-                          args.checkpoint, args.det_checkpoint) if path
-    ])
+    check_files(args, out_dir, sources)
     if args.show:
         check_display()
-    draw = not args.no_draw and (out_dir is not None or args.show)
     find_people = open_boxes(args)
     network, metadata = open_network(args)
+    draw = not args.no_draw and (out_dir is not None or args.show)
     predictor = Predictor(
         network,
         find_people,
@@ -193,10 +152,7 @@ def run(args: argparse.Namespace) -> int:
             smooth=args.smooth,
             find_every=args.det_every,
             show=args.show),
-        image_ids=open_image_ids(
-            args,
-            [source.path for source in sources
-             if source.kind == 'image']) if args.coco_results else None)
+        image_ids=open_image_ids(args, sources) if args.coco_results else None)
     with Progress(count_images(sources)) as progress:
         for problem in problems:
             progress.fail(problem)
@@ -219,80 +175,112 @@ def check_arguments(args: argparse.Namespace) -> None:
     Raises:
         ValueError: If arguments do not go together.
     """
-    if args.checkpoint and not args.config:
-        raise ValueError('--checkpoint needs --config')
-    if args.model and args.config:
-        raise ValueError('give either --model or --config')
-    if not args.model and (args.backend or args.threads is not None):
-        raise ValueError('--backend and --threads are for --model')
-    if args.model and args.cfg_options:
-        raise ValueError('--cfg-options are for --config, not for --model')
-    if args.model and args.device and not args.det_config:
-        raise ValueError('--device is for --config and --det-config; --model '
-                         'runs on the CPU')
-    if args.ann_file and args.boxes == 'whole' and not args.coco_results:
-        raise ValueError('--ann-file is for --boxes and --coco-results')
-    if bool(args.det_config) != bool(args.det_checkpoint):
-        raise ValueError('--det-config and --det-checkpoint go together')
-    if sum((args.boxes != 'whole', bool(args.box), bool(args.det_config))) > 1:
-        raise ValueError('give only one of --boxes, --box and --det-config')
-    if not args.det_config and (args.det_cat_ids or args.nms_thr != NMS_THR):
-        raise ValueError('--det-cat-ids and --nms-thr are for --det-config')
-    if (not args.det_config and args.boxes == 'whole'
-            and args.bbox_thr != BBOX_THR):
-        raise ValueError('--bbox-thr is for --det-config and --boxes FILE')
-    if args.det_every < 1:
-        raise ValueError(f'--det-every is at least 1, not {args.det_every}')
-    if args.show and args.no_draw:
-        raise ValueError('--show shows what --no-draw leaves out')
-    if args.draw_boxes and args.no_draw:
-        raise ValueError('--draw-boxes draws what --no-draw leaves out')
+    boxes = args.boxes != 'whole'
+    for wrong, message in (
+        (args.checkpoint and not args.config, '--checkpoint needs --config'),
+        (args.model and args.config, 'give either --model or --config'),
+        (not args.model and (args.backend or args.threads is not None),
+         '--backend and --threads are for --model'),
+        (args.model and args.cfg_options,
+         '--cfg-options are for --config, not for --model'),
+        (args.model and args.device and not args.det_config,
+         '--device is for --config and --det-config; --model runs on the CPU'),
+        (args.ann_file and not boxes and not args.coco_results,
+         '--ann-file is for --boxes and --coco-results'),
+        (bool(args.det_config) != bool(args.det_checkpoint),
+         '--det-config and --det-checkpoint go together'),
+        (boxes + bool(args.box) + bool(args.det_config) > 1,
+         'give only one of --boxes, --box and --det-config'),
+        (not args.det_config and
+         (args.det_cat_ids or args.nms_thr != NMS_THR),
+         '--det-cat-ids and --nms-thr are for --det-config'),
+        (not args.det_config and not boxes and args.bbox_thr != BBOX_THR,
+         '--bbox-thr is for --det-config and --boxes FILE'),
+        (args.det_every < 1,
+         f'--det-every is at least 1, not {args.det_every}'),
+        (args.show and args.no_draw, '--show shows what --no-draw leaves out'),
+        (args.draw_boxes and args.no_draw,
+         '--draw-boxes draws what --no-draw leaves out'),
+    ):  # yapf: disable
+        if wrong:
+            raise ValueError(message)
 
 
-def open_network(args: argparse.Namespace) -> Tuple[Callable, dict]:
+def check_files(args: argparse.Namespace, out_dir: Optional[str],
+                sources: Sequence['Source']) -> None:
+    """Check that results can be written and replace nothing that is read.
+
+    Args:
+        args (argparse.Namespace): The parsed arguments.
+        out_dir (str, optional): The folder of the results.
+        sources (Sequence[Source]): What is read.
+
+    Raises:
+        FileNotFoundError: If a folder is missing.
+        ValueError: If a result cannot be written or would replace an input.
+    """
+    from lgm_pose_plugin.apis.predictor import result_paths
+    from lgm_pose_plugin.utils.files import (check_inputs_kept, check_out_dir,
+                                             check_out_file)
+    results: List[str] = []
+    if out_dir is not None:
+        for source in sources:
+            results += result_paths(out_dir, source)
+    for folder in sorted({osp.dirname(path) for path in results}):
+        check_out_dir(folder)
+    if args.coco_results:
+        check_out_file(args.coco_results)
+        results.append(args.coco_results)
+    inputs = [source.path for source in sources]
+    inputs += filter(None, (args.boxes, args.ann_file, args.model,
+                            args.checkpoint, args.det_checkpoint))
+    check_inputs_kept(results, inputs)
+
+
+def open_network(args: argparse.Namespace) -> Tuple['Network', Dict[str, Any]]:
     """Open the network that finds key points.
 
     Args:
         args (argparse.Namespace): The parsed arguments.
 
     Returns:
-        tuple[callable, dict]: See ``predict.Network``, and its metadata.
+        tuple[callable, dict]: See ``predictor.Network``, and its metadata.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        ValueError: If the network cannot be opened, or cannot do the flip
+            test.
     """
     if args.model:
         from lgm_pose_plugin.runtime.pose_runtime import PoseRuntime
-        model: Any = PoseRuntime(args.model, args.backend,
-                                 1 if args.threads is None else args.threads)
-        if args.flip_test and model.metadata['decode']:
+        threads = 1 if args.threads is None else args.threads
+        runtime = PoseRuntime(args.model, args.backend, threads)
+        if args.flip_test and runtime.metadata['decode']:
             raise ValueError(
-                f'{model.file} returns key points, the flip test averages '
+                f'{runtime.file} returns key points, the flip test averages '
                 'heat maps; export it with --no-decode')
-    else:
-        model = _open_checkpoint(args)
-    return partial(model, flip_test=args.flip_test), model.metadata
-
-
-def _open_checkpoint(args: argparse.Namespace) -> Any:
-    """Open the network of --config and --checkpoint, or the default one."""
-    config = args.config or DEFAULT_MODEL
+        return partial(runtime, flip_test=args.flip_test), runtime.metadata
     if not args.config and not find_spec('mmpose'):
         raise ValueError('the default network needs MMPose, which is not '
                          'installed; give --model FILE of `lgm-pose export`')
     set_up_mmpose()
     from lgm_pose_plugin.apis.pose_model import PoseModel
     from lgm_pose_plugin.model_index import published_weights
-    checkpoint = args.checkpoint or published_weights(config)
-    return PoseModel(config, checkpoint, choose_device(args.device),
-                     parse_cfg_options(args.cfg_options))
+    config = args.config or DEFAULT_MODEL
+    model = PoseModel(config, args.checkpoint or published_weights(config),
+                      choose_device(args.device),
+                      parse_cfg_options(args.cfg_options))
+    return partial(model, flip_test=args.flip_test), model.metadata
 
 
-def open_boxes(args: argparse.Namespace) -> Callable:
+def open_boxes(args: argparse.Namespace) -> 'FindPeople':
     """Open what tells where people are.
 
     Args:
         args (argparse.Namespace): The parsed arguments.
 
     Returns:
-        callable: See ``predict.FindPeople``.
+        callable: See ``predictor.FindPeople``.
     """
     from lgm_pose_plugin.apis.coco_files import BoxFile, from_xywh
     from lgm_pose_plugin.apis.predictor import whole_image
@@ -308,17 +296,22 @@ def open_boxes(args: argparse.Namespace) -> Callable:
     return whole_image
 
 
-def open_image_ids(args: argparse.Namespace, images: Sequence[str]) -> Any:
+def open_image_ids(args: argparse.Namespace,
+                   sources: Sequence['Source']) -> 'ImageIds':
     """Open the ids that ``--coco-results`` needs.
 
     Args:
         args (argparse.Namespace): The parsed arguments.
-        images (Sequence[str]): The pictures.
+        sources (Sequence[Source]): What is read.
 
     Returns:
         ImageIds: The ids.
+
+    Raises:
+        ValueError: If there are no pictures.
     """
     from lgm_pose_plugin.apis.coco_files import ImageIds
+    images = [source.path for source in sources if source.kind == 'image']
     if not images:
         raise ValueError('--coco-results is for pictures, and there are none')
     if args.ann_file or args.boxes != 'whole':

@@ -9,6 +9,8 @@ everywhere with torch.load(weights_only=True) and is called
 """
 import argparse
 
+from .options import add_flag
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``lgm-pose publish``.
@@ -22,10 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--out',
         help='folder, or file name ending in .pth to which hash and date are '
         'added (default: the folder of the checkpoint)')
-    parser.add_argument(
-        '--half',
-        action='store_true',
-        help='store the weights of convolutions and linear layers as float16')
+    add_flag(parser, '--half',
+             'store the weights of convolutions and linear layers as float16')
 
 
 def run(args: argparse.Namespace) -> int:

@@ -6,10 +6,12 @@ OUT. The pictures depend on --seed, --size and --max-people only. A data set
 that exists with the same options is left as it is.
 """
 import argparse
-from typing import Tuple
+from typing import Any, Tuple
+
+from .options import add_flag, add_number
 
 
-def _parse_size(text: str) -> Tuple[int, int]:
+def _size(text: str) -> Tuple[int, int]:
     try:
         width, height = map(int, text.split('x'))
     except ValueError:
@@ -18,9 +20,8 @@ def _parse_size(text: str) -> Tuple[int, int]:
     return width, height
 
 
-def _parse_number(text: str) -> int:
-    # Checked here already: a wrong --val must not be told after the training
-    # images are rendered.
+def _count(text: str) -> int:
+    # Here already: a wrong --val would be found after --train is rendered.
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f'{text!r} is not a number from 1 on')
     return int(text)
@@ -29,33 +30,19 @@ def _parse_number(text: str) -> int:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the arguments of ``lgm-pose render``."""
     parser.add_argument('out', metavar='OUT', help='the data root to write')
-    parser.add_argument(
-        '--train',
-        type=_parse_number,
-        default=1000,
-        help='images of train2017 (1000)')
-    parser.add_argument(
-        '--val',
-        type=_parse_number,
-        default=200,
-        help='images of val2017 (200)')
+    for name, default, help in (('--train', 1000, 'images of train2017'),
+                                ('--val', 200, 'images of val2017'),
+                                ('--max-people', 3, 'most people per image')):
+        parser.add_argument(
+            name, type=_count, default=default, metavar='N', help=help)
     parser.add_argument(
         '--size',
-        type=_parse_size,
+        type=_size,
         default=(320, 240),
         metavar='WIDTHxHEIGHT',
-        help='size of the images in pixels (320x240)')
-    parser.add_argument(
-        '--max-people',
-        type=_parse_number,
-        default=3,
-        help='most people per image (3)')
-    parser.add_argument(
-        '--seed', type=int, default=0, help='seed of the pictures (0)')
-    parser.add_argument(
-        '--overwrite',
-        action='store_true',
-        help='replace a rendered data set that exists')
+        help='size of the images in pixels (default: 320x240)')
+    add_number(parser, '--seed', 0, 'seed of the pictures')
+    add_flag(parser, '--overwrite', 'replace a rendered data set that exists')
 
 
 def run(args: argparse.Namespace) -> int:
@@ -67,18 +54,33 @@ def run(args: argparse.Namespace) -> int:
     Returns:
         int: 0.
     """
-    from lgm_pose_plugin.datasets.rendered.writer import write_dataset
-
-    for split, num_images in (('train2017', args.train), ('val2017',
-                                                          args.val)):
-        written = write_dataset(
-            args.out,
-            num_images,
-            args.seed,
-            split=split,
-            image_size=args.size,
-            max_people=args.max_people,
-            overwrite=args.overwrite)
-        print(f'{args.out}: {num_images} images of {split}' if written else
-              f'{args.out}: {split} exists with these options, nothing to do')
+    render(
+        args.out,
+        args.train,
+        args.val,
+        args.seed,
+        image_size=args.size,
+        max_people=args.max_people,
+        overwrite=args.overwrite)
     return 0
+
+
+def render(out: str, num_train: int, num_val: int, seed: int,
+           **options: Any) -> None:
+    """Render both splits, or keep those that are there, and say so.
+
+    Args:
+        out (str): The data root.
+        num_train (int): Images of ``train2017``.
+        num_val (int): Images of ``val2017``.
+        seed (int): The seed of the pictures.
+        **options: Further arguments of ``write_dataset``.
+
+    Raises:
+        ValueError: If a number is out of range or there are other data.
+    """
+    from lgm_pose_plugin.datasets.rendered.writer import write_dataset
+    for split, number in (('train2017', num_train), ('val2017', num_val)):
+        written = write_dataset(out, number, seed, split=split, **options)
+        print(f'{out}: {number} images of {split}' if written else
+              f'{out}: {split} exists with these options, nothing to do')

@@ -3,14 +3,17 @@
 models/heads/keypoint_decoder.py and simcc_decoder.py do the same inside an
 exported graph.
 """
-from typing import Callable, Dict, Tuple
+from typing import Any, Callable, Dict, Tuple
 
 import cv2
 import numpy as np
 
+# Reads maps beside M x K locations: (dx, dy) -> values of shape (M, K).
+Sampler = Callable[[int, int], np.ndarray]
+
 
 def decode(outputs: Dict[str, np.ndarray],
-           codec: dict) -> Tuple[np.ndarray, np.ndarray]:
+           codec: Dict[str, Any]) -> Tuple[np.ndarray, np.ndarray]:
     """What MMPose's codec decodes from the outputs of a network.
 
     Args:
@@ -65,17 +68,39 @@ def decode(outputs: Dict[str, np.ndarray],
     return np.float32(keypoints / size * codec['input_size']), scores
 
 
-def is_decodable(codec: dict) -> bool:
-    """Whether :func:`decode` knows a codec."""
+def is_decodable(codec: Dict[str, Any]) -> bool:
+    """Whether :func:`decode` takes a codec's outputs."""
     if codec['type'] == 'SimCCLabel':
         return not (codec.get('use_dark') or codec.get('decode_visibility'))
     if codec['type'] == 'UDPHeatmap':
-        return codec.get('heatmap_type') == 'gaussian'
+        return bool(codec.get('heatmap_type') == 'gaussian')
     return codec['type'] in ('MSRAHeatmap', 'SoftmaxUDPHeatmap')
 
 
-def _sampler(maps: np.ndarray, x: np.ndarray, y: np.ndarray) -> Callable:
-    """A function of (dx, dy) that reads maps beside (M, K) locations."""
+def flip_back(outputs: Dict[str, np.ndarray],
+              metadata: Dict[str, Any]) -> Dict[str, np.ndarray]:
+    """Undo the mirroring, as MMPose's flip_heatmaps and flip_vectors.
+
+    Args:
+        outputs (dict[str, np.ndarray]): See :func:`decode`, of mirrored crops.
+        metadata (dict): ``flip_indices`` and ``shift_heatmap``.
+
+    Returns:
+        dict[str, np.ndarray]: What the crops themselves would give.
+    """
+    outputs = {
+        name: value[:, metadata['flip_indices']]
+        for name, value in outputs.items()
+    }
+    for name in {'heatmaps', 'simcc_x'} & set(outputs):
+        outputs[name] = outputs[name][..., ::-1].copy()
+    if 'heatmaps' in outputs and metadata['shift_heatmap']:
+        maps = outputs['heatmaps']
+        maps[..., 1:] = maps[..., :-1].copy()
+    return outputs
+
+
+def _sampler(maps: np.ndarray, x: np.ndarray, y: np.ndarray) -> Sampler:
     people, keypoints = np.ogrid[:maps.shape[0], :maps.shape[1]]
     padded = np.pad(maps, ((0, 0), (0, 0), (2, 2), (2, 2)), mode='edge')
     return lambda dx, dy: padded[people, keypoints, y + 2 + dy, x + 2 + dx]
@@ -118,7 +143,7 @@ def _udp_offset(heatmaps: np.ndarray, x: np.ndarray, y: np.ndarray,
     return _newton_step(at, dxx, dyy, dxy, np.ones_like(x, bool))
 
 
-def _newton_step(at: Callable, dxx: np.ndarray, dyy: np.ndarray,
+def _newton_step(at: Sampler, dxx: np.ndarray, dyy: np.ndarray,
                  dxy: np.ndarray, valid: np.ndarray) -> np.ndarray:
     """-inverse(Hessian) @ gradient of shape (M, K, 2); 0 where not valid."""
     dx = 0.5 * (at(1, 0) - at(-1, 0))
@@ -127,7 +152,7 @@ def _newton_step(at: Callable, dxx: np.ndarray, dyy: np.ndarray,
     valid = valid & (determinant != 0)
     step = -np.stack([dyy * dx - dxy * dy, dxx * dy - dxy * dx], 2)
     step = step / np.where(valid, determinant, 1)[..., None]
-    return step * valid[..., None]
+    return np.where(valid[..., None], step, 0)
 
 
 def _blur(heatmaps: np.ndarray, kernel: int) -> np.ndarray:

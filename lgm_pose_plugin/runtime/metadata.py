@@ -1,11 +1,11 @@
 """What a file of ``lgm-pose export`` may say; anything else is refused.
 
-Such a file may come from anywhere: nothing in it is believed before it was
-looked at. Needs the standard library alone.
+Such a file may come from anywhere, so every field is checked before it is
+used. Needs the standard library alone.
 """
 import json
 import reprlib
-from typing import Any, Dict, List, Sequence
+from typing import Any, Callable, Dict, Iterator, Tuple
 
 # Raised when a reader of older files would misread newer ones.
 FORMAT_VERSION = 1
@@ -15,63 +15,74 @@ MAX_SIDE = 4096
 MAX_KEYPOINTS = 1000
 MAX_KERNEL = 99
 
+# Whether a value fits, and what would fit.
+Rule = Tuple[Callable[[Any], bool], str]
+
 
 def is_int(value: Any, low: float, high: float) -> bool:
+    """Whether a value is an integer, and no bool, from low to high."""
     return type(value) is int and low <= value <= high
 
 
-def _is_number(value: Any, low: float, high: float) -> bool:
-    return type(value) in (int, float) and low <= value <= high
+def _whole(low: int, high: int) -> Rule:
+    return (lambda value: is_int(value, low, high),
+            f'a whole number from {low} to {high}')
 
 
-def _is_list(value: Any, length: int) -> bool:
-    return type(value) is list and len(value) == length
+def _number(low: float, high: float) -> Rule:
+    return (lambda value: type(value) in (int, float) and low <= value <= high,
+            f'a number from {low:g} to {high:g}')
 
 
-def _is_size(value: Any) -> bool:
-    return _is_list(value, 2) and all(is_int(x, 1, MAX_SIDE) for x in value)
+def _list(rule: Rule, low: int, high: int) -> Rule:
+    fits, wanted = rule
+    length = f'{low}' if low == high else f'{low} to {high}'
+    return (lambda value: type(value) is list and low <= len(value) <= high and
+            all(map(fits, value)), f'a list of {length}, each {wanted}')
 
 
-def _are_numbers(value: Any, length: int, low: float) -> bool:
-    return _is_list(value, length) and all(
-        _is_number(x, low, 1e6) for x in value)
+_BOOL: Rule = (lambda value: type(value) is bool, 'true or false')
+_TEXT: Rule = (lambda value: type(value) is str, 'a text')
+_ODD: Rule = (lambda value: is_int(value, 1, MAX_KERNEL) and value % 2 == 1,
+              f'an odd number up to {MAX_KERNEL}')
+# As far as decoding here needs them.
+_CODECS: Dict[str, Dict[str, Rule]] = dict(
+    SimCCLabel=dict(simcc_split_ratio=_number(0.01, 100)),
+    MSRAHeatmap=dict(blur_kernel_size=_ODD, unbiased=_BOOL),
+    UDPHeatmap=dict(blur_kernel_size=_ODD, heatmap_type=_TEXT),
+    SoftmaxUDPHeatmap=dict(blur_kernel_size=_ODD, sigma=_number(1e-3, 1e3)))
 
 
-def _are_names(value: Any) -> bool:
-    return type(value) is list and 0 < len(value) <= MAX_KEYPOINTS and all(
-        type(name) is str for name in value)
-
-
-def _are_pairs(value: Any, count: int) -> bool:
-    return type(value) is list and len(value) <= MAX_KEYPOINTS**2 and all(
-        _is_list(pair, 2) and all(is_int(i, 0, count - 1) for i in pair)
-        for pair in value)
-
-
-def _wrong_codec(codec: Any, size: Sequence[int]) -> List[str]:
-    """What is wrong with a codec, as far as decoding here needs it."""
-    if type(codec) is not dict or type(codec.get('type')) is not str:
-        return ['a dictionary with a type']
-    kind = codec['type']
-    wrong = []
-    if codec.get('input_size') != list(size):
-        wrong.append(f'one with the input_size {list(size)}')
-    if kind == 'SimCCLabel' and not _is_number(
-            codec.get('simcc_split_ratio'), 0.01, 100):
-        wrong.append('one with a simcc_split_ratio')
-    if kind in ('MSRAHeatmap', 'UDPHeatmap', 'SoftmaxUDPHeatmap'):
-        kernel = codec.get('blur_kernel_size')
-        if not is_int(kernel, 1, MAX_KERNEL) or kernel % 2 == 0:
-            wrong.append('one with an odd blur_kernel_size up to '
-                         f'{MAX_KERNEL}')
-    if kind == 'MSRAHeatmap' and type(codec.get('unbiased')) is not bool:
-        wrong.append('one with unbiased, true or false')
-    if kind == 'UDPHeatmap' and type(codec.get('heatmap_type')) is not str:
-        wrong.append('one with a heatmap_type')
-    if kind == 'SoftmaxUDPHeatmap' and not _is_number(
-            codec.get('sigma'), 1e-3, 1e3):
-        wrong.append('one with a sigma')
-    return wrong
+def _fields(metadata: Dict[str, Any]) -> Iterator[Tuple[str, Any, Rule]]:
+    """Names, values and rules; a rule may rely on the fields before it."""
+    get = metadata.get
+    for key in ('normalize', 'decode', 'bgr_to_rgb', 'use_udp',
+                'shift_heatmap'):
+        yield key, get(key), _BOOL
+    size = get('input_size')
+    yield 'input_size', size, _list(_whole(1, MAX_SIDE), 2, 2)
+    yield 'mean', get('mean'), _list(_number(-1e6, 1e6), 3, 3)
+    yield 'std', get('std'), _list(_number(1e-6, 1e6), 3, 3)
+    yield 'padding', get('padding'), _number(0.01, 100)
+    codec: Any = get('codec')
+    yield 'codec', codec, (
+        lambda value: type(value) is dict and type(value.get('type')) is str,
+        'a dictionary with a type')
+    yield 'codec.input_size', codec.get('input_size'), (
+        lambda value: bool(value == size), f'{size}')
+    for key, rule in _CODECS.get(codec['type'], {}).items():
+        yield f'codec.{key}', codec.get(key), rule
+    names: Any = get('keypoint_names')
+    yield 'keypoint_names', names, _list(_TEXT, 1, MAX_KEYPOINTS)
+    count = len(names)
+    index = _whole(0, count - 1)
+    for key in ('skeleton', 'flip_pairs'):
+        yield key, get(key), _list(_list(index, 2, 2), 0, MAX_KEYPOINTS**2)
+    flip: Any = get('flip_indices')
+    yield 'flip_indices', flip, _list(index, count, count)
+    yield 'flip_indices', flip, (lambda value: len(set(value)) == count,
+                                 f'the numbers 0 to {count - 1} in some order')
+    yield 'sigmas', get('sigmas'), _list(_number(0, 1e6), count, count)
 
 
 def read_metadata(text: str, file: str) -> Dict[str, Any]:
@@ -85,13 +96,13 @@ def read_metadata(text: str, file: str) -> Dict[str, Any]:
         dict: The metadata, see docs/export.md.
 
     Raises:
-        ValueError: If they are not those of ``lgm-pose export``.
+        ValueError: If ``lgm-pose export`` did not write them.
     """
     if len(text) > MAX_CHARACTERS:
         raise ValueError(f'{file} has {len(text):,} characters of metadata, '
                          f'more than {MAX_CHARACTERS:,}; it is not read')
     try:
-        metadata = json.loads(text)
+        metadata: Dict[str, Any] = json.loads(text)
         version = metadata['format_version']
         if not is_int(version, 1, 10**6):
             raise ValueError(f'format_version is {reprlib.repr(version)}')
@@ -102,40 +113,9 @@ def read_metadata(text: str, file: str) -> Dict[str, Any]:
         raise ValueError(
             f'{file} has format version {version}, this lgm_pose_plugin '
             f'reads up to {FORMAT_VERSION}; update it')
-
-    def refuse(key: str, wanted: str) -> None:
-        found = (reprlib.repr(metadata[key]) if key in metadata else 'nothing')
-        raise ValueError(
-            f'{file} has wrong metadata: {key} must be {wanted}, found '
-            f'{found}. Export the network again')
-
-    def check(key: str, right: bool, wanted: str) -> None:
-        if not right:
-            refuse(key, wanted)
-
-    get = metadata.get
-    for key in ('normalize', 'decode', 'bgr_to_rgb', 'use_udp',
-                'shift_heatmap'):
-        check(key, type(get(key)) is bool, 'true or false')
-    size = get('input_size')
-    check('input_size', _is_size(size),
-          f'two whole numbers from 1 to {MAX_SIDE}')
-    check('mean', _are_numbers(get('mean'), 3, -1e6), 'three numbers')
-    check('std', _are_numbers(get('std'), 3, 1e-6), 'three numbers above 0')
-    check('padding', _is_number(get('padding'), 0.01, 100),
-          'a number from 0.01 to 100')
-    for wanted in _wrong_codec(get('codec'), size):
-        refuse('codec', wanted)
-    names = get('keypoint_names')
-    check('keypoint_names', _are_names(names), f'1 to {MAX_KEYPOINTS} names')
-    count = len(names)
-    for key in ('skeleton', 'flip_pairs'):
-        check(key, _are_pairs(get(key), count), f'pairs from 0 to {count - 1}')
-    flip = get('flip_indices')
-    check(
-        'flip_indices',
-        _is_list(flip, count) and all(type(i) is int for i in flip)
-        and sorted(flip) == list(range(count)),
-        f'the numbers 0 to {count - 1} in some order')
-    check('sigmas', _are_numbers(get('sigmas'), count, 0), f'{count} numbers')
+    for name, value, (fits, wanted) in _fields(metadata):
+        if not fits(value):
+            raise ValueError(
+                f'{file} has wrong metadata: {name} must be {wanted}, found '
+                f'{reprlib.repr(value)}. Export the network again')
     return metadata

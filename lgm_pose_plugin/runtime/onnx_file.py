@@ -8,38 +8,27 @@ from .metadata import is_int
 
 # Fields of ONNX's messages that lead to tensors, by message and number; see
 # onnx.proto.
-_ONNX = dict(
-    model={
-        7: 'graph',
-        20: 'training',
-        25: 'function'
-    },
-    graph={
-        1: 'node',
-        5: 'tensor',
-        15: 'sparse'
-    },
-    training={
-        1: 'graph',
-        2: 'graph'
-    },
-    function={
-        7: 'node',
-        11: 'attribute'
-    },
-    node={5: 'attribute'},
-    attribute={
-        5: 'tensor',
-        6: 'graph',
-        10: 'tensor',
-        11: 'graph',
-        22: 'sparse',
-        23: 'sparse'
-    },
-    sparse={
-        1: 'tensor',
-        2: 'tensor'
-    })
+_ONNX = {
+    ('model', 7): 'graph',
+    ('model', 20): 'training',
+    ('model', 25): 'function',
+    ('graph', 1): 'node',
+    ('graph', 5): 'tensor',
+    ('graph', 15): 'sparse',
+    ('training', 1): 'graph',
+    ('training', 2): 'graph',
+    ('function', 7): 'node',
+    ('function', 11): 'attribute',
+    ('node', 5): 'attribute',
+    ('attribute', 5): 'tensor',
+    ('attribute', 6): 'graph',
+    ('attribute', 10): 'tensor',
+    ('attribute', 11): 'graph',
+    ('attribute', 22): 'sparse',
+    ('attribute', 23): 'sparse',
+    ('sparse', 1): 'tensor',
+    ('sparse', 2): 'tensor',
+}
 _EXTERNAL_DATA, _DATA_LOCATION = 13, 14
 # Of a model the graph's inputs, of these the type's tensor's shape.
 _INPUT_SHAPES = 7, 11, 2, 1, 2
@@ -58,7 +47,7 @@ def check_onnx(file: str, max_batch: int) -> None:
     Raises:
         OSError: If it cannot be read.
         ValueError: If it names other files, fixes a larger batch, is
-            truncated or no ONNX file.
+            truncated or not an ONNX file.
     """
     with open(file, 'rb') as opened:
         data = memoryview(opened.read())
@@ -69,8 +58,9 @@ def check_onnx(file: str, max_batch: int) -> None:
             for dim in list(_at(shape, 1))[:1] for batch in _at(dim, 1)
         ]
     except (IndexError, RecursionError, ValueError) as error:
-        raise ValueError(f'{file} is no ONNX file, or truncated ({error}); '
-                         'copy or export it again') from error
+        raise ValueError(
+            f'{file} is not an ONNX file, or truncated ({error}); '
+            'copy or export it again') from error
     if external:
         raise ValueError(
             f'{file} keeps tensors in other files, which `lgm-pose export` '
@@ -87,10 +77,10 @@ def _names_files(data: memoryview, message: str) -> bool:
         if message == 'tensor':
             if number == _EXTERNAL_DATA or number == _DATA_LOCATION and value:
                 return True
-        elif number in _ONNX[message]:
+        elif (message, number) in _ONNX:
             if not isinstance(value, memoryview):
                 raise ValueError(f'a {message} with a broken field')
-            if _names_files(value, _ONNX[message][number]):
+            if _names_files(value, _ONNX[message, number]):
                 return True
     return False
 
@@ -116,14 +106,14 @@ def _fields(data: memoryview) -> Iterator[Tuple[int, Any]]:
         if key >> 32:
             raise ValueError('a field with a number that is too large')
         number, kind = key >> 3, key & 7
-        if kind == 0:
-            value, at = _varint(data, at)
-        else:
-            if kind not in (1, 2, 5):
-                raise ValueError(f'wire type {kind}')
-            size = {1: 8, 5: 4}.get(kind)
-            if size is None:
-                size, at = _varint(data, at)
+        if kind not in (0, 1, 2, 5):
+            raise ValueError(f'wire type {kind}')
+        # Of a fixed size, else the value itself or the size of what follows.
+        size = {1: 8, 5: 4}.get(kind)
+        if size is None:
+            size, at = _varint(data, at)
+        value: Any = size
+        if kind:
             value, at = data[at:at + size], at + size
         if at > len(data):
             raise ValueError('it ends within a field')

@@ -7,11 +7,13 @@ hold raw heat maps, decoding are MMPose's (``GetBBoxCenterScale``,
 import os.path as osp
 from typing import Dict, Optional, Sequence, Tuple, Union
 
-import cv2
 import numpy as np
 
-from .decoding import decode, is_decodable
-from .preprocessing import as_boxes, check_image, normalize
+from .decoding import decode, flip_back, is_decodable
+from .metadata import read_metadata
+from .onnx_file import check_onnx
+from .preprocessing import (as_boxes, centers_and_scales, check_image,
+                            crop_people, normalize)
 from .session import MAX_BATCH, open_session
 
 PEOPLE_AT_ONCE = 32
@@ -21,8 +23,8 @@ MAX_VALUE = 1e30  # of what a network computes
 class PoseRuntime:
     """Key points of people in images, by an exported network.
 
-    The file is not believed: its metadata are checked, and the network is run
-    once to see that it computes what they say.
+    Its metadata are checked, and the network is run once to see that it
+    computes what they say.
 
     Args:
         file (str): An .onnx or .xml file of ``lgm-pose export``.
@@ -57,9 +59,6 @@ class PoseRuntime:
                  file: str,
                  backend: Optional[str] = None,
                  threads: int = 1):
-        # Not above: quantize.check_runs runs this file by itself.
-        from .metadata import read_metadata
-        from .onnx_file import check_onnx
         self.file = str(file)
         if self.file.lower().endswith('.onnx') and osp.isfile(self.file):
             check_onnx(self.file, MAX_BATCH)
@@ -82,30 +81,25 @@ class PoseRuntime:
                 f'{self.file} does not take the crops its metadata tell, '
                 f'{width}x{height}: {str(error)[:400]}. Export it again'
             ) from error
-        self._check_outputs(outputs)
-
-    def _check_outputs(self, outputs: Dict[str, np.ndarray]) -> None:
-        """Check what one crop gave."""
         count = len(self.metadata['keypoint_names'])
         codec = self.metadata['codec']
+        # Shapes, where 0 stands for any size.
+        wanted: Dict[str, Tuple[int, ...]] = {}
         if self.metadata['decode']:
-            wanted = dict(keypoints=(count, 2), scores=(count, ))
+            wanted = dict(keypoints=(1, count, 2), scores=(1, count))
         elif codec['type'] == 'SimCCLabel':
-            wanted = dict(simcc_x=(count, 0), simcc_y=(count, 0))
+            wanted = dict(simcc_x=(1, count, 0), simcc_y=(1, count, 0))
         elif is_decodable(codec):
-            wanted = dict(heatmaps=(count, 0, 0))
-        else:
-            return
+            wanted = dict(heatmaps=(1, count, 0, 0))
         for name, shape in wanted.items():
-            found = outputs[name].shape if name in outputs else 'nothing'
-            # 0 stands for any size.
-            if name not in outputs or len(found) != 1 + len(shape) or any(
+            found = outputs[name].shape if name in outputs else ()
+            if len(found) != len(shape) or any(
                     one != other if other else not one
-                    for one, other in zip(found, (1, *shape))):
+                    for one, other in zip(found, shape)):
                 raise ValueError(
                     f'{self.file} has metadata of {count} key points and '
-                    f'should compute {name} of shape {(1, *shape)} (0: any); '
-                    f'it computes {found}. Export it again')
+                    f'should compute {name} of shape {shape} (0: any); it '
+                    f'computes {found or "nothing"}. Export it again')
         self._check_finite(*(outputs[name] for name in wanted))
 
     def _check_finite(self, *values: np.ndarray) -> None:
@@ -146,14 +140,13 @@ class PoseRuntime:
                 large for OpenCV to warp, or the network computes values that
                 are not finite.
         """
-        check_image(image)
         centers, scales = self._centers_and_scales(image, boxes)
-        results = [
-            self.predict_crops(
-                self._crops(image, centers[start:start + PEOPLE_AT_ONCE],
-                            scales[start:start + PEOPLE_AT_ONCE]), flip_test)
-            for start in range(0, max(1, len(centers)), PEOPLE_AT_ONCE)
-        ]
+        results = []
+        for start in range(0, max(1, len(centers)), PEOPLE_AT_ONCE):
+            some = slice(start, start + PEOPLE_AT_ONCE)
+            crops = crop_people(image, centers[some], scales[some],
+                                self.metadata)
+            results.append(self.predict_crops(crops, flip_test))
         keypoints, scores = map(np.concatenate, zip(*results))
         # As TopdownPoseEstimator.add_pred_to_datasample.
         keypoints = (
@@ -180,9 +173,9 @@ class PoseRuntime:
         Raises:
             ValueError: If an argument is not as described.
         """
-        check_image(image)
         centers, scales = self._centers_and_scales(image, boxes)
-        return self._crops(image, centers, scales), centers, scales
+        crops = crop_people(image, centers, scales, self.metadata)
+        return crops, centers, scales
 
     def predict_crops(
             self,
@@ -226,73 +219,22 @@ class PoseRuntime:
             return outputs['keypoints'], outputs['scores']
         if flip_test:
             flipped = self._run(np.ascontiguousarray(crops[:, :, ::-1]))
-            for name, maps in self._flip_back(flipped).items():
+            for name, maps in flip_back(flipped, self.metadata).items():
                 outputs[name] = (outputs[name] + maps) * np.float32(0.5)
         keypoints, scores = decode(outputs, self.metadata['codec'])
         self._check_finite(keypoints, scores)
         return keypoints, scores
 
-    def _centers_and_scales(self, image: np.ndarray,
-                            boxes) -> Tuple[np.ndarray, np.ndarray]:
-        """Centres and padded sizes (w, h) of the boxes, each (M, 2)."""
-        height, width = image.shape[:2]
+    def _centers_and_scales(
+        self, image: np.ndarray, boxes: Union[np.ndarray,
+                                              Sequence[Sequence[float]], None]
+    ) -> Tuple[np.ndarray, np.ndarray]:
+        """Check the arguments; return centres and sizes of the crops."""
+        check_image(image)
         if boxes is None:
+            height, width = image.shape[:2]
             boxes = np.array([[0, 0, width, height]], np.float32)
-        boxes = as_boxes(boxes)
-        sizes = (boxes[:, 2:] - boxes[:, :2]) * self.metadata['padding']
-        centers = (boxes[:, 2:] + boxes[:, :2]) * 0.5
-        # TopdownAffine._fix_aspect_ratio
-        input_width, input_height = self.metadata['input_size']
-        ratio = input_width / input_height
-        w, h = sizes[:, :1], sizes[:, 1:]
-        return centers, np.where(w > h * ratio, np.hstack([w, w / ratio]),
-                                 np.hstack([h * ratio, h]))
-
-    def _crops(self, image: np.ndarray, centers: np.ndarray,
-               scales: np.ndarray) -> np.ndarray:
-        """The crops of M people, of shape (M, H, W, 3)."""
-        width, height = self.metadata['input_size']
-        crops = np.empty((len(centers), height, width, 3), np.uint8)
-        for crop, center, scale in zip(crops, centers, scales):
-            crop[:] = self._crop(image, center, scale)
-        return crops
-
-    def _crop(self, image: np.ndarray, center: np.ndarray,
-              scale: np.ndarray) -> np.ndarray:
-        """The crop of a person, of shape (H, W, 3), as TopdownAffine."""
-        width, height = self.metadata['input_size']
-        if self.metadata['use_udp']:
-            # get_udp_warp_matrix without rotation
-            matrix = np.zeros((2, 3), np.float32)
-            for axis, size in enumerate((width, height)):
-                factor = (size - 1) / scale[axis]
-                matrix[axis, axis] = factor
-                matrix[axis, 2] = factor * (0.5 * scale[axis] - center[axis])
-        else:
-            # get_warp_matrix without rotation: the centre, the middle of the
-            # left side, and the point a quarter turn from the former around
-            # the latter
-            source = np.zeros((3, 2), np.float32)
-            source[0] = center
-            source[1] = center + (-0.5 * scale[0], 0)
-            source[2] = source[1] + (0, source[0, 0] - source[1, 0])
-            target = np.float32([[0.5 * width, 0.5 * height],
-                                 [0, 0.5 * height],
-                                 [0, 0.5 * height + 0.5 * width]])
-            matrix = cv2.getAffineTransform(source, target)
-        # Of boxes without an extent that can be told.
-        if not np.isfinite(matrix).all():
-            raise ValueError(f'the box of size {scale.tolist()} around '
-                             f'{center.tolist()} cannot be warped')
-        try:
-            return cv2.warpAffine(
-                image, matrix, (width, height), flags=cv2.INTER_LINEAR)
-        # Of images too large for it: OpenCV 4 takes less than 32,767 pixels.
-        except cv2.error as error:
-            raise ValueError(
-                'OpenCV cannot warp an image of '
-                f'{image.shape[1]}x{image.shape[0]} pixels ({error}); make it '
-                'smaller') from error
+        return centers_and_scales(as_boxes(boxes), self.metadata)
 
     def _run(self, crops: np.ndarray) -> Dict[str, np.ndarray]:
         """Run crops of shape (M, H, W, 3) through the network."""
@@ -308,35 +250,15 @@ class PoseRuntime:
                         f'{self.file} computes {name} of shape {value.shape} '
                         f'for {len(crops)} crops. Export it again')
             return outputs
-        chunks = []
-        for start in range(0, len(inputs), size):
-            chunk = inputs[start:start + size]
-            # A fixed batch is filled up with crops that nobody looks at.
-            missing = size - len(chunk)
-            if missing:
-                chunk = np.concatenate(
-                    [chunk, np.repeat(chunk[:1], missing, 0)])
-            outputs = self.session.run(chunk)
-            chunks.append({
-                name: value[:size - missing]
-                for name, value in outputs.items()
-            })
+        # A fixed batch is filled up with the last crop, again and again.
+        missing = -len(inputs) % size
+        inputs = np.concatenate([inputs, np.repeat(inputs[-1:], missing, 0)])
+        chunks = [
+            self.session.run(inputs[start:start + size])
+            for start in range(0, len(inputs), size)
+        ]
         return {
-            name: np.concatenate([chunk[name] for chunk in chunks])
+            name: np.concatenate([chunk[name]
+                                  for chunk in chunks])[:len(crops)]
             for name in chunks[0]
         }
-
-    def _flip_back(self, outputs: Dict[str,
-                                       np.ndarray]) -> Dict[str, np.ndarray]:
-        """Undo the mirroring, as MMPose's flip_heatmaps and flip_vectors."""
-        swapped = {
-            name: value[:, self.metadata['flip_indices']]
-            for name, value in outputs.items()
-        }
-        for name in ('heatmaps', 'simcc_x'):
-            if name in swapped:
-                swapped[name] = swapped[name][..., ::-1].copy()
-        if 'heatmaps' in swapped and self.metadata['shift_heatmap']:
-            maps = swapped['heatmaps']
-            maps[..., 1:] = maps[..., :-1].copy()
-        return swapped

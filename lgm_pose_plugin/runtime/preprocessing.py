@@ -1,9 +1,10 @@
 """From an image and boxes to the inputs of a network, as MMPose does it."""
-from typing import Sequence, Union
+from typing import Any, Dict, Sequence, Tuple, Union
 
+import cv2
 import numpy as np
 
-# People of an image: at most, and at most in one call of the network.
+# People of an image at most.
 MAX_PEOPLE = 10000
 # Boxes lie within so many pixels of the origin.
 MAX_COORDINATE = 10**6
@@ -44,7 +45,7 @@ def as_boxes(
     """
     try:
         boxes = np.asarray(boxes)
-    # Lists of different lengths, and classes with ideas of their own.
+    # Of lists of different lengths, and whatever a class of its own raises.
     except Exception as error:
         raise ValueError('boxes must be an array of shape (M, 4), got '
                          f'{type(boxes).__name__} ({error})') from error
@@ -73,7 +74,83 @@ def as_boxes(
     return boxes
 
 
-def normalize(crops: np.ndarray, metadata: dict) -> np.ndarray:
+def centers_and_scales(
+        boxes: np.ndarray,
+        metadata: Dict[str, Any]) -> Tuple[np.ndarray, np.ndarray]:
+    """Centres and sizes of crops, as GetBBoxCenterScale and TopdownAffine.
+
+    Args:
+        boxes (np.ndarray): What :func:`as_boxes` returned.
+        metadata (dict): ``padding`` and ``input_size``.
+
+    Returns:
+        tuple[np.ndarray, np.ndarray]: Centres and padded sizes (width,
+        height) in image pixels, both of shape ``(M, 2)``.
+    """
+    sizes = (boxes[:, 2:] - boxes[:, :2]) * metadata['padding']
+    centers = (boxes[:, 2:] + boxes[:, :2]) * 0.5
+    # TopdownAffine._fix_aspect_ratio
+    width, height = metadata['input_size']
+    ratio = width / height
+    w, h = sizes[:, :1], sizes[:, 1:]
+    return centers, np.where(w > h * ratio, np.hstack([w, w / ratio]),
+                             np.hstack([h * ratio, h]))
+
+
+def crop_people(image: np.ndarray, centers: np.ndarray, scales: np.ndarray,
+                metadata: Dict[str, Any]) -> np.ndarray:
+    """Cut people out of an image, as TopdownAffine.
+
+    Args:
+        image (np.ndarray): BGR, uint8 of shape ``(H, W, 3)``.
+        centers (np.ndarray): See :func:`centers_and_scales`.
+        scales (np.ndarray): As ``centers``.
+        metadata (dict): ``input_size`` and ``use_udp``.
+
+    Returns:
+        np.ndarray: The crops, uint8 of shape ``(M, height, width, 3)``.
+
+    Raises:
+        ValueError: If a box has no extent that can be told, or the image is
+            too large for OpenCV.
+    """
+    width, height = metadata['input_size']
+    crops = np.empty((len(centers), height, width, 3), np.uint8)
+    for crop, center, scale in zip(crops, centers, scales):
+        if metadata['use_udp']:
+            # get_udp_warp_matrix without rotation
+            matrix = np.zeros((2, 3), np.float32)
+            for axis, size in enumerate((width, height)):
+                factor = (size - 1) / scale[axis]
+                matrix[axis, axis] = factor
+                matrix[axis, 2] = factor * (0.5 * scale[axis] - center[axis])
+        else:
+            # get_warp_matrix without rotation: the centre, the middle of the
+            # left side, and the point a quarter turn from the centre around
+            # that middle
+            source = np.zeros((3, 2), np.float32)
+            source[0] = center
+            source[1] = center + (-0.5 * scale[0], 0)
+            source[2] = source[1] + (0, source[0, 0] - source[1, 0])
+            target = np.array([[0.5 * width, 0.5 * height], [0, 0.5 * height],
+                               [0, 0.5 * height + 0.5 * width]], np.float32)
+            matrix = cv2.getAffineTransform(source, target)
+        if not np.isfinite(matrix).all():
+            raise ValueError(f'the box of size {scale.tolist()} around '
+                             f'{center.tolist()} cannot be warped')
+        try:
+            crop[:] = cv2.warpAffine(
+                image, matrix, (width, height), flags=cv2.INTER_LINEAR)
+        # Of images too large for it: OpenCV 4 takes less than 32,767 pixels.
+        except cv2.error as error:
+            raise ValueError(
+                'OpenCV cannot warp an image of '
+                f'{image.shape[1]}x{image.shape[0]} pixels ({error}); make it '
+                'smaller') from error
+    return crops
+
+
+def normalize(crops: np.ndarray, metadata: Dict[str, Any]) -> np.ndarray:
     """What MMPose's data preprocessor makes of crops.
 
     Args:
@@ -85,6 +162,6 @@ def normalize(crops: np.ndarray, metadata: dict) -> np.ndarray:
     """
     if metadata['bgr_to_rgb']:
         crops = crops[..., ::-1]
-    crops = (crops - np.float32(metadata['mean'])) / np.float32(
-        metadata['std'])
-    return np.ascontiguousarray(crops.transpose(0, 3, 1, 2))
+    mean, std = (
+        np.array(metadata[key], np.float32) for key in ('mean', 'std'))
+    return np.ascontiguousarray(((crops - mean) / std).transpose(0, 3, 1, 2))

@@ -14,6 +14,10 @@ BIN_KEY = 'lgm_pose_plugin_bin'
 BACKENDS = {'.onnx': ('onnxruntime', 'openvino'), '.xml': ('openvino', )}
 MAX_BATCH = 4096  # that a file fixes
 
+# The input, or all inputs by name; and the outputs by name.
+Inputs = Union[np.ndarray, Dict[str, np.ndarray]]
+Outputs = Dict[str, np.ndarray]
+
 
 class Session(NamedTuple):
     """An opened network.
@@ -26,8 +30,7 @@ class Session(NamedTuple):
     """
     metadata: Optional[str]
     batch: Optional[int]
-    run: Callable[[Union[np.ndarray, Dict[str, np.ndarray]]], Dict[str,
-                                                                   np.ndarray]]
+    run: Callable[[Inputs], Outputs]
 
 
 def open_session(file: str,
@@ -53,8 +56,8 @@ def open_session(file: str,
     """
     suffix = osp.splitext(file)[1].lower()
     if suffix not in BACKENDS:
-        raise ValueError(f'{file} is no file of `lgm-pose export`: its name '
-                         f'does not end in {" or ".join(BACKENDS)}')
+        raise ValueError(f'{file} is not a file of `lgm-pose export`: its '
+                         f'name does not end in {" or ".join(BACKENDS)}')
     backend = backend or BACKENDS[suffix][0]
     if backend not in BACKENDS[suffix]:
         raise ValueError(f'{file} is run by {" or ".join(BACKENDS[suffix])}, '
@@ -76,10 +79,10 @@ def open_session(file: str,
         raise ValueError(
             f'{backend} cannot read {file}: {str(error)[:400]}') from error
 
-    def run(inputs: Union[np.ndarray, dict]) -> Dict[str, np.ndarray]:
+    def run(inputs: Inputs) -> Outputs:
         try:
             return session.run(inputs)
-        # Of inputs that do not fit, of memory, and ONNX Runtime's are bare
+        # Of inputs that do not fit, and of memory. ONNX Runtime's are bare
         # exceptions.
         except Exception as error:
             raise ValueError(
@@ -103,7 +106,7 @@ def _open_onnxruntime(file: str, threads: int) -> Session:
     metadata = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
     batch = entry.shape[0] if isinstance(entry.shape[0], int) else None
 
-    def run(inputs: Union[np.ndarray, dict]) -> Dict[str, np.ndarray]:
+    def run(inputs: Inputs) -> Outputs:
         feeds = inputs if isinstance(inputs, dict) else {entry.name: inputs}
         return dict(zip(names, session.run(names, feeds)))
 
@@ -159,17 +162,17 @@ def _open_openvino(file: str, threads: int) -> Session:
     # Its inputs and outputs are the same for all threads.
     lock = threading.Lock()
 
-    def run(inputs: Union[np.ndarray, dict]) -> Dict[str, np.ndarray]:
+    def run(inputs: Inputs) -> Outputs:
         if isinstance(inputs, np.ndarray):
-            # OpenVINO takes others, too, and finds nobody or crashes.
+            # With others OpenVINO computes nonsense or crashes.
             if inputs.dtype != dtype or not shape.compatible(
                     openvino.PartialShape(inputs.shape)):
                 raise ValueError(f'the network takes {dtype} of shape {shape}'
                                  f', got {inputs.dtype} of {inputs.shape}')
-            inputs = {0: inputs}
         outputs = {}
         with lock:
-            request.infer(inputs)
+            request.infer(
+                [inputs] if isinstance(inputs, np.ndarray) else inputs)
             for i, aliases in enumerate(names):
                 data = request.get_output_tensor(i).data.copy()
                 outputs.update(dict.fromkeys(aliases, data))

@@ -1,5 +1,5 @@
 """Several processes on a machine without a GPU."""
-import functools
+from typing import Any
 
 import torch
 from mmengine.dist import utils
@@ -13,19 +13,18 @@ def allow_processes_without_gpu() -> None:
     MMEngine selects a GPU for each process before it looks at the backend,
     and torch raises where there is none. With the backend ``gloo``
     (``env_cfg.dist_cfg.backend``) and no GPU, processes now join without
-    that; everything else goes to MMEngine. Runs at the plugin's import;
+    that; everything else goes to MMEngine. Runs once MMEngine is imported;
     calling it again changes nothing.
     """
     original = utils._init_dist_pytorch
-    if getattr(original, 'allows_no_gpu', False):
+    if original.__module__ == __name__:
         return
 
-    @functools.wraps(original)
-    def _init_dist_pytorch(backend: str, **kwargs) -> None:
+    def _init_dist_pytorch(backend: str, **kwargs: Any) -> None:
         if backend != 'gloo' or torch.cuda.is_available():
-            return original(backend, **kwargs)
+            original(backend, **kwargs)
+            return
         kwargs.pop('init_backend', None)  # torch, deepspeed, colossalai
         torch.distributed.init_process_group(backend, **kwargs)
 
-    _init_dist_pytorch.allows_no_gpu = True
     utils._init_dist_pytorch = _init_dist_pytorch

@@ -3,8 +3,6 @@ import os
 import platform
 import re
 
-# Facts
-
 
 def available_cpus() -> float:
     """Count the CPUs that affinity and the container's quota leave us.

@@ -3,7 +3,7 @@ import signal
 import sys
 import threading
 import time
-from typing import Iterable, Optional, TypeVar
+from typing import Any, Dict, Iterable, Optional, TypeVar
 
 try:
     from tqdm import tqdm
@@ -53,7 +53,7 @@ class Progress:
         self.failures = 0
         self._start = time.perf_counter()
         self._bar = tqdm and tqdm(total=total, unit='image', disable=None)
-        self._handlers = {}
+        self._handlers: Dict[int, Any] = {}
 
     def __enter__(self) -> 'Progress':
         # Python lets only the main thread do it.
@@ -66,13 +66,13 @@ class Progress:
                 self._handlers[number] = signal.signal(number, self._stop)
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: Any) -> None:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         if self._bar is not None:
             self._bar.close()
 
-    def _stop(self, number: int, _) -> None:
+    def _stop(self, number: int, _: Any) -> None:
         if self.stopped is not None:
             raise KeyboardInterrupt
         self.stopped = number

@@ -86,7 +86,7 @@ def test_boxes_of_results(tmp_path):
 
 @pytest.mark.parametrize('data, match', [
     ('{', 'cannot be read as JSON'),
-    ('3', 'no annotation file'),
+    ('3', 'not an annotation file'),
     ('{}', 'no images'),
     ('{"images": [3]}', 'no images'),
     ('{"images": []}', 'no boxes'),
@@ -141,5 +141,5 @@ def test_results_are_those_of_mmpose(tmp_path):
 
 @pytest.mark.parametrize('score', [np.nan, 'a', None])
 def test_box_scores_that_are_no_numbers(score):
-    with pytest.raises(ValueError, match='score .* of a box is no number'):
+    with pytest.raises(ValueError, match='score .* of a box is not a number'):
         from_xywh([[0, 0, 1, 1]], [score])

@@ -98,11 +98,11 @@ def test_wrong_files(detector_files, small_network, tmp_path):
         PersonDetector(config, str(tmp_path / 'text.pth'))
     other = small_network('udp')[2]
     with pytest.raises(
-            ValueError, match='udp.pth is no checkpoint of .*'
+            ValueError, match='udp.pth is not a checkpoint of .*'
             'detector.py'):
         PersonDetector(config, other)
     (tmp_path / 'config.py').write_text('a = 1')
-    with pytest.raises(ValueError, match='config.py is no config of an MMDet'):
+    with pytest.raises(ValueError, match='config.py is not a config of an MM'):
         PersonDetector(str(tmp_path / 'config.py'), checkpoint)
 
 

@@ -380,7 +380,7 @@ def sparse(weights):
 BROKEN = [
     (repeated, 'more, .*would take 400,000,000,000,000 bytes, of which 4 '),
     # The reader for old torch knows no such tensors.
-    (sparse, 'more is no dense tensor|holds more than MMEngine stores'),
+    (sparse, 'more is not a dense tensor|holds more than MMEngine stores'),
     (nan, 'is not finite; the training that saved it had diverged'),
     (infinite_head, 'head.final_layer.weight is not finite'),
 ]

@@ -79,7 +79,7 @@ def test_failing_training_is_an_error(finished, tmp_path, monkeypatch, capfd):
     checkpoint.mkdir()  # so that it cannot be saved
     assert main(['demo', str(out), *TINY]) == 1
     output, error = capfd.readouterr()
-    assert output.count('is there already') == 2
+    assert output.count('nothing to do') == 2
     assert (out / 'data').stat().st_mtime == time_of_data
     assert 'AP on' not in output
     assert error.splitlines()[-1] == (

@@ -69,7 +69,7 @@ def test_a_folder_without_annotations(detector_files, data, tmp_path, capsys):
                   tmp_path / 'boxes.json') == 1
     errors = capsys.readouterr().err
     for problem in (f'{deep}/2.jpg: OpenCV cannot decode',
-                    f'{deep}/clip.mp4: is no picture', 'gone.jpg: no such',
+                    f'{deep}/clip.mp4: is not a picture', 'gone.jpg: no such',
                     '2 images', '3 failed'):
         assert problem in errors
     images = json.loads(images_json.read_text())

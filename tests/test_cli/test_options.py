@@ -13,8 +13,9 @@ import torch
 
 from lgm_pose_plugin import cli
 from lgm_pose_plugin.cli import detect, predict
+from lgm_pose_plugin.cli.options import open_detector
 from lgm_pose_plugin.datasets.rendered import writer as rendered_people
-from lgm_pose_plugin.runtime import session as runtime
+from lgm_pose_plugin.runtime import pose_runtime as runtime
 
 
 class Recorder:
@@ -44,28 +45,13 @@ def test_the_command_and_its_version(capsys):
 def test_export(recorder, monkeypatch, capsys):
     export = pytest.importorskip('lgm_pose_plugin.export.exporter')
     monkeypatch.setattr(export, 'export', recorder)
-    defaults = dict(
-        format='onnx',
-        batch='dynamic',
-        decode=True,
-        normalize=True,
-        images=[],
-        dataset=False,
-        samples=16,
-        int8=False,
-        calibration=300,
-        eval_samples=None,
-        reduce_range=False,
-        cfg_options={})
-    assert cli.main(['export', 'a.py', 'a.pth', '-o', 'a.onnx']) == 1
-    assert recorder.args == ('a.py', 'a.pth', 'a.onnx')
-    assert recorder.kwargs == defaults
-    cli.main([
+    assert cli.main([
         'export', 'a.py', 'a.pth', '-o', 'a.xml', '--format', 'openvino',
         '--batch', '3', '--no-decode', '--no-normalize', '--dataset',
         '--samples', '2', '--int8', '--calibration-samples', '5',
         '--eval-samples', '7', '--reduce-range', '--cfg-options', 'a.b=1'
-    ])
+    ]) == 1
+    assert recorder.args == ('a.py', 'a.pth', 'a.xml')
     assert recorder.kwargs == dict(
         format='openvino',
         batch=3,
@@ -120,7 +106,7 @@ def test_detectors(recorder, monkeypatch, command, expected):
         '--det-config', 'd.py', '--det-checkpoint', 'd.pth', '--device', 'cpu'
     ])
     with pytest.raises(ValueError, match='recorded'):
-        detect.open_detector(args)
+        open_detector(args)
     assert recorder.args == ('d.py', 'd.pth', *expected, 'cpu')
 
 
