@@ -247,7 +247,8 @@ def test_teachers_that_do_not_fit(tmp_path, batch):
         network.loss(batch[0], samples(*batch[1:]))
 
     network = distiller(student, dict(teacher_config='lgm-pose'))
-    with pytest.raises(ValueError, match="'lgm-pose' is not a model with publ"):
+    with pytest.raises(
+            ValueError, match="'lgm-pose' is not a model with publ"):
         network.loss(batch[0], samples(*batch[1:]))
 
     files, _ = write(tmp_path, student)
