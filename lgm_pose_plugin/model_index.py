@@ -149,3 +149,6 @@ def register_model_names() -> None:
         return path, 'mmpose' if scope == PACKAGE else scope
 
     Config._get_cfg_path = staticmethod(_get_cfg_path)
+
+
+register_model_names()

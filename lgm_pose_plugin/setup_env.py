@@ -8,7 +8,7 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from types import ModuleType
-from typing import Any, Callable, Iterator, Optional
+from typing import Any, Callable, Iterator, Optional, cast
 
 # MMPose's registries that the plugin adds to, and the packages that do it.
 REGISTRIES = ('MODELS', 'DATASETS', 'TRANSFORMS', 'KEYPOINT_CODECS', 'METRICS',
@@ -37,13 +37,11 @@ def extend_mmengine() -> None:
             cause; ``lgm-pose doctor`` prints the remedy.
     """
     with _naming_the_remedy('extend MMEngine'):
-        from lgm_pose_plugin.checkpoint import allow_mmengine_checkpoints
-        from lgm_pose_plugin.model_index import register_model_names
-        from lgm_pose_plugin.utils.dist_utils import \
-            allow_processes_without_gpu
-        allow_mmengine_checkpoints()
-        allow_processes_without_gpu()
-        register_model_names()
+        # Each extends it at its end. One that is being imported, and so
+        # imports MMEngine, is not there yet and will do so.
+        for module in ('checkpoint.unpickling', 'model_index',
+                       'utils.dist_utils'):
+            import_module(f'lgm_pose_plugin.{module}')
 
 
 def extend_registries() -> None:
@@ -135,11 +133,13 @@ class _ExtendingFinder(MetaPathFinder):
             # Not those before it: another of its kind would ask back.
             after = sys.meta_path.index(self) + 1
             for finder in sys.meta_path[after:]:
-                spec = finder.find_spec(fullname, path, target)
+                # Not in those of Python 2's protocol, as of an old six.
+                find: Any = getattr(finder, 'find_spec', None)
+                spec = find and find(fullname, path, target)
                 if spec is not None and spec.loader is not None:
-                    spec.loader = _ExtendingLoader(  # type: ignore[assignment]
-                        spec.loader, self.extensions[fullname])
-                    return spec
+                    spec.loader = _ExtendingLoader(spec.loader,
+                                                   self.extensions[fullname])
+                    return cast(ModuleSpec, spec)
         return None
 
 

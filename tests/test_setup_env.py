@@ -25,6 +25,49 @@ ASK = '''
     assert look_up.__module__ == 'lgm_pose_plugin.model_index'
     '''
 
+# What may have been imported before a registry is asked.
+SCRIPTS = dict(
+    mmpose='''
+    from mmpose.registry import MODELS
+    assert MODELS.get('HRNet')
+    import lgm_pose_plugin
+    ''',
+    config='''
+    import sys
+    from mmengine.config import Config
+    Config.fromfile(sys.argv[1])
+    ''',
+    # These import MMEngine, which imports them.
+    checkpoint='import lgm_pose_plugin.checkpoint',
+    dist_utils='import lgm_pose_plugin.utils.dist_utils',
+    model_index='import lgm_pose_plugin.model_index',
+    # What autoreload, type checkers and threads do.
+    import_hooks='''
+    import importlib
+    import importlib.util
+    import sys
+    import threading
+    import lgm_pose_plugin
+    importlib.reload(lgm_pose_plugin)
+    for name in [name for name in sys.modules if 'lgm_pose' in name]:
+        del sys.modules[name]
+    # As that of an old six.
+    old = type('Finder', (), dict(find_module=lambda *args: None))
+    sys.meta_path.insert(0, old())
+    import lgm_pose_plugin
+    spec = importlib.util.find_spec('mmengine')
+    assert spec.origin == spec.loader.get_filename('mmengine')
+    threads = [threading.Thread(target=importlib.import_module, args=[name])
+               for name in ('mmengine', 'mmpose.registry')]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    import mmengine
+    assert type(mmengine.__loader__).__name__ == 'SourceFileLoader'
+    importlib.reload(mmengine)
+    ''')
+
 
 def run_python(*args, path=()):
     path = os.pathsep.join([*map(str, path), str(ROOT)])
@@ -39,45 +82,7 @@ def run_script(script, *args, path=()):
     return run_python('-c', textwrap.dedent(script), *args, path=path)
 
 
-@pytest.mark.parametrize(
-    'script',
-    [
-        '''
-    from mmpose.registry import MODELS
-    assert MODELS.get('HRNet')
-    import lgm_pose_plugin
-    ''',
-        '''
-    import sys
-    from mmengine.config import Config
-    Config.fromfile(sys.argv[1])
-    ''',
-        # What autoreload, type checkers and other import hooks do.
-        '''
-    import importlib
-    import importlib.util
-    import sys
-    import threading
-    import lgm_pose_plugin
-    importlib.reload(lgm_pose_plugin)
-    for name in [name for name in sys.modules if 'lgm_pose' in name]:
-        del sys.modules[name]
-    import lgm_pose_plugin
-    spec = importlib.util.find_spec('mmengine')
-    assert spec.origin == spec.loader.get_filename('mmengine')
-    assert not spec.loader.is_package('mmengine.registry')
-    threads = [threading.Thread(target=importlib.import_module, args=[name])
-               for name in ('mmengine', 'mmpose.registry')]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    import mmengine
-    assert type(mmengine.__loader__).__name__ == 'SourceFileLoader'
-    importlib.reload(mmengine)
-    '''
-    ],
-    ids=['after_mmpose', 'config', 'other_import_hooks'])
+@pytest.mark.parametrize('script', SCRIPTS.values(), ids=SCRIPTS)
 def test_registers(tmp_path, script):
     config = tmp_path / 'config.py'
     config.write_text(CONFIG)

@@ -104,8 +104,9 @@ def test_models_without_weights_want_a_checkpoint(offline, tmp_path, capsys):
                     ['predict', 'a.png', '--config', name]):
         assert main(command) == 1
         error = capsys.readouterr().err.strip()
-        assert error == (f"lgm-pose {command[0]}: '{name}' is not a model with "
-                         'published weights; give a checkpoint')
+        assert error == (
+            f"lgm-pose {command[0]}: '{name}' is not a model with "
+            'published weights; give a checkpoint')
     assert not list(tmp_path.iterdir())
 
 

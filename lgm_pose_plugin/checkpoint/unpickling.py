@@ -251,3 +251,6 @@ def load_pickles(path: Union[str, Path]) -> Any:
             'cpu',
             SimpleNamespace(Unpickler=_Unpickler),
             encoding='utf-8')
+
+
+allow_mmengine_checkpoints()

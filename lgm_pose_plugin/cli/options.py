@@ -20,11 +20,11 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
 
     def _get_help_string(self, action: argparse.Action) -> str:
         text = action.help or ''
-        shown = type(action.default) in (int, float, str)
-        if not shown or action.default == argparse.SUPPRESS or (
-                'default' in text):
-            return text
-        return f'{text} (default: %(default)s)'
+        default = action.default
+        if type(default) in (int, float, str) and 'default' not in text and (
+                default != argparse.SUPPRESS):
+            text += ' (default: %(default)s)'
+        return text
 
 
 def add_flag(parser: argparse._ActionsContainer, name: str, help: str) -> None:

@@ -28,3 +28,6 @@ def allow_processes_without_gpu() -> None:
         torch.distributed.init_process_group(backend, **kwargs)
 
     utils._init_dist_pytorch = _init_dist_pytorch
+
+
+allow_processes_without_gpu()
