@@ -56,7 +56,7 @@ PACKAGES = {
         '--no-build-isolation --no-binary xtcocotools xtcocotools', '1.12'),
     # mim, mmengine and mmpose.apis import pkg_resources.
     'setuptools':
-    Package('pip install "setuptools<81"', '0', '82'),
+    Package('pip install "setuptools<81"', '30', '82'),
     'opencv-python-headless':
     Package(OPENCV_REMEDY, '4', '',
             ('opencv-python', 'opencv-contrib-python-headless',
@@ -117,13 +117,22 @@ PROBE_CHECKS = {
     ProbeCheck('plugin', _MEND_FIRST + 'install lgm_pose_plugin again'),
     'checkpoint':
     ProbeCheck(
-        'checkpoints', 'import lgm_pose_plugin before loading; do not set '
-        'weights_only=False', ('infer', 'test')),
+        'checkpoints', 'pip install torch==2.9.1 "numpy<2.4"; do not set '
+        'weights_only=False, which runs what a checkpoint says',
+        ('infer', 'test')),
 }
 
 
 def _release(version: str) -> Tuple[int, ...]:
     return tuple(int(n) for n in re.findall(r'\d+', version.split('+')[0])[:3])
+
+
+def _installed(facts: Facts, name: str) -> List[str]:
+    return [
+        f'{provider} {facts.versions[provider]}'
+        for provider in (name, *PACKAGES[name].others)
+        if provider in facts.versions
+    ]
 
 
 def check_versions(facts: Facts) -> Iterator[Result]:
@@ -135,10 +144,7 @@ def check_versions(facts: Facts) -> Iterator[Result]:
         yield Result('python', 'warn', f'{python}, allowed are 3.8 to 3.12',
                      'make an environment with Python 3.11')
     for name, package in PACKAGES.items():
-        installed = [
-            f'{d} {facts.versions[d]}' for d in (name, *package.others)
-            if d in facts.versions
-        ]
+        installed = _installed(facts, name)
         found = ' and '.join(installed)
         version = _release(facts.versions.get(name, package.lowest))
         wanted = f'>={package.lowest}'
@@ -169,8 +175,9 @@ def check_probes(facts: Facts) -> Iterator[Result]:
                 yield Result(name, 'ok', text)
             continue
         missing = re.search(r"No module named '(\w+)'", text)
-        if missing and missing.group(1) in PACKAGES:
-            remedy = f'{missing.group(1)} is missing, see its line'
+        if (missing and missing.group(1) in PACKAGES
+                and not _installed(facts, missing.group(1))):
+            continue  # as its own line says
         yield Result(name, 'FAIL' if blocks else 'warn',
                      ' '.join(text.split())[:400], remedy, blocks)
 
