@@ -13,10 +13,10 @@ import subprocess
 import sys
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
+from lgm_pose_plugin.benchmark.networks import NETWORKS
 from lgm_pose_plugin.benchmark.report import (AP, environment_list,
                                               format_cell, full_table,
                                               markdown_table, pipeline_table)
-from lgm_pose_plugin.model_index import NETWORKS
 from lgm_pose_plugin.models.builder import load_config
 from lgm_pose_plugin.utils.files import check_out_file, replacing
 

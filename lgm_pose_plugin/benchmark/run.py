@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from lgm_pose_plugin.analysis.complexity import count_macs
+from lgm_pose_plugin.model_index import NETWORKS
 from lgm_pose_plugin.utils.machine import available_cpus, cpu_model
 from . import BACKENDS, EAGER_BACKENDS
-from .networks import NETWORKS, build_network, published_ap
+from .networks import build_network, published_ap
 from .timing import (check_options, describe_environment, load_average,
                      percentiles, time_interleaved)
 from .worker import MATMUL_SIZE, Worker, describe_error
