@@ -14,9 +14,9 @@ import sys
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
 from lgm_pose_plugin.benchmark.networks import NETWORKS
-from lgm_pose_plugin.benchmark.report import (environment_list, full_table,
-                                              markdown_table, pipeline_table,
-                                              summary_table)
+from lgm_pose_plugin.benchmark.report import (AP, environment_list,
+                                              format_cell, full_table,
+                                              markdown_table, pipeline_table)
 from lgm_pose_plugin.models.builder import load_config
 from lgm_pose_plugin.utils.files import check_out_file, replacing
 
@@ -145,35 +145,49 @@ def sections(reports: Dict[str, Dict[str, Any]]) -> Dict[str, str]:
     Returns:
         dict[str, str]: Markdown by the name of the marker.
     """
-    rows = {name: report['results'] for name, report in reports.items()}
-    tables = {
-        name: full_table(rows[name])
-        for name in ('compared', 'all', 'threads', 'compile')
-    }
-    texts = {
-        'compared':
-        _with_details(summary_table(rows['compared']), tables['compared']),
-        'all':
-        _with_details(summary_table(rows['all']), tables['all']),
-        'threads':
-        tables['threads'],
-        'compile':
-        tables['compile'],
-        'pipeline':
-        pipeline_table(rows['pipeline']),
-    }
-    for name, text in texts.items():
-        texts[name] = text + _details(
-            'Environment', environment_list(reports[name]['environment']))
+    texts = {}
+    for name, report in reports.items():
+        rows = report['results']
+        table = pipeline_table if name == 'pipeline' else full_table
+        texts[name] = table(rows)
+        if name in ('compared', 'all'):
+            texts[name] = summary_table(rows) + _details(
+                'All figures', texts[name])
+        texts[name] += _details('Environment',
+                                environment_list(report['environment']))
     return dict(
         texts,
-        targets=targets_table(rows['compared'], rows['pipeline']),
+        targets=targets_table(reports['compared']['results'],
+                              reports['pipeline']['results']),
         networks=networks_table())
 
 
-def _with_details(summary: str, table: str) -> str:
-    """A short table and, folded, a long one."""
-    return summary + _details('All figures', table)
+def summary_table(rows: Sequence[Dict[str, Any]]) -> str:
+    """Write the medians of a run, a line for each network.
+
+    Args:
+        rows (Sequence[dict]): Results with the same threads and batch.
+
+    Returns:
+        str: A table in Markdown; every backend has a column with the median
+        in milliseconds and the ratio in brackets.
+    """
+    backends = list(dict.fromkeys(row['backend'] for row in rows))
+    lines: Dict[str, List[str]] = {}
+    for row in rows:
+        templates = ('{network}', '{params_m:.2f}', '{macs_g:.2f}', AP)
+        line = lines.setdefault(row['network'], [
+            *(format_cell(template, row)
+              for template in templates), *['failed'] * len(backends)
+        ])
+        if not row['error']:
+            line[len(templates) + backends.index(row['backend'])] = (
+                format_cell('{median_ms:.1f} ({ratio:.2f})', row)
+                or format_cell('{median_ms:.1f}', row))
+    return markdown_table(
+        ('network', 'params (M)', 'MACs (G)', 'COCO AP', *backends),
+        list(lines.values()),
+        left=1)
 
 
 def _details(title: str, text: str) -> str:

@@ -1,1 +1,6 @@
 """Time networks against each other."""
+
+EAGER_BACKENDS = ('eager', 'channels_last', 'compile')
+BACKENDS = EAGER_BACKENDS + ('onnxruntime', 'openvino', 'onnxruntime-int8',
+                             'openvino-int8')
+PIPELINE_BACKENDS = ('eager', 'onnxruntime', 'openvino')

@@ -3,7 +3,8 @@ import os.path as osp
 import sys
 import tempfile
 from functools import partial
-from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence, Tuple
+from itertools import product
+from typing import Any, Callable, Dict, Hashable, List, Sequence, Tuple
 
 import cv2
 import numpy as np
@@ -15,9 +16,9 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.structures import InstanceData
 from mmpose.apis import inference_topdown
 from mmpose.apis.inference import dataset_meta_from_config
+from mmpose.models import TopdownPoseEstimator
 from mmpose.structures import PoseDataSample
 from mmpose.visualization import PoseLocalVisualizer
-from torch import nn
 
 from lgm_pose_plugin.datasets.rendered.scene import render_image
 from lgm_pose_plugin.export.graph import ExportedNetwork, describe
@@ -26,64 +27,21 @@ from lgm_pose_plugin.models.builder import build_model, last_maps, load_config
 from lgm_pose_plugin.runtime.pose_runtime import PoseRuntime
 from lgm_pose_plugin.runtime.session import open_session
 from lgm_pose_plugin.utils.machine import cpu_model
-from .run import (check_positive, describe_environment, load_average,
-                  time_interleaved)
-from .worker import time_call
+from . import PIPELINE_BACKENDS
+from .timing import (check_options, describe_environment, load_average,
+                     percentiles, time_call, time_interleaved)
 
-PIPELINE_BACKENDS = ('eager', 'onnxruntime', 'openvino')
 IMAGE_SIZE = (640, 480)
 PEOPLE = (1, 4)
 STAGES = ('read', 'crop', 'normalize', 'network', 'decode', 'draw')
-
-
-class PipelineResult(NamedTuple):
-    """Time of a frame, and where it goes.
-
-    Attributes:
-        network (str): The network's name, as it was asked for.
-        backend (str): ``'eager'``: MMPose's ``inference_topdown``; else the
-            runtime below :class:`~lgm_pose_plugin.runtime.PoseRuntime`.
-        people (int): People in the frame, the network's batch.
-        threads (int): Threads the runtime may use.
-        precision (str): ``'float32'``.
-        flip (bool): Whether crops are also run mirrored: ``False``.
-        device (str): The CPU's name.
-        runtime (str): Name and version of the runtime.
-        rounds (int): Number of timed frames.
-        stages_ms (dict[str, float]): Median milliseconds of each of
-            ``STAGES``: decoding the JPEG image, warping the people out of it,
-            normalization, the network, finding the key points in its maps,
-            drawing them. Each is timed by itself; of an exported graph, the
-            parts are graphs of their own.
-        total_ms (float): Median milliseconds from the decoded image to the
-            key points: all but the first and the last, timed as one.
-        p10_ms (float): 10th percentile of the same.
-        p90_ms (float): 90th percentile of the same.
-        around_share (float): Crop, normalization and decoding as a share of
-            these and the network.
-    """
-    network: str
-    backend: str
-    people: int
-    threads: int
-    precision: str
-    flip: bool
-    device: str
-    runtime: str
-    rounds: int
-    stages_ms: Dict[str, float]
-    total_ms: float
-    p10_ms: float
-    p90_ms: float
-    around_share: float
+Calls = Dict[str, Callable[[], Any]]
 
 
 def run_pipeline(names: Sequence[str] = ('lgm-pose', ),
                  backends: Sequence[str] = PIPELINE_BACKENDS,
                  *,
                  threads: int = 1,
-                 rounds: int = 200,
-                 warmup: Optional[int] = None) -> Dict[str, Any]:
+                 rounds: int = 200) -> Dict[str, Any]:
     """Time frames with one person and with four, in one interleaved run.
 
     The image is rendered, 640x480. The networks have random weights, so the
@@ -97,63 +55,70 @@ def run_pipeline(names: Sequence[str] = ('lgm-pose', ),
             all.
         threads (int): Threads of the runtimes. Defaults to 1.
         rounds (int): Timed frames. Defaults to 200.
-        warmup (int, optional): Frames before them. Defaults to a
-            tenth of the rounds, at least 2.
 
     Returns:
         dict: ``environment``, a dict of what the times depend on, and
-        ``results``, a list of :class:`PipelineResult`.
+        ``results``, a list of dicts with these keys:
+
+        - ``network`` (str): The network's name, as it was asked for.
+        - ``backend`` (str): ``'eager'``: MMPose's ``inference_topdown``; else
+          the runtime below
+          :class:`~lgm_pose_plugin.runtime.PoseRuntime`.
+        - ``people`` (int): People in the frame, the network's batch.
+        - ``threads`` (int): Threads the runtime may use.
+        - ``precision`` (str), ``flip`` (bool): ``'float32'``, ``False``.
+        - ``device`` (str): The CPU's name.
+        - ``runtime`` (str): Name and version of the runtime.
+        - ``rounds`` (int): Number of timed frames.
+        - ``stages_ms`` (dict[str, float]): Median milliseconds of each of
+          ``STAGES``: decoding the JPEG image, warping the people out of it,
+          normalization, the network, finding the key points in its maps,
+          drawing them. Each is timed by itself; of an exported graph, the
+          parts are graphs of their own.
+        - ``total_ms``, ``p10_ms``, ``p90_ms`` (float): Median and percentiles
+          of the milliseconds from the decoded image to the key points: all
+          but the first and the last stage, timed as one.
+        - ``around_share`` (float): Crop, normalization and decoding as a
+          share of these and the network.
 
     Raises:
         ImportError: If a runtime is missing.
         ValueError: If an argument is out of range, or a config is unknown or
             cannot be exported.
     """
-    check_positive(threads=threads, rounds=rounds)
-    for backend in backends:
-        if backend not in PIPELINE_BACKENDS:
-            raise ValueError(f'the pipeline has no backend {backend!r}, '
-                             f'choose some of {", ".join(PIPELINE_BACKENDS)}')
-    warmup = max(2, rounds // 10) if warmup is None else warmup
+    check_options(backends, PIPELINE_BACKENDS, threads=threads, rounds=rounds)
     load = load_average()
     torch.set_num_threads(threads)
-    image, boxes, keypoints = rendered_frame()
-    calls: Dict[Any, Callable] = {}
+    frame = rendered_frame()
+    calls: Dict[Hashable, Callable[[], float]] = {}
     with tempfile.TemporaryDirectory(prefix='lgm-pose-benchmark-') as folder:
         for name in names:
             cfg = load_config(name)
             model = prepare_model(cfg)
+            file = ''
             if set(backends) - {'eager'}:
                 file = export_graph(cfg, model, folder)
-            for backend in backends:
-                for people in PEOPLE:
-                    if backend == 'eager':
-                        parts = mmpose_calls(model, image, boxes[:people])
-                    else:
-                        parts = runtime_calls(file, backend, threads, image,
-                                              boxes[:people])
-                    parts.update(
-                        read=read_call(image),
-                        draw=draw_call(image, keypoints[:people],
-                                       model.dataset_meta))
-                    for part, call in parts.items():
-                        calls[name, backend, people,
-                              part] = partial(time_call, call)
+            for backend, people in product(backends, PEOPLE):
+                parts = frame_calls(model, file, backend, threads, people,
+                                    *frame)
+                for part, call in parts.items():
+                    calls[name, backend, people,
+                          part] = partial(time_call, call)
         with torch.no_grad():
-            seconds = time_interleaved(calls, rounds, warmup)
+            seconds = time_interleaved(calls, rounds)
     results = []
-    for name, backend, people in dict.fromkeys(key[:3] for key in calls):
-        stages = {
-            part: 1e3 * float(np.median(seconds[name, backend, people, part]))
-            for part in STAGES
+    for name, backend, people in product(names, backends, PEOPLE):
+        times = {
+            part: percentiles(seconds[name, backend, people, part])
+            for part in ('whole', *STAGES)
         }
-        whole = 1e3 * np.array(seconds[name, backend, people, 'whole'])
-        p10, p90 = np.percentile(whole, (10, 90))
+        p10, total, p90 = times.pop('whole')
+        stages = {part: median for part, (_, median, _) in times.items()}
         around = stages['crop'] + stages['normalize'] + stages['decode']
         module = 'torch' if backend == 'eager' else backend
         version = sys.modules[module].__version__.partition('-')[0]
         results.append(
-            PipelineResult(
+            dict(
                 network=name,
                 backend=backend,
                 people=people,
@@ -164,17 +129,14 @@ def run_pipeline(names: Sequence[str] = ('lgm-pose', ),
                 runtime=f'{module} {version}',
                 rounds=rounds,
                 stages_ms=stages,
-                total_ms=float(np.median(whole)),
-                p10_ms=float(p10),
-                p90_ms=float(p90),
+                total_ms=total,
+                p10_ms=p10,
+                p90_ms=p90,
                 around_share=around / (around + stages['network'])))
-    environment = {
-        **describe_environment(load, threads), 'threads': threads,
-        'image': '{}x{} JPEG, rendered'.format(*IMAGE_SIZE),
-        'flip test': 'no',
-        'rounds': rounds,
-        'warm-up rounds': warmup
-    }
+    environment = dict(
+        describe_environment(load, threads, rounds),
+        threads=threads,
+        image='{}x{} JPEG, rendered'.format(*IMAGE_SIZE))
     return dict(environment=environment, results=results)
 
 
@@ -186,76 +148,79 @@ def rendered_frame() -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
         shape ``(H, W, 3)``, M boxes (left, top, right, bottom), float32 of
         shape ``(M, 4)``, and key points, float32 of shape ``(M, 17, 2)``.
     """
-    seed, people = 0, []
+    people: List[dict] = []
+    seed = 0
     while len(people) < max(PEOPLE):
         image, people = render_image(
             np.random.default_rng(seed), IMAGE_SIZE, max(PEOPLE))
         seed += 1
-    boxes = np.float32([person['bbox'] for person in people])
+    boxes = np.array([person['bbox'] for person in people], np.float32)
     boxes[:, 2:] += boxes[:, :2]
-    keypoints = np.float32([person['keypoints'] for person in people])
-    return image, boxes, keypoints.reshape(len(people), 17, 3)[..., :2]
+    keypoints = np.array([person['keypoints'] for person in people],
+                         np.float32).reshape(len(people), 17, 3)
+    return image, boxes, keypoints[..., :2]
 
 
-def prepare_model(cfg: Config) -> nn.Module:
+def prepare_model(cfg: Config) -> TopdownPoseEstimator:
     """Build a network for MMPose's ``inference_topdown``, without flip test.
 
     Args:
         cfg (Config): A top-down config.
 
     Returns:
-        nn.Module: The network, with random weights.
+        TopdownPoseEstimator: The network, with random weights.
 
     Raises:
         ValueError: If the config is not top-down.
     """
-    model = build_model(cfg).requires_grad_(False)
+    model: TopdownPoseEstimator = build_model(cfg).requires_grad_(False)
     model.cfg = cfg
     model.dataset_meta = dataset_meta_from_config(cfg, 'test')
     model.test_cfg = dict(model.test_cfg or {}, flip_test=False)
     return model
 
 
-def read_call(image: np.ndarray) -> Callable:
-    """Make a function that decodes a JPEG image from memory.
+def frame_calls(model: TopdownPoseEstimator, file: str, backend: str,
+                threads: int, people: int, image: np.ndarray,
+                boxes: np.ndarray, keypoints: np.ndarray) -> Calls:
+    """Make functions that do what happens to a frame, and parts of it.
 
     Args:
-        image (np.ndarray): BGR image, uint8 of shape ``(H, W, 3)``.
+        model (TopdownPoseEstimator): What :func:`prepare_model` returns.
+        file (str): What :func:`export_graph` returns; unused by ``'eager'``.
+        backend (str): One of ``PIPELINE_BACKENDS``.
+        threads (int): Threads the runtime may use.
+        people (int): How many of the people to look at.
+        image (np.ndarray): As :func:`rendered_frame` returns it.
+        boxes (np.ndarray): As ``image``.
+        keypoints (np.ndarray): As ``image``.
 
     Returns:
-        callable: Takes nothing.
+        dict[str, callable]: ``whole``, and ``STAGES`` by name.
     """
-    return partial(cv2.imdecode,
-                   cv2.imencode('.jpg', image)[1], cv2.IMREAD_COLOR)
-
-
-def draw_call(image: np.ndarray, keypoints: np.ndarray,
-              dataset_meta: Dict[str, Any]) -> Callable:
-    """Make a function that draws people with MMPose's visualizer.
-
-    Args:
-        image (np.ndarray): Image, uint8 of shape ``(H, W, 3)``.
-        keypoints (np.ndarray): Key points (x, y) of shape ``(M, K, 2)``.
-        dataset_meta (dict): The data set's names, links and colours.
-
-    Returns:
-        callable: Takes nothing.
-    """
+    boxes, keypoints = boxes[:people], keypoints[:people]
+    if backend == 'eager':
+        calls = mmpose_calls(model, image, boxes)
+    else:
+        calls = runtime_calls(file, backend, threads, image, boxes)
+    jpeg = cv2.imencode('.jpg', image)[1]
+    calls['read'] = partial(cv2.imdecode, jpeg, cv2.IMREAD_COLOR)
     visualizer = PoseLocalVisualizer()
-    visualizer.set_dataset_meta(dataset_meta)
+    visualizer.set_dataset_meta(model.dataset_meta)
     sample = PoseDataSample(
         pred_instances=InstanceData(
             keypoints=keypoints, keypoint_scores=np.ones(keypoints.shape[:2])))
-    return partial(
+    calls['draw'] = partial(
         visualizer.add_datasample, 'frame', image, sample, draw_gt=False)
+    return calls
 
 
-def mmpose_calls(model: nn.Module, image: np.ndarray,
-                 boxes: np.ndarray) -> Dict[str, Callable]:
+def mmpose_calls(model: TopdownPoseEstimator, image: np.ndarray,
+                 boxes: np.ndarray) -> Calls:
     """Make functions that do what MMPose does with a frame, and parts of it.
 
     Args:
-        model (nn.Module): What :func:`prepare_model` returns.
+        model (TopdownPoseEstimator): What :func:`prepare_model` returns.
         image (np.ndarray): BGR image, uint8 of shape ``(H, W, 3)``.
         boxes (np.ndarray): Boxes of shape ``(M, 4)``.
 
@@ -263,23 +228,23 @@ def mmpose_calls(model: nn.Module, image: np.ndarray,
         dict[str, callable]: ``whole``, and some of ``STAGES`` by name.
     """
     pipeline = Compose(model.cfg.test_dataloader.dataset.pipeline)
+    people = [
+        dict(
+            img=image,
+            bbox=box[None],
+            bbox_score=np.ones(1, np.float32),
+            **model.dataset_meta) for box in boxes
+    ]
 
-    def crop() -> list:
-        return [
-            pipeline(
-                dict(
-                    img=image,
-                    bbox=box[None],
-                    bbox_score=np.ones(1, np.float32),
-                    **model.dataset_meta)) for box in boxes
-        ]
+    def crop() -> List[dict]:
+        return [pipeline(dict(person)) for person in people]
 
     batch = pseudo_collate(crop())
     inputs = model.data_preprocessor(batch, False)['inputs']
     with torch.no_grad():
         maps = last_maps(model._forward(inputs))
 
-    def decode() -> list:
+    def decode() -> List[PoseDataSample]:
         found = model.head.decode(maps if len(maps) > 1 else maps[0])
         return model.add_pred_to_datasample(found, None, batch['data_samples'])
 
@@ -291,12 +256,12 @@ def mmpose_calls(model: nn.Module, image: np.ndarray,
         decode=decode)
 
 
-def export_graph(cfg: Config, model: nn.Module, folder: str) -> str:
+def export_graph(cfg: Config, model: TopdownPoseEstimator, folder: str) -> str:
     """Export a network that normalizes and decodes, and the parts of it.
 
     Args:
         cfg (Config): A top-down config.
-        model (nn.Module): Its network.
+        model (TopdownPoseEstimator): Its network.
         folder (str): Where the files go: ``whole.onnx``, and
             ``normalize.onnx``, ``network.onnx`` and ``decode.onnx``.
 
@@ -329,7 +294,7 @@ def export_graph(cfg: Config, model: nn.Module, folder: str) -> str:
 
 
 def runtime_calls(file: str, backend: str, threads: int, image: np.ndarray,
-                  boxes: np.ndarray) -> Dict[str, Callable]:
+                  boxes: np.ndarray) -> Calls:
     """As :func:`mmpose_calls`, for exported files.
 
     Args:
@@ -344,7 +309,7 @@ def runtime_calls(file: str, backend: str, threads: int, image: np.ndarray,
     """
     runtime = PoseRuntime(file, backend, threads)
     values = dict(images=runtime.crop(image, boxes)[0])
-    calls = dict(
+    calls: Calls = dict(
         whole=partial(runtime, image, boxes),
         crop=partial(runtime.crop, image, boxes))
     for part in ('normalize', 'network', 'decode'):

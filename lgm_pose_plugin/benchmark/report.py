@@ -1,5 +1,5 @@
 """Tables and a plot of what `lgm-pose benchmark` measured."""
-from typing import Any, Dict, List, Sequence
+from typing import Any, Dict, Mapping, Sequence
 
 from matplotlib import style
 from matplotlib.figure import Figure
@@ -8,6 +8,22 @@ from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 from lgm_pose_plugin.visualization.figures import save_picture
 
 LABEL_SPACING = .035  # of the axes' width
+AP = '{published_ap:.1f}{mark}'
+COLUMNS = {
+    'network': '{network}',
+    'backend': '{backend}',
+    'threads': '{threads}',
+    'batch': '{batch}',
+    'params (M)': '{params_m:.3f}',
+    'MACs (G)': '{macs_g:.3f}',
+    'COCO AP': AP,
+    'median (ms)': '{median_ms:.1f}',
+    'p10-p90 (ms)': '{p10_ms:.1f}-{p90_ms:.1f}',
+    'ratio': '{ratio:.2f}',
+    'images/s': '{images_per_second:.1f}',
+    'of matmul (%)': '{matmul_share:.0%}',
+    'memory (MB)': '{peak_memory_mb:.0f}',
+}
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]],
@@ -27,96 +43,55 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]],
                    for cells in (header, rules, *rows))
 
 
-def format_ap(row: Dict[str, Any]) -> str:
-    """Write the published AP of a result, with a mark if it is a paper's.
+def format_cell(template: str, row: Mapping[str, Any]) -> str:
+    """Write figures of a result.
 
     Args:
-        row (dict): A result, see :func:`full_table`.
+        template (str): As for ``str.format``, with the result's names.
+            ``params_m`` and ``macs_g`` stand for parameters in millions and
+            multiply-adds in billions, ``mark`` for the mark of a paper's AP.
+        row (dict): A result of
+            :func:`~lgm_pose_plugin.benchmark.run.run_benchmark`, as a
+            dictionary.
 
     Returns:
-        str: As ``'68.2'`` or ``'68.6 (paper)'``.
+        str: The text, empty if a figure is missing.
     """
-    if row['published_ap'] is None:
+    try:
+        return template.format(
+            **row,
+            params_m=row['params'] / 1e6,
+            macs_g=row['macs'] / 1e9,
+            mark=' (paper)' if row['ap_source'] == 'paper' else '')
+    except TypeError:  # a figure is None
         return ''
-    mark = ' (paper)' if row['ap_source'] == 'paper' else ''
-    return f'{row["published_ap"]:.1f}{mark}'
 
 
-def full_table(rows: Sequence[Dict[str, Any]]) -> str:
+def full_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Write all figures of a run.
 
     Args:
-        rows (Sequence[dict]): Results of
-            :func:`~lgm_pose_plugin.benchmark.run.run_benchmark`, as
-            dictionaries.
+        rows (Sequence[dict]): Results, see :func:`format_cell`.
 
     Returns:
         str: A table in Markdown, and below it why some rows are empty.
     """
-    header = ('network', 'backend', 'threads', 'batch', 'params (M)',
-              'MACs (G)', 'COCO AP', 'median (ms)', 'p10-p90 (ms)', 'ratio',
-              'images/s', 'of matmul (%)', 'memory (MB)')
-    lines, notes = [], []
+    lines, notes = [], ''
     for row in rows:
-        cells = [
-            row['network'], row['backend'],
-            str(row['threads']),
-            str(row['batch']), f'{row["params"] / 1e6:.3f}',
-            f'{row["macs"] / 1e9:.3f}',
-            format_ap(row)
-        ]
+        cells = {
+            name: format_cell(template, row)
+            for name, template in COLUMNS.items()
+        }
         if row['error']:
-            notes.append('{network}, {backend}, threads {threads}, batch '
-                         '{batch}: {error}'.format(**row))
-            lines.append(cells + ['failed'] + [''] * 5)
-            continue
-        lines.append(cells + [
-            f'{row["median_ms"]:.1f}',
-            f'{row["p10_ms"]:.1f}-{row["p90_ms"]:.1f}',
-            _optional(row['ratio'], '.2f'), f'{row["images_per_second"]:.1f}',
-            _optional(row['matmul_share'], '.0%'),
-            _optional(row['peak_memory_mb'], '.0f')
-        ])
-    text = markdown_table(header, lines, left=2)
-    if notes:
-        text += '\nFailed:\n\n' + ''.join(f'- {note}\n' for note in notes)
-    return text
+            cells['median (ms)'] = 'failed'
+            notes += ('- {network}, {backend}, threads {threads}, batch '
+                      '{batch}: {error}\n'.format(**row))
+        lines.append(list(cells.values()))
+    return (markdown_table(list(COLUMNS), lines, left=2) +
+            (f'\nFailed:\n\n{notes}' if notes else ''))
 
 
-def _optional(value: Any, spec: str) -> str:
-    """A figure that there may not be."""
-    return '' if value is None else format(value, spec)
-
-
-def summary_table(rows: Sequence[Dict[str, Any]]) -> str:
-    """Write the medians of a run, a line for each network.
-
-    Args:
-        rows (Sequence[dict]): Results with the same threads and batch, see
-            :func:`full_table`.
-
-    Returns:
-        str: A table in Markdown; every backend has a column with the median
-        in milliseconds and the ratio in brackets.
-    """
-    backends = list(dict.fromkeys(row['backend'] for row in rows))
-    lines: Dict[str, List[str]] = {}
-    for row in rows:
-        line = lines.setdefault(row['network'], [
-            row['network'], f'{row["params"] / 1e6:.2f}',
-            f'{row["macs"] / 1e9:.2f}',
-            format_ap(row)
-        ] + ['failed'] * len(backends))
-        if not row['error']:
-            line[4 + backends.index(row['backend'])] = (
-                f'{row["median_ms"]:.1f} ({_optional(row["ratio"], ".2f")})')
-    return markdown_table(
-        ('network', 'params (M)', 'MACs (G)', 'COCO AP', *backends),
-        list(lines.values()),
-        left=1)
-
-
-def pipeline_table(rows: Sequence[Dict[str, Any]]) -> str:
+def pipeline_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Write where the time of a frame goes.
 
     Args:
@@ -130,17 +105,16 @@ def pipeline_table(rows: Sequence[Dict[str, Any]]) -> str:
     stages = list(rows[0]['stages_ms'])
     header = ('network', 'backend', 'people', *stages, 'keypoints total',
               'p10-p90', 'around the network (%)')
-    lines = [[
-        row['network'], row['backend'],
-        str(row['people']), *(f'{row["stages_ms"][stage]:.2f}'
-                              for stage in stages), f'{row["total_ms"]:.2f}',
-        f'{row["p10_ms"]:.2f}-{row["p90_ms"]:.2f}',
-        f'{row["around_share"]:.1%}'
-    ] for row in rows]
-    return markdown_table(header, lines, left=2)
+    cells = ('{network}', '{backend}', '{people}',
+             *(f'{{stages_ms[{stage}]:.2f}}'
+               for stage in stages), '{total_ms:.2f}',
+             '{p10_ms:.2f}-{p90_ms:.2f}', '{around_share:.1%}')
+    return markdown_table(
+        header, [[cell.format(**row) for cell in cells] for row in rows],
+        left=2)
 
 
-def environment_list(environment: Dict[str, Any]) -> str:
+def environment_list(environment: Mapping[str, Any]) -> str:
     """Write what the figures depend on.
 
     Args:
@@ -152,13 +126,13 @@ def environment_list(environment: Dict[str, Any]) -> str:
     return ''.join(f'- {key}: {value}\n' for key, value in environment.items())
 
 
-def draw(rows: Sequence[Dict[str, Any]], path: str) -> None:
+def draw(rows: Sequence[Mapping[str, Any]], path: str) -> None:
     """Plot latency against multiply-adds, and against AP where it is known.
 
     The results with the first number of threads and batch are drawn.
 
     Args:
-        rows (Sequence[dict]): See :func:`full_table`.
+        rows (Sequence[dict]): Results, see :func:`format_cell`.
         path (str): The picture to write.
 
     Raises:
@@ -174,8 +148,7 @@ def draw(rows: Sequence[Dict[str, Any]], path: str) -> None:
         raise ValueError(f'nothing was measured, so there is no plot {path}')
     figure = Figure((12, 6), layout='constrained')
     left, right = figure.subplots(1, 2, sharey=True)
-    left.set_ylabel('median latency (ms)')
-    left.set_xlabel('multiply-adds (G)')
+    left.set(xlabel='multiply-adds (G)', ylabel='median latency (ms)')
     _logarithmic(left.xaxis)
     _scatter(left, rows, [row['macs'] / 1e9 for row in rows])
     left.legend(fontsize=8, loc='lower right')
@@ -189,7 +162,7 @@ def draw(rows: Sequence[Dict[str, Any]], path: str) -> None:
     save_picture(figure, path)
 
 
-def _scatter(axes: Any, rows: Sequence[Dict[str, Any]],
+def _scatter(axes: Any, rows: Sequence[Mapping[str, Any]],
              x: Sequence[float]) -> None:
     """Draw results; those of a network stand above each other."""
     styles = style.library['tableau-colorblind10']['axes.prop_cycle']()

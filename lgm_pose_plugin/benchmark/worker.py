@@ -5,44 +5,32 @@ end the whole run, and the peak memory of each could not be told. Nothing is
 imported here before it is known what to run: an exported file is run without
 torch.
 """
-import json
+import multiprocessing
 import os
-import re
-import subprocess
 import sys
 import textwrap
 import time
+from contextlib import suppress
 from functools import partial
-from typing import Any, Callable, Dict, Optional, TextIO, Tuple
+from multiprocessing.connection import Connection
+from typing import Any, Callable, Dict, Optional, Tuple
 
 import numpy as np
 
 from lgm_pose_plugin.runtime import open_session
-from lgm_pose_plugin.utils.subprocesses import function_command
+from .timing import time_call
 
 # Threads of OpenMP and TBB spin for some milliseconds when they are done, and
 # would take a core from what is timed next.
 SETTLE_SECONDS = .02
 MATMUL_SIZE = 1024
 
-
-def time_call(function: Callable) -> float:
-    """Call a function and time it.
-
-    Args:
-        function (callable): Called without arguments.
-
-    Returns:
-        float: The seconds it took.
-    """
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
+# A function that runs a network once, and name and version of the runtime.
+Opened = Tuple[Callable[[], Any], str]
 
 
-def open_torch(network: str, mode: str, batch: int, input_size: Tuple[int,
-                                                                      int],
-               threads: int) -> Tuple[Callable, str]:
+def open_torch(network: str, mode: str, batch: int,
+               input_size: Tuple[int, int], threads: int) -> Opened:
     """Build a network with random weights in PyTorch.
 
     Args:
@@ -61,7 +49,7 @@ def open_torch(network: str, mode: str, batch: int, input_size: Tuple[int,
     set_up_mmpose()
     from .networks import build_network
     torch.set_num_threads(threads)
-    model = build_network(network, input_size).requires_grad_(False)
+    model: Any = build_network(network, input_size).requires_grad_(False)
     images = torch.randn(batch, 3, *input_size)
     if mode == 'channels_last':
         model.to(memory_format=torch.channels_last)
@@ -72,9 +60,8 @@ def open_torch(network: str, mode: str, batch: int, input_size: Tuple[int,
     return run, f'torch {torch.__version__}'
 
 
-def open_exported(file: str, runtime: str, batch: int, input_size: Tuple[int,
-                                                                         int],
-                  threads: int) -> Tuple[Callable, str]:
+def open_exported(file: str, runtime: str, batch: int,
+                  input_size: Tuple[int, int], threads: int) -> Opened:
     """Open an exported network that takes normalized images.
 
     Args:
@@ -95,7 +82,7 @@ def open_exported(file: str, runtime: str, batch: int, input_size: Tuple[int,
     return lambda: session.run(images), f'{runtime} {version}'
 
 
-def open_matmul(threads: int) -> Tuple[Callable, str]:
+def open_matmul(threads: int) -> Opened:
     """Prepare a matrix product of ``MATMUL_SIZE`` in PyTorch, in float32.
 
     Args:
@@ -110,7 +97,8 @@ def open_matmul(threads: int) -> Tuple[Callable, str]:
     return lambda: torch.mm(a, b, out=out), f'torch {torch.__version__}'
 
 
-OPENERS = dict(torch=open_torch, exported=open_exported, matmul=open_matmul)
+OPENERS: Dict[str, Callable[..., Opened]] = dict(
+    torch=open_torch, exported=open_exported, matmul=open_matmul)
 
 
 def peak_memory() -> Optional[int]:
@@ -120,50 +108,57 @@ def peak_memory() -> Optional[int]:
         int, optional: Bytes resident in memory, with those of shared
         libraries; ``None`` where the system does not tell.
     """
-    # On Linux ru_maxrss starts with that of the process that started this one.
-    try:
+    if sys.platform == 'linux':
+        # ru_maxrss starts with that of the process that started this one.
         with open('/proc/self/status') as file:
-            return 1024 * int(re.search(r'VmHWM:\s*(\d+)', file.read())[1])
-    except OSError:
-        pass
-    try:
+            return 1024 * int(file.read().split('VmHWM:')[1].split()[0])
+    if sys.platform == 'darwin':
         import resource
-    except ImportError:  # Windows
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == 'darwin' else 1024 * peak
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return None
 
 
-def serve(task: Dict[str, Any], requests: TextIO, answers: TextIO) -> None:
-    """Set a task up; for every line run it twice and time the second run.
+def serve(task: Dict[str, Any], connection: Connection) -> None:
+    """Set a task up; at every request run it twice and time the second run.
 
     Args:
         task (dict): ``opener``, a key of ``OPENERS``, and its arguments.
-        requests (TextIO): Lines, of any text.
-        answers (TextIO): Gets lines of JSON: first ``runtime`` when the task
-            is ready, having run once, or ``error`` if it failed, which ends
-            it; then ``seconds`` and ``peak_bytes`` of every timed run.
+        connection (Connection): Brings requests, of any kind. Gets dicts:
+            first ``runtime`` when the task is ready, having run once, or
+            ``error`` if it failed, which ends it; then ``seconds`` and
+            ``peak_bytes`` of every timed run.
     """
-
-    def answer(**values: Any) -> None:
-        answers.write(json.dumps(values) + '\n')
-        answers.flush()
-
     arguments = dict(task)
     opener = OPENERS[arguments.pop('opener')]
     settle = SETTLE_SECONDS if task['threads'] > 1 else 0
     try:
         run, runtime = opener(**arguments)
         run()
-        answer(runtime=runtime)
-        for _ in requests:
+        connection.send(dict(runtime=runtime))
+        while True:
+            connection.recv()
             run()  # brings back what other processes drove out of the caches
             seconds = time_call(run)
             time.sleep(settle)
-            answer(seconds=seconds, peak_bytes=peak_memory())
+            connection.send(dict(seconds=seconds, peak_bytes=peak_memory()))
+    except EOFError:  # the other end is closed
+        pass
     # Compilers and runtimes raise whatever they come across.
     except Exception as error:
-        answer(error=describe_error(error))
+        connection.send(dict(error=describe_error(error)))
+
+
+def serve_silently(task: Dict[str, Any], connection: Connection) -> None:
+    """Serve without what libraries print, see :func:`serve`.
+
+    Args:
+        task (dict): See :func:`serve`.
+        connection (Connection): See :func:`serve`.
+    """
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    serve(task, connection)
 
 
 def describe_error(error: BaseException) -> str:
@@ -177,18 +172,6 @@ def describe_error(error: BaseException) -> str:
     """
     message = textwrap.shorten(str(error), 300, placeholder=' ...')
     return f'{type(error).__name__}: {message}'
-
-
-def main(task: Dict[str, Any]) -> None:
-    """Serve on the standard streams, see :func:`serve`.
-
-    Args:
-        task (dict): See :func:`serve`.
-    """
-    # Libraries print to stdout; answers go where it was.
-    answers = os.fdopen(os.dup(1), 'w')
-    os.dup2(2, 1)
-    serve(task, sys.stdin, answers)
 
 
 class Worker:
@@ -208,16 +191,14 @@ class Worker:
     def __init__(self, task: Dict[str, Any]):
         self.error: Optional[str] = None
         self.peak_bytes: Optional[int] = None
-        threads = str(task['threads'])
-        self._process = subprocess.Popen(
-            function_command(__name__, 'main', task),
-            env=dict(
-                os.environ, OMP_NUM_THREADS=threads, MKL_NUM_THREADS=threads),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            universal_newlines=True)
-        self.runtime = self._read().get('runtime', '')
+        # Not a fork: it would have all modules and threads of this process.
+        context = multiprocessing.get_context('spawn')
+        self._connection, other_end = context.Pipe()
+        self._process = context.Process(
+            target=serve_silently, args=(task, other_end))
+        self._process.start()
+        other_end.close()
+        self.runtime = self._receive().get('runtime', '')
 
     def run(self) -> float:
         """Run the task twice.
@@ -226,29 +207,27 @@ class Worker:
             float: The seconds the second run took, by the process's own clock;
             NaN if it failed, now or before.
         """
-        if self.error is None:
-            try:
-                self._process.stdin.write('run\n')
-                self._process.stdin.flush()
-            except OSError:  # it has ended, as reading tells
-                pass
-            answer = self._read()
-            self.peak_bytes = answer.get('peak_bytes', self.peak_bytes)
-            return answer.get('seconds', float('nan'))
-        return float('nan')
+        if self.error:
+            return float('nan')
+        with suppress(OSError):  # the process has ended, as receiving tells
+            self._connection.send('run')
+        answer = self._receive()
+        self.peak_bytes = answer.get('peak_bytes', self.peak_bytes)
+        return answer.get('seconds', float('nan'))
 
-    def _read(self) -> Dict[str, Any]:
+    def _receive(self) -> Dict[str, Any]:
         """The next answer; keeps the error, if it is one."""
-        line = self._process.stdout.readline()
-        if line.endswith('\n'):
-            answer = json.loads(line)
-        else:
+        try:
+            answer = self._connection.recv()
+        except (EOFError, OSError):
+            self._process.join()
             answer = dict(error='its process ended with exit status '
-                          f'{self._process.wait()}')
+                          f'{self._process.exitcode}')
         self.error = answer.get('error')
         return answer
 
     def close(self) -> None:
         """End the process."""
         self._process.kill()
-        self._process.communicate()
+        self._process.join()
+        self._connection.close()

@@ -18,13 +18,12 @@ import json
 import shlex
 import sys
 from contextlib import redirect_stdout
-from typing import Tuple
+from typing import Any, Dict, Tuple
 
+from lgm_pose_plugin.benchmark import BACKENDS, PIPELINE_BACKENDS
 from lgm_pose_plugin.setup_env import set_up_mmpose
+from lgm_pose_plugin.utils.files import check_out_file, write_json
 from .options import add_file, add_flag, add_format, add_number
-
-BACKENDS = ('eager', 'channels_last', 'compile', 'onnxruntime', 'openvino',
-            'onnxruntime-int8', 'openvino-int8')
 
 
 def _hxw(text: str) -> Tuple[int, int]:
@@ -102,7 +101,6 @@ def run(args: argparse.Namespace) -> int:
     set_up_mmpose()
     from lgm_pose_plugin.benchmark.report import (draw, environment_list,
                                                   full_table, pipeline_table)
-    from lgm_pose_plugin.utils.files import check_out_file, write_json
     from lgm_pose_plugin.visualization.figures import check_picture_path
     if args.plot:
         check_picture_path(args.plot)
@@ -114,11 +112,11 @@ def run(args: argparse.Namespace) -> int:
             measured = _measure(args)
     except ModuleNotFoundError as error:
         raise ImportError(f'{error}; pip install onnx onnxruntime '
-                          'openvino') from error
-    rows = [result._asdict() for result in measured['results']]
+                          'openvino nncf') from error
     environment = dict(
         command=shlex.join(['lgm-pose', *sys.argv[1:]]),
         **measured['environment'])
+    rows = measured['results']
     report = dict(environment=environment, results=rows)
     if args.json:
         write_json(args.json, report, indent=2)
@@ -128,8 +126,7 @@ def run(args: argparse.Namespace) -> int:
     if args.format == 'json':
         print(json.dumps(report, indent=2))
         return int(failed)
-    table = pipeline_table if args.pipeline else full_table
-    print(table(rows))
+    print(pipeline_table(rows) if args.pipeline else full_table(rows))
     print(environment_list(environment), end='')
     if environment['busy']:
         print('\nWARNING: other processes were busy at the start (see the '
@@ -137,18 +134,17 @@ def run(args: argparse.Namespace) -> int:
     return int(failed)
 
 
-def _measure(args: argparse.Namespace) -> dict:
+def _measure(args: argparse.Namespace) -> Dict[str, Any]:
     """Run the benchmark that was asked for."""
     if args.pipeline:
-        from lgm_pose_plugin.benchmark.pipeline import (PIPELINE_BACKENDS,
-                                                        run_pipeline)
+        from lgm_pose_plugin.benchmark.pipeline import run_pipeline
         return run_pipeline(
             args.configs or ['lgm-pose'],
             args.backends or PIPELINE_BACKENDS,
             threads=args.threads[0],
             rounds=args.rounds)
-    from lgm_pose_plugin.benchmark.networks import NETWORKS
     from lgm_pose_plugin.benchmark.run import run_benchmark
+    from lgm_pose_plugin.model_index import NETWORKS
     return run_benchmark(
         args.configs or list(NETWORKS),
         args.backends or ['eager'],

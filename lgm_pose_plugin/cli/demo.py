@@ -18,17 +18,16 @@ import subprocess
 import sys
 import time
 from importlib import util
-from typing import TYPE_CHECKING, Any, Dict, List, NoReturn
+from typing import Any, Dict, NoReturn
 
 from lgm_pose_plugin.doctor.facts import find_mim_configs
 from lgm_pose_plugin.setup_env import set_up_mmpose
 from .options import add_flag, add_number
 from .render import render
 
-if TYPE_CHECKING:
-    from mmengine.config import Config
-
 CONFIG = 'td-hm_lgm-pose_1xb4-2e_rendered-128x96'
+CONFIG_PATH = ('lgm_pose_plugin::body_2d_keypoint/topdown_heatmap/rendered/'
+               f'{CONFIG}.py')
 DATA_ROOT = osp.join('data', 'rendered')  # as in the config
 # A person is about 95 pixels high then, 120 with the margin around the box:
 # what the input of 128x96 can hold.
@@ -82,7 +81,8 @@ def run(args: argparse.Namespace) -> int:
         if number and signal.getsignal(number) == signal.SIG_DFL
     }
     try:
-        return _run(args, out)
+        show(out, args)
+        return 0
     except KeyboardInterrupt as interrupt:
         print(
             '\nlgm-pose demo: interrupted; run it again to train anew.',
@@ -118,7 +118,20 @@ def check_mim() -> None:
             'its source folder.')
 
 
-def _run(args: argparse.Namespace, out: str) -> int:
+def show(out: str, args: argparse.Namespace) -> None:
+    """Render, test, train, test and draw.
+
+    Args:
+        out (str): The folder of the demo.
+        args (argparse.Namespace): The parsed arguments.
+
+    Raises:
+        subprocess.CalledProcessError: If mim fails, see :func:`call_mim`.
+        ValueError: If a number is out of range or there are other data.
+    """
+    from mmengine.runner import save_checkpoint
+
+    from lgm_pose_plugin.models.builder import build_model, load_config
     started = time.perf_counter()
     num_test = max(NUM_PICTURES, args.images // 20)
     print(f'Rendering {args.images} + {num_test} images', flush=True)
@@ -131,54 +144,30 @@ def _run(args: argparse.Namespace, out: str) -> int:
         image_size=IMAGE_SIZE,
         max_people=MAX_PEOPLE,
         overwrite=args.overwrite)
-    untrained = osp.join(out, 'untrained.pth')
-    save_untrained(untrained, args.seed)
+
     print('Testing the untrained network', flush=True)
+    # The weights that are tested first are those that are trained.
+    untrained = osp.join(out, 'untrained.pth')
+    model = build_model(load_config(CONFIG_PATH), seed=args.seed)
+    save_checkpoint(dict(meta={}, state_dict=model.state_dict()), untrained)
     before = test(out, untrained, 'before')
+
     work_dir = osp.join(out, 'work_dir')
-    call_mim(out, 'train', [
-        '--work-dir', work_dir, '--cfg-options', f'load_from={untrained}',
-        f'train_cfg.max_epochs={args.epochs}', f'randomness.seed={args.seed}'
-    ])
-    checkpoint = osp.join(work_dir, f'epoch_{args.epochs}.pth')
+    call_mim(out, 'train', '--work-dir', work_dir, '--cfg-options',
+             f'load_from={untrained}', f'train_cfg.max_epochs={args.epochs}',
+             f'randomness.seed={args.seed}')
+
     print('Testing the trained network', flush=True)
+    checkpoint = osp.join(work_dir, f'epoch_{args.epochs}.pth')
     after = test(out, checkpoint, 'after')
     pictures = osp.join(out, 'pictures')
     draw(out, checkpoint, pictures)
+
     print(f'\nseconds: {time.perf_counter() - started:.0f}')
     print(f'checkpoint: {checkpoint}')
     print(f'pictures, truth left and prediction right: {pictures}')
     print(f'AP on {num_test} unseen images: {before:.3f} before training, '
           f'{after:.3f} after')
-    return 0
-
-
-def load_config() -> 'Config':
-    """Load the demo's config.
-
-    Returns:
-        Config: MMEngine's config, with data in the current folder.
-    """
-    from mmengine.config import Config
-
-    from lgm_pose_plugin.analysis.complexity import package_configs
-    path, = (path for path in package_configs() if CONFIG in path)
-    return Config.fromfile(path)
-
-
-def save_untrained(path: str, seed: int) -> None:
-    """Save initial weights: those tested first are those trained.
-
-    Args:
-        path (str): The checkpoint to write.
-        seed (int): The seed of the weights.
-    """
-    from mmengine.runner import save_checkpoint, set_random_seed
-    from mmpose.models import build_pose_estimator
-    set_random_seed(seed)
-    model = build_pose_estimator(load_config().model)
-    model.init_weights()
-    save_checkpoint(dict(meta={}, state_dict=model.state_dict()), path)
 
 
 def test(out: str, checkpoint: str, name: str) -> float:
@@ -193,25 +182,27 @@ def test(out: str, checkpoint: str, name: str) -> float:
         float: COCO's AP on ``val2017``.
     """
     metrics = osp.join(out, f'{name}.json')
-    work_dir = osp.join(out, 'work_dir', name)
     call_mim(
         out,
-        'test', ['-C', checkpoint, '--out', metrics, '--work-dir', work_dir],
+        'test',
+        '-C',
+        checkpoint,
+        '--out',
+        metrics,
+        '--work-dir',
+        osp.join(out, 'work_dir', name),
         log=name)
     with open(metrics) as file:
         return float(json.load(file)['coco/AP'])
 
 
-def call_mim(out: str,
-             command: str,
-             options: List[str],
-             log: str = '') -> None:
+def call_mim(out: str, command: str, *options: str, log: str = '') -> None:
     """Run ``mim train`` or ``mim test`` with the demo's config.
 
     Args:
         out (str): The folder of the demo, where the config finds its data.
         command (str): ``'train'`` or ``'test'``.
-        options (list[str]): The options.
+        *options (str): The options.
         log (str): Name of the log, which alone gets the output. Defaults to
             ``''``: the log is named after the command, and the output is
             shown as well.
@@ -220,10 +211,6 @@ def call_mim(out: str,
         subprocess.CalledProcessError: If mim fails; ``output`` is the path
             of the log.
     """
-    environment = dict(os.environ)
-    # Measured at this batch size on two idle cores: 58 ms per sample with two
-    # threads, 50 with one (and the other core busy).
-    environment.setdefault('OMP_NUM_THREADS', '1')
     # `python -m mim` is the mim of this environment, on PATH or not.
     call = [
         sys.executable, '-m', 'mim', command, 'lgm_pose_plugin',
@@ -236,7 +223,11 @@ def call_mim(out: str,
             log_path, 'wb', buffering=0) as file, subprocess.Popen(
                 call,
                 cwd=out,
-                env=environment,
+                # One thread is faster at this batch size.
+                env={
+                    'OMP_NUM_THREADS': '1',
+                    **os.environ
+                },
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -267,40 +258,42 @@ def draw(out: str, checkpoint: str, pictures: str) -> None:
         pictures (str): The folder to write PNG files to.
     """
     import mmcv
-    import numpy as np
     import torch
     from mmengine.structures import InstanceData
     from mmpose.apis import inference_topdown, init_model
     from mmpose.registry import DATASETS, VISUALIZERS
     from mmpose.structures import merge_data_samples
+
+    from lgm_pose_plugin.models.builder import load_config
     torch.set_num_threads(1)  # see call_mim; there is little to compute
-    cfg = load_config()
+    cfg = load_config(CONFIG_PATH)
     model = init_model(cfg, checkpoint, device='cpu')
     data = dict(cfg.test_dataloader.dataset, pipeline=[])
     data['data_root'] = osp.join(out, data['data_root'])
-    dataset = DATASETS.build(data)
     visualizer = VISUALIZERS.build(
         dict(cfg.visualizer, vis_backends=None, radius=4, line_width=2))
     visualizer.set_dataset_meta(model.dataset_meta)
     people: Dict[str, list] = {}
-    for person in dataset:
+    for person in DATASETS.build(data):
         people.setdefault(person['img_path'], []).append(person)
     for path in sorted(people)[:NUM_PICTURES]:
-        image = mmcv.imread(path, channel_order='rgb')
         sample = merge_data_samples(
             inference_topdown(model, path,
                               [person['bbox'][0] for person in people[path]]))
-        truth = {
-            key: np.concatenate([person[key] for person in people[path]])
-            for key in ('keypoints', 'keypoints_visible')
-        }
-        sample.gt_instances = InstanceData(**truth)
+        truth = InstanceData.cat([
+            InstanceData(
+                keypoints=person['keypoints'],
+                keypoints_visible=person['keypoints_visible'])
+            for person in people[path]
+        ])
+        sample.gt_instances = truth
         # Enlarged, the lines hide less of the small pictures.
-        for instances in (sample.gt_instances, sample.pred_instances):
+        for instances in (truth, sample.pred_instances):
             instances.keypoints *= PICTURE_SCALE
         name = osp.splitext(osp.basename(path))[0]
         visualizer.add_datasample(
             name,
-            mmcv.imrescale(image, PICTURE_SCALE),
+            mmcv.imrescale(
+                mmcv.imread(path, channel_order='rgb'), PICTURE_SCALE),
             sample,
             out_file=osp.join(pictures, f'{name}_truth_prediction.png'))

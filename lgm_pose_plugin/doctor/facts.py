@@ -43,7 +43,7 @@ def collect_facts() -> Facts:
     Returns:
         Facts: What the checks judge.
     """
-    versions = {}
+    versions: Dict[str, str] = {}
     for distribution in metadata.distributions():
         name = distribution.metadata['Name']
         # The first on sys.path is the one that is imported. A damaged

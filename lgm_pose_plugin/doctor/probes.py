@@ -1,11 +1,12 @@
 """Code that may crash, run in another process.
 
-Nothing of torch or OpenMMLab is imported here outside of the probes.
+Each probe returns what it found, in words. Nothing of torch or OpenMMLab is
+imported here outside of the probes.
 """
 import json
 import signal
 import subprocess
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+from typing import Any, Dict, NamedTuple, Sequence
 
 from lgm_pose_plugin.utils.subprocesses import function_command
 
@@ -14,14 +15,10 @@ class Probe(NamedTuple):
     """What came of a piece of code that ran in another process."""
 
     ok: bool
-    value: Any = None  # what the code returned
-    error: str = ''  # what stopped it
+    text: str  # what the code returned, or what stopped it
 
 
-# Probes: run in another process, one after the other
-
-
-def probe_torch() -> dict:
+def probe_torch() -> str:
     """Run an operator of torchvision and numpy; tell the devices."""
     import torch
     import torchvision
@@ -29,11 +26,11 @@ def probe_torch() -> dict:
     # A torch that was built for numpy 1 cannot do this with numpy 2.
     torch.zeros(1).numpy()
     torchvision.ops.nms(torch.zeros(1, 4), torch.zeros(1), 0.5)
+    cuda = torch.cuda.is_available() and torch.cuda.get_device_name(0)
     mps = getattr(torch.backends, 'mps', None)
-    return dict(
-        cuda=torch.cuda.is_available() and torch.cuda.get_device_name(0),
-        built_for=torch.version.cuda,
-        mps=bool(mps and mps.is_available()))
+    return (f'torch, torchvision and numpy fit; CUDA: {cuda or "no"} (torch '
+            f'built for {torch.version.cuda or "CPU"}), MPS: '
+            f'{"yes" if mps and mps.is_available() else "no"}')
 
 
 def probe_opencv() -> str:
@@ -41,71 +38,55 @@ def probe_opencv() -> str:
     import cv2
     import numpy as np
     cv2.resize(np.zeros((4, 4, 3), np.uint8), (2, 2))
-    return cv2.__version__
+    return f'cv2 {cv2.__version__}'
 
 
 def probe_xtcocotools() -> str:
-    """Encode a mask; tell why it cannot be decoded, if so."""
+    """Encode a mask, which needs the numpy it was built for."""
     import numpy as np
     import xtcocotools.mask
     from xtcocotools.cocoeval import COCOeval  # noqa: F401
-    encoded = xtcocotools.mask.encode(np.ones((2, 2), np.uint8, order='F'))
-    try:
-        assert xtcocotools.mask.decode(encoded).sum() == 4
-    except AttributeError as error:
-        # 1.14.3 on numpy 2; only bottom-up training decodes masks.
-        return str(error)
-    return ''
+    xtcocotools.mask.encode(np.ones((2, 2), np.uint8, order='F'))
+    return 'fits numpy'
 
 
-def probe_pkg_resources() -> None:
-    """Import what mim and MMEngine need of setuptools."""
-    import pkg_resources
-    pkg_resources.get_distribution('setuptools')
-
-
-def _nms(device: str) -> None:
+def _nms(device: str) -> str:
     import torch
     from mmcv.ops import nms
     boxes = torch.tensor([[0., 0., 9., 9.], [0., 0., 9., 9.]], device=device)
     kept = nms(boxes, torch.tensor([.9, .8], device=device), 0.5)[1]
     assert kept.tolist() == [0], f'nms kept {kept.tolist()}, not [0]'
+    return 'nms runs'
 
 
-def probe_mmcv_ops() -> None:
+def probe_mmcv_ops() -> str:
     """Run mmcv's NMS on the CPU."""
-    _nms('cpu')
+    return _nms('cpu')
 
 
-def probe_mmcv_cuda() -> Optional[str]:
-    """Run mmcv's NMS on the GPU, if any; tell its CUDA version."""
+def probe_mmcv_cuda() -> str:
+    """Run mmcv's NMS on the GPU, if any."""
     import torch
-    if not torch.cuda.is_available():
-        return None
-    _nms('cuda')
-    from mmcv.ops import get_compiling_cuda_version
-    return get_compiling_cuda_version()
+    return _nms('cuda') if torch.cuda.is_available() else ''
 
 
-def probe_mmdet() -> None:
+def probe_mmdet() -> str:
     """Import MMDetection, which checks the versions of others."""
     import mmdet  # noqa: F401
+    return 'accepts mmcv and mmengine'
 
 
-def probe_mmpose() -> None:
-    """Import what a training and a test need of MMPose."""
+def probe_mmpose() -> str:
+    """Import what training, testing and inference need of MMPose."""
+    import mmpose.apis  # noqa: F401
     import mmpose.datasets  # noqa: F401
     import mmpose.evaluation  # noqa: F401
     import mmpose.models  # noqa: F401
     from mmengine.runner import Runner  # noqa: F401
+    return 'models, data sets, metrics, apis'
 
 
-def probe_mmpose_apis() -> None:
-    """Import what inference needs of MMPose."""
-    import mmpose.apis  # noqa: F401
-
-
-def probe_plugin() -> List[str]:
+def probe_plugin() -> str:
     """Register the plugin; tell the names of its modules."""
     import lgm_pose_plugin
     lgm_pose_plugin.register_all_modules()
@@ -115,10 +96,10 @@ def probe_plugin() -> List[str]:
         if module.__module__.startswith('lgm_pose_plugin.')
     ]
     assert 'MobileViM' in names, f'MODELS holds only {names} of the plugin'
-    return names
+    return f'registers {", ".join(names)}'
 
 
-def probe_checkpoint() -> None:
+def probe_checkpoint() -> str:
     """Load what MMEngine's checkpoints hold."""
     import io
 
@@ -135,12 +116,12 @@ def probe_checkpoint() -> None:
     torch.save(stored, buffer)
     buffer.seek(0)
     assert torch.load(buffer)['log'].current() == 1.
+    return "MMEngine's load safely"
 
 
 # The order is that of dependence: what fails first is the cause.
-PROBES = ('torch', 'opencv', 'xtcocotools', 'pkg_resources', 'mmcv_ops',
-          'mmcv_cuda', 'mmdet', 'mmpose', 'mmpose_apis', 'plugin',
-          'checkpoint')
+PROBES = ('torch', 'opencv', 'xtcocotools', 'mmcv_ops', 'mmcv_cuda', 'mmdet',
+          'mmpose', 'plugin', 'checkpoint')
 _MARK = '@lgm-pose-doctor '
 
 
@@ -151,15 +132,13 @@ def answer_probes(names: Sequence[str]) -> None:
         names (Sequence[str]): Names of the probes.
     """
     for name in names:
-        # Written before the probe, it tells the one that killed us.
-        print(f'\n{_MARK}{json.dumps([name])}', flush=True)
         try:
             answer = Probe(True, globals()[f'probe_{name}']())
         # Imports have been seen to call sys.exit.
         except BaseException as error:
             text = f'{type(error).__name__}: {error}'.strip()
-            answer = Probe(False, None, text[-2000:])
-        print(f'\n{_MARK}{json.dumps([name, answer])}', flush=True)
+            answer = Probe(False, text[-2000:])
+        print(f'\n{_MARK}{json.dumps([name, *answer])}', flush=True)
 
 
 def run_probes(names: Sequence[str], timeout: float = 180) -> Dict[str, Probe]:
@@ -173,40 +152,32 @@ def run_probes(names: Sequence[str], timeout: float = 180) -> Dict[str, Probe]:
     Returns:
         dict[str, Probe]: What came of each.
     """
-    answers = {}
-    names = list(names)
-    while names:
-        command = function_command(__name__, 'answer_probes', names)
-        with subprocess.Popen(
-                command,
+    answers: Dict[str, Probe] = {}
+    missing = list(names)
+    while missing:
+        done: Any
+        try:
+            done = subprocess.run(
+                function_command(__name__, 'answer_probes', missing),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE) as process:
-            try:
-                out, err = process.communicate(timeout=timeout)
-                end = _describe_end(process.returncode)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                out, err = process.communicate()
-                end = f'no answer within {timeout:g} s'
-        for line in out.decode(errors='replace').splitlines():
+                stderr=subprocess.PIPE,
+                timeout=timeout)
+            end = f'the process ended with status {done.returncode}'
+            if done.returncode < 0:
+                name = signal.Signals(-done.returncode).name
+                end = f'the process was killed by {name}'
+        except subprocess.TimeoutExpired as error:
+            done = error
+            end = f'no answer within {timeout:g} s'
+        out, err = ((text or b'').decode(errors='replace').splitlines()
+                    for text in (done.stdout, done.stderr))
+        for line in out:
             if line.startswith(_MARK):
                 name, *answer = json.loads(line[len(_MARK):])
-                if answer:
-                    answers[name] = Probe(*answer[0])
-        missing = [name for name in names if name not in answers]
-        if missing:
-            last = err.decode(errors='replace').strip().splitlines()[-1:]
-            answers[missing.pop(0)] = Probe(False, None,
-                                            ' '.join([f'({end})'] + last))
-        names = missing
+                answers[name] = Probe(*answer)
+        missing = [name for name in missing if name not in answers]
+        if missing:  # the first of them ended the process
+            answers[missing.pop(0)] = Probe(False,
+                                            ' '.join([f'({end})', *err[-1:]]))
     return answers
-
-
-def _describe_end(status: int) -> str:
-    if status >= 0:
-        return f'the process ended with status {status}'
-    try:
-        return f'the process was killed by {signal.Signals(-status).name}'
-    except ValueError:
-        return f'the process was killed by signal {-status}'

@@ -1,5 +1,7 @@
+import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -27,19 +29,14 @@ HEALTHY = Facts(
         'setuptools': '80.10.2',
         'opencv-python-headless': '4.10.0.84',
         'openmim': '0.3.9',
-        'chumpy': '0.70',
-        'opendatalab': '0.0.10',
     },
     environ={'OMP_NUM_THREADS': '1'},
     cores=4.,
     cpus=4.,
     load=0.,
     mim_configs='/site-packages/lgm_pose_plugin/.mim/configs',
-    probes=dict({name: Probe(True)
-                 for name in probes.PROBES},
-                torch=Probe(True,
-                            dict(cuda=False, built_for='12.8', mps=False)),
-                plugin=Probe(True, ['MobileViM'])))
+    probes={name: Probe(True, 'runs')
+            for name in probes.PROBES})
 
 
 def find(facts, name):
@@ -56,14 +53,14 @@ def with_versions(**changes):
     return HEALTHY._replace(versions=versions)
 
 
-def with_probe(name, error='broken', **kwargs):
-    answer = Probe(**kwargs) if kwargs else Probe(False, None, error)
-    return HEALTHY._replace(probes=dict(HEALTHY.probes, **{name: answer}))
+def with_probe(name, error='broken', ok=False):
+    answers = dict(HEALTHY.probes, **{name: Probe(ok, error)})
+    return HEALTHY._replace(probes=answers)
 
 
 def test_healthy():
     results = diagnose(HEALTHY)
-    assert {r.status for r in results} == {'ok', 'info'}
+    assert {r.status for r in results} == {'ok'}
     assert not any(r.blocks or r.remedy for r in results)
     assert len({r.name for r in results}) == len(results)
 
@@ -78,9 +75,13 @@ def test_healthy():
     ('mmpose', None, 'not installed'),
     ('mmengine', '0.10.3', '>=0.10.4'),
     ('xtcocotools', None, 'not installed'),
+    ('setuptools', '82.0.0', '<82'),
+    ('setuptools', None, 'not installed'),
+    ('opencv_python_headless', None, 'not installed'),
 ])
 def test_wrong_versions(name, version, found):
-    result = find(with_versions(**{name: version}), name)
+    name, facts = name.replace('_', '-'), with_versions(**{name: version})
+    result = find(facts, name)
     assert result.status == 'FAIL' and found in result.found
     assert result.blocks == ALL and name in result.remedy
 
@@ -96,71 +97,64 @@ def test_right_versions(name, version):
     assert find(with_versions(**{name: version}), name).status == 'ok'
 
 
-def test_python():
-    for version, status in (((3, 8, 1), 'ok'), ((3, 12, 9), 'ok'), ((3, 13, 0),
-                                                                    'warn')):
-        facts = HEALTHY._replace(python=version)
-        assert find(facts, 'python').status == status
+@pytest.mark.parametrize('version, status', [((3, 8, 1), 'ok'),
+                                             ((3, 12, 9), 'ok'),
+                                             ((3, 13, 0), 'warn')])
+def test_python(version, status):
+    assert find(HEALTHY._replace(python=version), 'python').status == status
 
 
-def test_forks_provide():
-    facts = with_versions(
-        mmengine=None,
-        mmcv=None,
-        mmdet=None,
-        onedl_mmengine='0.10.12',
-        onedl_mmcv='2.3.6',
-        onedl_mmdetection='3.5.1')
-    for name in ('mmengine', 'mmcv', 'mmdet'):
-        result = find(facts, name)
-        assert result.status == 'ok' and 'onedl-' in result.found
-    assert find(facts, 'onedl-mmengine').status == 'info'
-    assert not any(result.blocks for result in diagnose(facts))
-
-
-def test_mmcv_lite():
-    result = find(with_versions(mmcv=None, mmcv_lite='2.1.0'), 'mmcv')
-    assert result.status == 'FAIL' and 'uninstall mmcv-lite' in result.remedy
+@pytest.mark.parametrize('name, fork, version', [
+    ('mmengine', 'onedl_mmengine', '0.10.12'),
+    ('mmcv', 'onedl_mmcv', '2.3.6'),
+    ('mmdet', 'onedl_mmdetection', '3.5.1'),
+])
+def test_forks_provide(name, fork, version):
+    result = find(with_versions(**{name: None, fork: version}), name)
+    assert result.status == 'ok' and 'onedl-' in result.found
 
 
 @pytest.mark.parametrize('name, other', [
     ('mmcv', 'mmcv_lite'),
     ('mmcv', 'onedl_mmcv'),
     ('mmengine', 'onedl_mmengine'),
-    ('opencv', 'opencv_python'),
+    ('opencv-python-headless', 'opencv_python'),
 ])
-def test_two_providers_clash(name, other):
-    result = find(with_versions(**{other: '9'}), f'{name} clash')
-    assert result.status == 'warn'
-    assert other.replace('_', '-') in result.remedy
+def test_two_packages_of_the_same_files(name, other):
+    result = find(with_versions(**{other: '9'}), name)
+    assert result.status == 'warn' and 'same files' in result.found
+    assert other.replace('_', '-') in result.found
 
 
 @pytest.mark.parametrize('probe, name, blocks, remedy', [
     ('torch', 'torch runs', ALL, 'numpy<2'),
-    ('opencv', 'opencv', ALL, 'opencv-python-headless'),
+    ('opencv', 'opencv runs', ALL, 'opencv-python-headless'),
     ('xtcocotools', 'xtcocotools runs', ALL, '--no-binary'),
-    ('pkg_resources', 'setuptools', ALL, 'setuptools<81'),
-    ('mmcv_ops', 'mmcv ops', ALL, 'MMCV_WITH_OPS'),
+    ('mmcv_ops', 'mmcv ops', ALL, 'uninstall mmcv-lite.*MMCV_WITH_OPS'),
     ('mmdet', 'mmdet imports', ALL, 'mmcv==2.1.0'),
     ('mmpose', 'mmpose imports', ALL, 'mmpose'),
-    ('mmpose_apis', 'mmpose.apis', ('infer', ), 'mmpose'),
     ('plugin', 'plugin', ALL, 'lgm_pose_plugin'),
     ('checkpoint', 'checkpoints', ('infer', 'test'), 'weights_only'),
 ])
 def test_failed_probes(probe, name, blocks, remedy):
     result = find(with_probe(probe, 'Error: why'), name)
     assert result.status == 'FAIL' and 'why' in result.found
-    assert result.blocks == blocks and remedy in result.remedy
+    assert result.blocks == blocks
+    assert re.search(remedy, result.remedy)
 
 
-def test_follow_up_errors_point_to_the_cause():
+def test_what_fails_for_a_missing_package_is_told_once():
     error = "ModuleNotFoundError: No module named 'torch'"
-    result = find(with_probe('mmcv_ops', error), 'mmcv ops')
-    assert result.status == 'FAIL' and 'torch is missing' in result.remedy
+    facts = with_versions(torch=None)
+    facts = facts._replace(
+        probes=dict(facts.probes, mmcv_ops=Probe(False, error)))
+    assert [result.name for result in diagnose(facts)
+            if result.blocks] == ['torch']
+    # It is there, and broken.
+    assert find(with_probe('mmcv_ops', error), 'mmcv ops').status == 'FAIL'
     # A part of a package that is there.
     error = "ModuleNotFoundError: No module named 'mmcv._ext'"
-    result = find(with_probe('mmcv_ops', error), 'mmcv ops')
-    assert result.status == 'FAIL' and 'MMCV_WITH_OPS' in result.remedy
+    assert find(with_probe('mmcv_ops', error), 'mmcv ops').status == 'FAIL'
 
 
 def test_drawing_on_numpy_2_4():
@@ -173,7 +167,7 @@ def test_drawing_on_numpy_2_4():
 
 
 def test_setuptools_that_warns():
-    result = find(with_versions(setuptools='81.0.0'), 'setuptools')
+    result = find(with_versions(setuptools='81.0.0'), 'pkg_resources')
     assert result.status == 'warn' and '<81' in result.remedy
     assert not result.blocks
 
@@ -184,12 +178,6 @@ def test_mmcv_for_another_cuda_only_warns():
         'mmcv ops on CUDA')
     assert result.status == 'warn' and not result.blocks
     assert 'FORCE_CUDA' in result.remedy
-
-
-def test_masks_that_cannot_be_decoded():
-    facts = with_probe('xtcocotools', ok=True, value='no NPY_OWNDATA')
-    assert find(facts, 'xtcocotools masks').status == 'info'
-    assert find(facts, 'xtcocotools runs').status == 'ok'
 
 
 def test_unsafe_loading():
@@ -228,10 +216,6 @@ def test_mim():
     assert result.status == 'warn' and 'PYTHONPATH=.' in result.remedy
 
 
-def test_needless_packages_are_no_fault():
-    assert find(with_versions(chumpy=None), 'not needed').status == 'info'
-
-
 @pytest.mark.parametrize('facts, status', [
     (HEALTHY, 0),
     (with_versions(mmcv='2.2.0'), 1),
@@ -239,7 +223,6 @@ def test_needless_packages_are_no_fault():
     (HEALTHY._replace(environ={}, cpus=1.), 0),
 ])
 def test_status_and_json_say_the_same(monkeypatch, capsys, facts, status):
-    import argparse
     monkeypatch.setattr('lgm_pose_plugin.doctor.facts.collect_facts',
                         lambda: facts)
     parser = argparse.ArgumentParser()
@@ -281,7 +264,7 @@ def test_probes_outlive_what_they_run(tmp_path, monkeypatch):
     fake_package(tmp_path, 'mmdet', __init__='import sys\nsys.exit(3)')
     fake_package(
         tmp_path,
-        'pkg_resources',
+        'torch',
         __init__='import os, sys\nprint("bye", file=sys.stderr, flush=True)\n'
         'os._exit(0)')
     fake_package(
@@ -290,25 +273,19 @@ def test_probes_outlive_what_they_run(tmp_path, monkeypatch):
         _mask='',
         mask="raise ValueError('numpy.dtype size changed, may indicate binary "
         "incompatibility')")
-    answers = probe(monkeypatch, tmp_path, 'opencv', 'mmdet', 'pkg_resources',
+    answers = probe(monkeypatch, tmp_path, 'opencv', 'mmdet', 'torch',
                     'xtcocotools')
-    assert 'SIGSEGV' in answers['opencv'].error
-    assert 'SystemExit: 3' in answers['mmdet'].error
-    assert 'status 0) bye' in answers['pkg_resources'].error
-    assert 'size changed' in answers['xtcocotools'].error
+    assert 'SIGSEGV' in answers['opencv'].text
+    assert 'SystemExit: 3' in answers['mmdet'].text
+    assert 'status 0) bye' in answers['torch'].text
+    assert 'size changed' in answers['xtcocotools'].text
     assert not any(answer.ok for answer in answers.values())
 
 
 def test_probes_that_hang_are_ended(tmp_path, monkeypatch):
     fake_package(tmp_path, 'mmdet', __init__='import time\ntime.sleep(60)')
     answers = probe(monkeypatch, tmp_path, 'mmdet', timeout=2)
-    assert 'within 2 s' in answers['mmdet'].error
-
-
-def test_mmcv_without_ops(tmp_path, monkeypatch):
-    fake_package(tmp_path, 'mmcv', __init__='__version__ = "2.1.0"')
-    answer, = probe(monkeypatch, tmp_path, 'mmcv_ops').values()
-    assert not answer.ok and 'mmcv.ops' in answer.error
+    assert 'within 2 s' in answers['mmdet'].text
 
 
 def run_doctor(tmp_path, *paths, **environ):
@@ -350,9 +327,8 @@ def test_broken_environment(tmp_path):
         'xtcocotools',
         _mask='raise ImportError("numpy.core.multiarray failed to import")',
         mask='import xtcocotools._mask')
-    fake_package(site, 'pkg_resources', __init__='raise ModuleNotFoundError')
     for name, version in (('mmcv', '2.2.0'), ('setuptools', '82.0.0'),
-                          ('opencv-python', '4.12.0.88'), ('mmcv-lite', '2')):
+                          ('opencv-python', '4.12.0.88')):
         folder = site / f'{name.replace("-", "_")}-{version}.dist-info'
         folder.mkdir()
         (folder / 'METADATA').write_text(
@@ -371,8 +347,8 @@ def test_broken_environment(tmp_path):
                  'checkpoints'):
         assert checks[name]['status'] == 'FAIL', name
         assert checks[name]['remedy'], name
-    for name in ('opencv clash', 'mmcv clash', 'unsafe loading'):
+    for name in ('opencv-python-headless', 'unsafe loading'):
         assert checks[name]['status'] == 'warn', name
     # What is not broken is still reported as such.
-    assert checks['opencv']['status'] == 'ok'
+    assert checks['opencv runs']['status'] == 'ok'
     assert checks['python']['status'] in ('ok', 'warn')

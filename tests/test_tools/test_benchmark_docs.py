@@ -5,9 +5,6 @@ from importlib.util import module_from_spec, spec_from_file_location
 
 import pytest
 
-from lgm_pose_plugin.benchmark.pipeline import STAGES, PipelineResult
-from lgm_pose_plugin.benchmark.run import Result
-
 
 @pytest.fixture(scope='module')
 def tool(request):
@@ -19,30 +16,35 @@ def tool(request):
 
 
 def row(network, backend, median, error=None):
-    return Result(
-        *(network, backend, 1, 1),
-        'float32',
-        False,
-        'CPU',
-        'runtime 1', (256, 192),
-        3,
-        1_000_000,
-        600_000_000,
-        68.6,
-        'paper',
-        error,
+    return dict(
+        network=network,
+        backend=backend,
+        threads=1,
+        batch=1,
+        params=1_000_000,
+        macs=600_000_000,
+        published_ap=68.6,
+        ap_source='paper',
+        error=error,
         median_ms=median,
         p10_ms=median,
         p90_ms=median,
         ratio=median and median / 30,
-        images_per_second=1.)._asdict()
+        images_per_second=1.,
+        matmul_share=None,
+        peak_memory_mb=None)
 
 
 def frame(backend, people, share):
-    return PipelineResult('lgm-pose', backend, people, 1, 'float32',
-                          False, 'CPU', 'runtime 1', 3,
-                          dict.fromkeys(STAGES,
-                                        1.), 6., 5., 7., share)._asdict()
+    return dict(
+        network='lgm-pose',
+        backend=backend,
+        people=people,
+        stages_ms=dict(read=1., network=5.),
+        total_ms=6.,
+        p10_ms=5.,
+        p90_ms=7.,
+        around_share=share)
 
 
 def cells(text):

@@ -25,13 +25,13 @@ def tool():
 
 
 def test_nothing_crashes_hangs_or_is_let_through(network_files):
-    """240 pictures, 240 arrays with boxes, 120 box files.
+    """120 pictures, 120 arrays with boxes, 60 box files.
 
     In a process of its own, which may crash or hang.
     """
     result = subprocess.run([
         sys.executable,
-        str(ROOT / 'tools' / 'fuzz.py'), network_files[2], '--calls', '600'
+        str(ROOT / 'tools' / 'fuzz.py'), network_files[2], '--calls', '300'
     ],
                             env=dict(
                                 os.environ,
@@ -45,14 +45,14 @@ def test_nothing_crashes_hangs_or_is_let_through(network_files):
     found = json.loads(result.stdout)
     assert found['failures'] == []
     counts = found['counts']
-    assert sum(counts.values()) == 600
+    assert sum(counts.values()) == 300
     # Neither all refused nor all accepted.
     assert min(counts[f'{kind}: {result}']
                for kind, result in (('picture', 'refused'), ('picture',
                                                              'key points'),
                                     ('array', 'refused'), ('array',
-                                                           'key points'))) > 50
-    assert counts['box file: refused'] > 25 < counts['box file: boxes']
+                                                           'key points'))) > 25
+    assert counts['box file: refused'] > 12 < counts['box file: boxes']
 
 
 class Network:
