@@ -179,12 +179,11 @@ def test_files(float_file, tmp_path, crops, name, options, suffix):
     inputs = np.ascontiguousarray(crops[:, :height, :width])
     if not options.get('normalize', True):
         inputs = (inputs.transpose(0, 3, 1, 2) / 64 - 2).astype(np.float32)
-    # One more than whole batches.
+    # Of batches of two the last is filled up.
     kept = CONVERT[suffix](source, target, inputs[:5])
     graph = onnx.load(source).graph
     assert kept == quantize.float_node_names(graph)
     after = open_session(target)
-    assert after.metadata == before.metadata
     assert after.batch == before.batch == options.get('batch')
     expected, found = (one.run(inputs[4:6]) for one in (before, after))
     assert expected.keys() <= found.keys()
@@ -210,14 +209,6 @@ def test_reduced_range(float_file, tmp_path, crops):
             for one in onnx.load(target).graph.initializer
             if one.data_type == TensorProto.INT8 and one.dims)
     assert largest == {False: 127, True: 64}
-
-
-def test_too_few_inputs(float_file, tmp_path, crops):
-    for convert in CONVERT.values():
-        with pytest.raises(ValueError, match='1 inputs .* a batch of 2'):
-            convert(
-                float_file('lgm', decode=False, batch=2),
-                str(tmp_path / 'x.onnx'), crops[:1])
 
 
 def test_fuse_silu(float_file, crops):
