@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from mmengine.config import Config
 from mmpose.apis.inference import dataset_meta_from_config
 from mmpose.models import TopdownPoseEstimator
+from scipy import ndimage
 from torch import Tensor, nn
 
 from lgm_pose_plugin.datasets.samples import find_samples, pipeline_batch
@@ -104,9 +105,10 @@ def effective_receptive_field(
             heat_map[unit], image, allow_unused=True)
         if gradient is None:
             gradient = torch.zeros_like(image)
-        one = _shift(gradient[0].abs().double().sum(0).numpy(),
-                     round((middle[0] - unit[0]) * height / rows),
-                     round((middle[1] - unit[1]) * width / columns))
+        offset = (round((middle[0] - unit[0]) * height / rows),
+                  round((middle[1] - unit[1]) * width / columns))
+        one = ndimage.shift(
+            gradient[0].abs().double().sum(0).numpy(), offset, order=0)
         if not 0 < one.sum() < np.inf:
             raise ValueError(
                 f'the gradient of key point {keypoint} with respect to input '
@@ -125,17 +127,6 @@ def _heat_map(outputs: Any, keypoint: int) -> Tensor:
         raise ValueError(f'there is no key point {keypoint}; the network '
                          f'predicts {len(maps)}, counted from 0')
     return maps[keypoint]
-
-
-def _shift(values: np.ndarray, down: int, right: int) -> np.ndarray:
-    """Move a map of shape (H, W), filling with zeros."""
-    height, width = values.shape
-    moved = np.zeros_like(values)
-    moved[max(down, 0):height + min(down, 0),
-          max(right, 0):width +
-          min(right, 0)] = values[max(-down, 0):height - max(down, 0),
-                                  max(-right, 0):width - max(right, 0)]
-    return moved
 
 
 def area_share(erf: np.ndarray, fraction: float) -> float:

@@ -14,7 +14,6 @@ from typing import Any, Dict, List, Optional, Sequence, Set
 import numpy as np
 import onnx
 
-from lgm_pose_plugin.runtime.session import open_session
 from lgm_pose_plugin.utils.subprocesses import function_command
 from .graph import MAP_NAMES, split_batches
 from .openvino_file import read_openvino
@@ -78,19 +77,19 @@ def float_node_names(graph: onnx.GraphProto) -> List[str]:
         if not inputs or node.op_type == 'Shape':
             continue
         data.update(node.output)
-        is_convolution = node.op_type in _CONVOLUTIONS
-        stays = (
-            node.name in last or node.op_type in FLOAT_OPERATORS
-            or not inputs.isdisjoint(decoded))
-        if is_convolution:
-            stays = (
-                stays or inputs.isdisjoint(convolved)
-                or _is_grouped(node, shapes.get(node.input[1], ())))
-        else:
-            stays = stays or not inputs.isdisjoint(floats)
-        if is_convolution or not inputs.isdisjoint(convolved):
+        stays = bool(node.name in last or node.op_type in FLOAT_OPERATORS
+                     or inputs & decoded)
+        if node.op_type in _CONVOLUTIONS:
+            groups = [a.i for a in node.attribute if a.name == 'group'] or [1]
+            per_group = [*shapes.get(node.input[1], ())][1:2]
+            stays |= not inputs & convolved or (groups > [1]
+                                                and per_group > [1])
             convolved.update(node.output)
-        if not inputs.isdisjoint(decoded):
+        else:
+            stays |= bool(inputs & floats)
+        if inputs & convolved:
+            convolved.update(node.output)
+        if inputs & decoded:
             decoded.update(node.output)
         if stays:
             kept.append(node.name)
@@ -260,19 +259,6 @@ def _operator_names(model: Any, graph: onnx.GraphProto,
     return sorted(found)
 
 
-def run_once(file: str, inputs: str) -> None:
-    """Run a file once.
-
-    Args:
-        file (str): An .onnx or .xml file.
-        inputs (str): A .npy file of inputs it takes.
-
-    Raises:
-        ValueError: If the file does not run.
-    """
-    open_session(file).run(np.load(inputs))
-
-
 def check_runs(file: str, inputs: np.ndarray) -> None:
     """Run a file once in a process of its own.
 
@@ -291,7 +277,8 @@ def check_runs(file: str, inputs: np.ndarray) -> None:
         saved = osp.join(folder, 'inputs.npy')
         np.save(saved, inputs)
         result = subprocess.run(
-            function_command(__name__, 'run_once', file, saved),
+            function_command('lgm_pose_plugin.runtime.session', 'run_once',
+                             file, saved),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             universal_newlines=True)
@@ -301,12 +288,6 @@ def check_runs(file: str, inputs: np.ndarray) -> None:
             'the runtime does not run the int8 network on this CPU (exit '
             f'status {result.returncode}) {lines[-1]}; a fixed --batch or '
             'another --format may help')
-
-
-def _is_grouped(convolution: onnx.NodeProto, shape: Sequence[int]) -> bool:
-    """Whether a convolution's weight of this shape has groups of channels."""
-    groups = [one.i for one in convolution.attribute if one.name == 'group']
-    return groups[:1] > [1] and list(shape[1:2]) > [1]
 
 
 def _batches(inputs: np.ndarray, graph: onnx.GraphProto) -> List[np.ndarray]:
