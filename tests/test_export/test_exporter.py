@@ -111,18 +111,6 @@ def test_metadata(export, tmp_path):
     assert codec['heatmap_size'] == [24, 32]
 
 
-@pytest.mark.parametrize('name, kept', [('lgm', False), ('lapx', True)])
-def test_batch_norms_behind_convolutions_are_folded(export, tmp_path, name,
-                                                    kept):
-    export(name, batch=1)
-    graph = onnx.load(tmp_path / 'pose.onnx').graph
-    makers = {name: node for node in graph.node for name in node.output}
-    norms = [n for n in graph.node if n.op_type == 'BatchNormalization']
-    before = {makers[norm.input[0]].op_type for norm in norms}
-    assert not before & {'Conv', 'ConvTranspose'}
-    assert bool(norms) is kept
-
-
 def conv_and_norm(groups=1, bias=True, second_use=False):
     """A graph of a transposed convolution, 4 to 6 channels, and BatchNorm."""
     rng = np.random.default_rng(0)
@@ -319,9 +307,8 @@ def pictures(tmp_path):
     return folder
 
 
-@pytest.mark.parametrize('batch', ['dynamic', 3])
-def test_one_picture_fills_a_batch(export, pictures, batch):
-    report = export('lgm', images=[str(pictures / '0.png')], batch=batch)
+def test_one_picture_makes_batches_of_two_sizes(export, pictures):
+    report = export('lgm', images=[str(pictures / '0.png')])
     assert report['check']['number_of_crops'] == 2
     assert report['check']['crops'] == 'images'
 
