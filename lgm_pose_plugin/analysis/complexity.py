@@ -7,6 +7,7 @@ import torch
 import torch.nn as nn
 from mmengine.analysis import FlopAnalyzer
 from mmengine.infer import BaseInferencer
+from mmpose.models import TopdownPoseEstimator
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
@@ -129,11 +130,12 @@ def package_configs() -> List[str]:
         ('ablation' in path, 'overfit' in path, osp.splitext(path)[0]))
 
 
-def count_macs(model: nn.Module, input_size: Tuple[int, int]) -> Counter[str]:
+def count_macs(model: TopdownPoseEstimator,
+               input_size: Tuple[int, int]) -> Counter[str]:
     """Count the multiply-adds of one image as MMEngine does.
 
     Args:
-        model (nn.Module): A top-down network, in eval mode.
+        model (:obj:`TopdownPoseEstimator`): The network, in eval mode.
         input_size (tuple[int, int]): Height and width of the image.
 
     Returns:

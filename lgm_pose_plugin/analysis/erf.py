@@ -14,10 +14,11 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from mmengine.config import Config
 from mmpose.apis.inference import dataset_meta_from_config
+from mmpose.models import TopdownPoseEstimator
+from scipy import ndimage
 from torch import Tensor, nn
 
-from lgm_pose_plugin.datasets.samples import (dataset_samples, image_samples,
-                                              pipeline_inputs)
+from lgm_pose_plugin.datasets.samples import find_samples, pipeline_batch
 from lgm_pose_plugin.models.builder import build_model, last_maps, load_config
 from lgm_pose_plugin.visualization.figures import save_picture
 
@@ -104,9 +105,10 @@ def effective_receptive_field(
             heat_map[unit], image, allow_unused=True)
         if gradient is None:
             gradient = torch.zeros_like(image)
-        one = _shift(gradient[0].abs().double().sum(0).numpy(),
-                     round((middle[0] - unit[0]) * height / rows),
-                     round((middle[1] - unit[1]) * width / columns))
+        offset = (round((middle[0] - unit[0]) * height / rows),
+                  round((middle[1] - unit[1]) * width / columns))
+        one = ndimage.shift(
+            gradient[0].abs().double().sum(0).numpy(), offset, order=0)
         if not 0 < one.sum() < np.inf:
             raise ValueError(
                 f'the gradient of key point {keypoint} with respect to input '
@@ -125,17 +127,6 @@ def _heat_map(outputs: Any, keypoint: int) -> Tensor:
         raise ValueError(f'there is no key point {keypoint}; the network '
                          f'predicts {len(maps)}, counted from 0')
     return maps[keypoint]
-
-
-def _shift(values: np.ndarray, down: int, right: int) -> np.ndarray:
-    """Move a map of shape (H, W), filling with zeros."""
-    height, width = values.shape
-    moved = np.zeros_like(values)
-    moved[max(down, 0):height + min(down, 0),
-          max(right, 0):width +
-          min(right, 0)] = values[max(-down, 0):height - max(down, 0),
-                                  max(-right, 0):width - max(right, 0)]
-    return moved
 
 
 def area_share(erf: np.ndarray, fraction: float) -> float:
@@ -304,14 +295,12 @@ def measure(networks: Sequence[Tuple[str, Optional[str]]],
     for i, (name, checkpoint) in enumerate(networks):
         cfg = load_config(name, None if i else cfg_options)
         if i == 0:
-            if images:
-                raw = image_samples(cfg, images, samples)
-            elif dataset:
-                raw = dataset_samples(cfg, samples)
+            raw = find_samples(cfg, images, dataset, samples)
         index = keypoint_index(cfg, keypoint)
-        model = build_model(cfg, checkpoint, seed)
-        inputs = pipeline_inputs(model, cfg, raw) if raw else noise_inputs(
-            model, samples, seed)
+        model: TopdownPoseEstimator = build_model(cfg, checkpoint, seed)
+        inputs = (
+            model.data_preprocessor(pipeline_batch(cfg, raw), False)['inputs']
+            if raw else noise_inputs(model, samples, seed))
         for left_out in (None, *without) if i == 0 else (None, ):
             with bypass(model, left_out) if left_out else nullcontext():
                 erf, location = effective_receptive_field(
@@ -339,10 +328,10 @@ def draw(panels: Sequence[Panel], path: str) -> None:
     figure = Figure((2.8 * len(panels) + 1, 4.2), layout='constrained')
     all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
     highest = max(panel.erf.max() for panel in panels)
-    scale = LogNorm(highest / 10**DECADES, highest)
+    lowest = highest / 10**DECADES
+    scale = LogNorm(lowest, highest)
     for axes, panel in zip(all_axes, panels):
-        image = axes.imshow(
-            panel.erf.clip(scale.vmin), norm=scale, cmap='inferno')
+        image = axes.imshow(panel.erf.clip(lowest), norm=scale, cmap='inferno')
         axes.plot(*panel.location, '+', color='cyan', markersize=6)
         lines = [panel.config, panel.checkpoint or 'random weights']
         if panel.without:

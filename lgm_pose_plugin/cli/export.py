@@ -6,8 +6,9 @@ see docs/export.md. It is run on crops and compared with MMPose before it is
 written; the comparison is written to FILE.report.json. OpenVINO's format is a
 pair of files, FILE.xml and FILE.bin.
 
---int8 quantises the network after this check, and compares the int8 file with
-the float file: key points, and with --dataset the config's own metrics.
+--int8 quantises the network after this check, on the people of --dataset or
+--images, and compares the int8 file with the float file: key points, and with
+--dataset the config's own metrics.
 
 examples:
   lgm-pose export lgm-pose_lsp-256x192 -o lgm-pose_lsp.onnx
@@ -50,12 +51,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_inputs(
         parser,
         images='pictures or folders for the check and for --int8, a whole '
-        'picture being the box of a person (default: rendered people)',
+        'picture being the box of a person (default: rendered people for the '
+        'check)',
         dataset="check on the first people of CONFIG's test data set, "
         'calibrate --int8 on people of its training data set, and take its '
         'metrics before and after')
     add_number(parser, '--samples', 16, 'people the check takes at most')
-    add_flag(parser, '--int8', 'quantise the network to 8 bits')
+    add_flag(parser, '--int8',
+             'quantise the network to 8 bits; needs --images or --dataset')
     add_number(parser, '--calibration-samples', 300,
                'people --int8 calibrates on at most')
     add_number(
@@ -136,8 +139,6 @@ def print_int8(int8: Dict[str, Any]) -> None:
     print('float32: {:.2f} MB; int8 calibrated on {number_of_crops} crops '
           '({crops})'.format(int8['bytes_float32'] / 1e6,
                              **int8['calibration']))
-    if 'warning' in int8:
-        print(f'warning: {int8["warning"]}')
     print('of {confident_keypoints} confident key points on {number_of_crops} '
           'crops {near:.1%} moved by at most {near_px:g} px, the mean is '
           '{mean_distance_px:.2f} px'.format(**int8['agreement']))

@@ -4,15 +4,13 @@ import os
 import os.path as osp
 import sys
 from contextlib import redirect_stdout
-from typing import List, Sequence
+from typing import Any, Dict, List, Sequence
 
 import numpy as np
 from mmengine.config import Config
-from mmengine.dataset import Compose, pseudo_collate
+from mmengine.dataset import BaseDataset, Compose, pseudo_collate
 from mmpose.apis.inference import dataset_meta_from_config
 from mmpose.registry import DATASETS
-from torch import Tensor, nn
-from torch.utils.data import Dataset
 
 from lgm_pose_plugin.datasets.rendered.scene import render_image
 from lgm_pose_plugin.datasets.transforms.loading import read_size
@@ -20,7 +18,7 @@ from lgm_pose_plugin.utils.files import IMAGE_SUFFIXES
 
 
 def image_samples(cfg: Config, paths: Sequence[str],
-                  samples: int) -> List[dict]:
+                  samples: int) -> List[Dict[str, Any]]:
     """List pictures, each with the whole of it as the person's box.
 
     Args:
@@ -57,7 +55,7 @@ def image_samples(cfg: Config, paths: Sequence[str],
     return raw
 
 
-def open_dataset(cfg: Config, split: str = 'test') -> Dataset:
+def open_dataset(cfg: Config, split: str = 'test') -> BaseDataset:
     """Read a config's data set, without its pipeline.
 
     Args:
@@ -66,7 +64,7 @@ def open_dataset(cfg: Config, split: str = 'test') -> Dataset:
             ``'test'``.
 
     Returns:
-        Dataset: The people, each what the pipeline of a top-down config
+        BaseDataset: The people, each what the pipeline of a top-down config
         starts from.
 
     Raises:
@@ -104,38 +102,7 @@ def _without_pipeline(cfg: dict) -> dict:
     return cfg
 
 
-def dataset_samples(cfg: Config, samples: int) -> List[dict]:
-    """Read the first people of a config's test data set.
-
-    Args:
-        cfg (Config): The config.
-        samples (int): How many people at most.
-
-    Returns:
-        list[dict]: What the pipeline of a top-down config starts from.
-
-    Raises:
-        ValueError: If the data set is not there or empty.
-    """
-    dataset = open_dataset(cfg)
-    return [dataset[i] for i in range(min(samples, len(dataset)))]
-
-
-def pipeline_inputs(model: nn.Module, cfg: Config, raw: List[dict]) -> Tensor:
-    """Run samples through a config's test pipeline and preprocessor.
-
-    Args:
-        model (nn.Module): The network.
-        cfg (Config): Its config.
-        raw (list[dict]): The N samples.
-
-    Returns:
-        Tensor: Inputs of shape ``(N, 3, H, W)``.
-    """
-    return model.data_preprocessor(pipeline_batch(cfg, raw), False)['inputs']
-
-
-def pipeline_batch(cfg: Config, raw: List[dict]) -> dict:
+def pipeline_batch(cfg: Config, raw: List[Dict[str, Any]]) -> Dict[str, Any]:
     """Run samples through a config's test pipeline.
 
     Args:
@@ -150,7 +117,7 @@ def pipeline_batch(cfg: Config, raw: List[dict]) -> dict:
     return pseudo_collate([pipeline(copy.deepcopy(one)) for one in raw])
 
 
-def rendered_samples(samples: int) -> List[dict]:
+def rendered_samples(samples: int) -> List[Dict[str, Any]]:
     """Render people, for crops where there are no pictures.
 
     Args:
@@ -159,7 +126,7 @@ def rendered_samples(samples: int) -> List[dict]:
     Returns:
         list[dict]: What the pipeline of a top-down config starts from.
     """
-    raw: List[dict] = []
+    raw: List[Dict[str, Any]] = []
     while len(raw) < samples:
         image, people = render_image(np.random.default_rng([len(raw)]))
         for person in people:
@@ -172,20 +139,26 @@ def rendered_samples(samples: int) -> List[dict]:
     return raw[:samples]
 
 
-def calibration_samples(cfg: Config, images: Sequence[str], dataset: bool,
-                        samples: int) -> List[dict]:
-    """Find people to calibrate on.
+def find_samples(cfg: Config,
+                 images: Sequence[str],
+                 dataset: bool,
+                 samples: int,
+                 split: str = 'test') -> List[Dict[str, Any]]:
+    """Find the people that a user of a command asks for.
 
     Args:
         cfg (Config): A config.
-        images (Sequence[str]): Pictures or folders, a whole picture being a
-            person.
-        dataset (bool): Whether to take people from all over the config's
-            training data set. Without pictures and it they are rendered.
+        images (Sequence[str]): Pictures or folders, see
+            :func:`image_samples`.
+        dataset (bool): Without ``images``, whether to take people of the
+            config's data set: the first of ``'test'``, people from all over
+            other splits.
         samples (int): How many at most.
+        split (str): See :func:`open_dataset`. Defaults to ``'test'``.
 
     Returns:
-        list[dict]: What the pipeline of a top-down config starts from.
+        list[dict]: What the pipeline of a top-down config starts from; nobody
+        without ``images`` and ``dataset``.
 
     Raises:
         FileNotFoundError: If a path does not exist.
@@ -194,7 +167,10 @@ def calibration_samples(cfg: Config, images: Sequence[str], dataset: bool,
     if images:
         return image_samples(cfg, images, samples)
     if not dataset:
-        return rendered_samples(samples)
-    people = open_dataset(cfg, 'train')
-    indices = np.linspace(0, len(people) - 1, min(samples, len(people)))
+        return []
+    people = open_dataset(cfg, split)
+    number = min(samples, len(people))
+    indices = range(number) if split == 'test' else np.linspace(
+        0,
+        len(people) - 1, number).astype(int)
     return [people[int(i)] for i in indices]

@@ -7,8 +7,7 @@ import numpy as np
 from mmengine.config import Config
 from mmengine.evaluator import Evaluator
 from mmengine.structures import InstanceData
-from torch import nn
-from torch.utils.data import Dataset, Subset
+from mmpose.models import TopdownPoseEstimator
 
 from lgm_pose_plugin.datasets.samples import open_dataset, pipeline_batch
 from lgm_pose_plugin.runtime.session import Session
@@ -24,7 +23,8 @@ LEAST = .5
 
 
 def evaluation_people(
-        cfg: Config, people: Optional[int]) -> Tuple[Dataset, List[Evaluator]]:
+        cfg: Config,
+        people: Optional[int]) -> Tuple[List[Dict[str, Any]], List[Evaluator]]:
     """Read a config's test data set and build two of its evaluators.
 
     Args:
@@ -33,8 +33,8 @@ def evaluation_people(
             people, with all their people. ``None`` takes all.
 
     Returns:
-        tuple[Dataset, list[Evaluator]]: The people, and the evaluators, which
-        know of the taken images only.
+        tuple[list[dict], list[Evaluator]]: What the test pipeline starts from
+        for each person, and the evaluators, restricted to the taken images.
 
     Raises:
         ValueError: If the data set or the metrics cannot be built.
@@ -49,43 +49,39 @@ def evaluation_people(
             'e.g. test_evaluator.ann_file') from error
     for evaluator in evaluators:
         evaluator.dataset_meta = dataset.metainfo
-    if people is None or people >= len(dataset):
-        return dataset, evaluators
-    images = [dataset.get_data_info(i)['img_id'] for i in range(len(dataset))]
-    taken = set(images[:people])
+    raw = [dataset[i] for i in range(len(dataset))]
+    if people is None or people >= len(raw):
+        return raw, evaluators
+    taken = {one['img_id'] for one in raw[:people]}
     for evaluator in evaluators:
         for metric in evaluator.metrics:
-            _restrict(getattr(metric, 'coco', None), taken)
-    indices = [i for i, image in enumerate(images) if image in taken]
-    return Subset(dataset, indices), evaluators
+            coco = getattr(metric, 'coco', None)
+            if coco is None:
+                continue
+            for key, field in (('images', 'id'), ('annotations', 'image_id')):
+                coco.dataset[key] = [
+                    one for one in coco.dataset[key] if one[field] in taken
+                ]
+            with redirect_stdout(sys.stderr):
+                coco.createIndex()
+    return [one for one in raw if one['img_id'] in taken], evaluators
 
 
-def _restrict(coco: Any, images: set) -> None:
-    """Let a COCO annotation file know of these images only."""
-    if coco is None:
-        return
-    for key, field in (('images', 'id'), ('annotations', 'image_id')):
-        coco.dataset[key] = [
-            one for one in coco.dataset[key] if one[field] in images
-        ]
-    with redirect_stdout(sys.stderr):
-        coco.createIndex()
-
-
-def compare(model: nn.Module,
-            cfg: Config,
-            raw: Sequence[dict],
-            sessions: Sequence[Session],
-            normalize: bool,
-            evaluators: Optional[Sequence[Evaluator]] = None) -> dict:
+def compare(
+        model: TopdownPoseEstimator,
+        cfg: Config,
+        raw: List[Dict[str, Any]],
+        sessions: Sequence[Session],
+        normalize: bool,
+        evaluators: Optional[Sequence[Evaluator]] = None) -> Dict[str, Any]:
     """Run two files of a network on the same people.
 
     Both are decoded by the network's codec, without flip test.
 
     Args:
-        model (nn.Module): The network in MMPose.
+        model (:obj:`TopdownPoseEstimator`): The network in MMPose.
         cfg (Config): Its config.
-        raw (Sequence[dict]): The N people, what the pipeline starts from.
+        raw (list[dict]): The N people, what the pipeline starts from.
         sessions (Sequence[Session]): The float and the int8 file, which
             return maps.
         normalize (bool): Whether the files take uint8 crops.
@@ -96,45 +92,34 @@ def compare(model: nn.Module,
         dict: ``agreement``, see :func:`agreement`, and with evaluators
         ``accuracy``: their metrics before (``float32``) and after (``int8``).
     """
-    keypoints: Tuple[list, list] = ([], [])
-    scores: Tuple[list, list] = ([], [])
-    cosines, differences = [], []
+    rows = []
     for start in with_bar(range(0, len(raw), BATCH), unit='batch'):
-        people = range(start, min(start + BATCH, len(raw)))
-        batch = pipeline_batch(cfg, [raw[i] for i in people])
+        batch = pipeline_batch(cfg, raw[start:start + BATCH])
         inputs = graph_inputs(model, batch, normalize)
-        found = []
+        decoded: List[np.ndarray] = []
         for i, session in enumerate(sessions):
             outputs = run_session(session, inputs)
-            found.append(
-                [outputs[name] for name in MAP_NAMES if name in outputs])
-            places, values = decode_maps(model.head.decoder, found[-1])
-            keypoints[i].append(places)
-            scores[i].append(values)
+            maps = [outputs[name] for name in MAP_NAMES if name in outputs]
+            keypoints, scores = decode_maps(model.head.decoder, maps)
+            decoded += [keypoints, scores]
             if evaluators:
+                instances = [
+                    InstanceData(
+                        keypoints=keypoints[j:j + 1].copy(),
+                        keypoint_scores=scores[j:j + 1])
+                    for j in range(len(inputs))
+                ]
                 evaluators[i].process(
-                    model.add_pred_to_datasample([
-                        InstanceData(
-                            keypoints=places[j:j + 1].copy(),
-                            keypoint_scores=values[j:j + 1])
-                        for j in range(len(people))
-                    ], None, batch['data_samples']), batch)
-        for one, other in zip(*found):
-            a, b = (
-                array.reshape(*array.shape[:2], -1) for array in (one, other))
-            norms = np.linalg.norm(a, axis=2) * np.linalg.norm(b, axis=2)
-            cosines.append((a * b).sum(2)[norms > 0] / norms[norms > 0])
-            differences.append(np.abs(a - b).mean(2).ravel())
-    sides = max(batch['inputs'][0].shape[1:])
-    report = dict(
+                    model.add_pred_to_datasample(instances, None,
+                                                 batch['data_samples']), batch)
+        rows.append(decoded)
+    expected, expected_scores, found, found_scores = (
+        np.concatenate(column) for column in zip(*rows))
+    side = max(batch['inputs'][0].shape[1:])
+    report: Dict[str, Any] = dict(
         agreement=dict(
             number_of_crops=len(raw),
-            **agreement(*(
-                np.concatenate(one)
-                for one in keypoints), *(np.concatenate(one)
-                                         for one in scores), sides),
-            maps_mean_cosine=float(np.concatenate(cosines).mean()),
-            maps_mean_difference=float(np.concatenate(differences).mean())))
+            **agreement(expected, expected_scores, found, found_scores, side)))
     if evaluators:
         with redirect_stdout(sys.stderr):
             report['accuracy'] = {
@@ -147,8 +132,8 @@ def compare(model: nn.Module,
     return report
 
 
-def agreement(expected: np.ndarray, found: np.ndarray,
-              expected_scores: np.ndarray, scores: np.ndarray,
+def agreement(expected: np.ndarray, expected_scores: np.ndarray,
+              found: np.ndarray, scores: np.ndarray,
               side: int) -> Dict[str, Any]:
     """Compare key points of an int8 file with those of the float file.
 
@@ -158,8 +143,8 @@ def agreement(expected: np.ndarray, found: np.ndarray,
     Args:
         expected (np.ndarray): The float file's, in pixels of the crop, of
             shape ``(N, K, 2)``.
-        found (np.ndarray): The int8 file's.
         expected_scores (np.ndarray): The float file's scores, ``(N, K)``.
+        found (np.ndarray): The int8 file's key points.
         scores (np.ndarray): The int8 file's.
         side (int): The crop's longer side in pixels.
 

@@ -3,67 +3,74 @@
 The graph takes crops of people and returns their key points; everything else
 a user of the file needs is in its metadata, see docs/export.md.
 """
-import json
 import os
 import os.path as osp
 import platform
 import tempfile
 import time
 from importlib import import_module
-from typing import Any, Dict, List, Optional, Sequence, Union
+from typing import (Any, Callable, Dict, List, NamedTuple, Optional, Sequence,
+                    Union)
 
 import mmengine
 import mmpose
 import numpy as np
 import onnx
 import torch
+from mmengine.config import Config
+from mmengine.evaluator import Evaluator
+from mmpose.models import TopdownPoseEstimator
 
-from lgm_pose_plugin.datasets.samples import (calibration_samples,
-                                              dataset_samples, image_samples,
-                                              pipeline_batch, rendered_samples)
+from lgm_pose_plugin.datasets.samples import (find_samples, pipeline_batch,
+                                              rendered_samples)
 from lgm_pose_plugin.models.builder import build_model, load_config
-from lgm_pose_plugin.runtime.session import BACKENDS, MAX_BATCH, open_session
-from lgm_pose_plugin.utils.files import check_out_file
+from lgm_pose_plugin.runtime.session import MAX_BATCH, open_session
+from lgm_pose_plugin.utils.files import check_out_file, write_json
 from lgm_pose_plugin.utils.machine import cpu_model
 from lgm_pose_plugin.version import __version__
+from .agreement import check_agreement, compare, evaluation_people
 from .checks import check_keypoints, check_maps
-from .graph import (ExportedNetwork, describe, graph_inputs, reference,
+from .graph import (ExportedNetwork, describe, graph_inputs, reference_maps,
                     run_session)
 from .onnx_file import finish_onnx, to_onnx
 from .openvino_file import finish_openvino, read_openvino, save_openvino
-
-SUFFIXES = dict(onnx='.onnx', openvino='.xml')
-RENDERED_WARNING = (
-    'calibrated on rendered people, whose ranges are not those of pictures; '
-    'use the data set or pictures')
+from .quantize import check_runs, quantize_onnx, quantize_openvino
 
 
-def check_out(out: str, format: str) -> None:
-    """Check that a file can be written, before the work is done.
+class Format(NamedTuple):
+    """What the formats differ in.
 
-    Args:
-        out (str): Its path.
-        format (str): ``'onnx'`` or ``'openvino'``.
-
-    Raises:
-        FileNotFoundError: If its folder does not exist.
-        ValueError: If the format is unknown, the suffix is not its suffix, or
-            the folder cannot be written to.
+    Attributes:
+        suffix (str): Suffix of the file that a runtime opens.
+        runtime (str): Package that runs the file.
+        quantizer (str): Package that quantises it.
+        quantize (callable): :func:`quantize_onnx` or its counterpart.
+        finish (callable): :func:`finish_onnx` or its counterpart.
     """
-    if format not in SUFFIXES:
-        raise ValueError(f'unknown format {format!r}, choose one of '
-                         f'{", ".join(SUFFIXES)}')
-    check_out_file(out)
-    if osp.splitext(out)[1] != SUFFIXES[format]:
-        raise ValueError(f'the name of a file in the format {format} ends in '
-                         f'{SUFFIXES[format]}, got {out}')
+    suffix: str
+    runtime: str
+    quantizer: str
+    quantize: Callable[..., List[str]]
+    finish: Callable[..., None]
+
+    def files(self, file: str) -> List[str]:
+        """The file, or OpenVINO's pair, of which .xml comes last."""
+        pair = [file[:-4] + '.bin'] if self.suffix == '.xml' else []
+        return [*pair, file]
 
 
-def environment(format: str, int8: bool) -> Dict[str, str]:
+FORMATS = dict(
+    onnx=Format('.onnx', 'onnxruntime', 'onnxruntime', quantize_onnx,
+                finish_onnx),
+    openvino=Format('.xml', 'openvino', 'nncf', quantize_openvino,
+                    finish_openvino))
+
+
+def environment(format: Format, int8: bool) -> Dict[str, str]:
     """What the file was made and checked with.
 
     Args:
-        format (str): ``'onnx'`` or ``'openvino'``.
+        format (Format): The file's format.
         int8 (bool): Whether the network is quantised.
 
     Returns:
@@ -73,22 +80,153 @@ def environment(format: str, int8: bool) -> Dict[str, str]:
         ImportError: If a package is missing.
     """
     modules = [torch, mmpose, mmengine, np, onnx]
-    names = [BACKENDS[SUFFIXES[format]][0]]
-    if int8 and format == 'openvino':
-        names.append('nncf')
-    for name in names:
+    for name in [format.runtime] + [format.quantizer] * int8:
         try:
             modules.append(import_module(name))
         except ImportError as error:
             raise ImportError(f'{error}; pip install {name}') from error
-    versions = {module.__name__: module.__version__ for module in modules}
     return {
         'date': time.strftime('%Y-%m-%d %H:%M'),
         'CPU': cpu_model(),
         'python': platform.python_version(),
         'lgm_pose_plugin': __version__,
-        **versions
+        **{
+            module.__name__: module.__version__
+            for module in modules
+        }
     }
+
+
+class Exporter:
+    """Writes the files of one network to a folder and checks them.
+
+    Args:
+        cfg (Config): A top-down config.
+        model (:obj:`TopdownPoseEstimator`): Its network.
+        raw (list[dict]): People to check the file on, what the config's test
+            pipeline starts from.
+        format (Format): The format.
+        normalize (bool): See :func:`export`.
+        decode (bool): See :func:`export`.
+        folder (str): The folder to write to.
+
+    Attributes:
+        metadata (dict): See :func:`describe`.
+        final (str): The file that a user gets.
+
+    Raises:
+        ValueError: If the config cannot be exported.
+    """
+
+    def __init__(self, cfg: Config, model: TopdownPoseEstimator,
+                 raw: List[Dict[str, Any]], format: Format, normalize: bool,
+                 decode: bool, folder: str) -> None:
+        self.cfg, self.model = cfg, model
+        self.format, self.folder = format, folder
+        self.normalize, self.decode = normalize, decode
+        self.metadata = describe(cfg, model, normalize, decode)
+        # The same graph with all outputs and with those of a user.
+        self.full, self.final = self._path('full'), self._path('final')
+        crops = pipeline_batch(cfg, raw)
+        self.inputs = graph_inputs(model, crops, normalize)
+        self.expected = reference_maps(model, crops)
+        maps = self.expected[0].shape[1]
+        keypoints = len(self.metadata['keypoint_names'])
+        if maps != keypoints:
+            raise ValueError(
+                f'{cfg.filename} cannot be exported: its head returns {maps} '
+                f'maps or vectors, the data set of its test has {keypoints} '
+                'key points')
+
+    def _path(self, name: str) -> str:
+        return osp.join(self.folder, name + self.format.suffix)
+
+    def write(self, batch: Union[int, str]) -> None:
+        """Write the float file.
+
+        Args:
+            batch (int | str): See :func:`export`.
+
+        Raises:
+            ValueError: If the network cannot be exported.
+        """
+        size = batch if isinstance(batch, int) else 2
+        self.example = np.resize(self.inputs, (size, *self.inputs.shape[1:]))
+        network = ExportedNetwork(self.model, self.normalize, self.decode)
+        self.onnx = osp.join(self.folder, 'full.onnx')
+        decoded, self.maps = to_onnx(network.eval(),
+                                     torch.from_numpy(self.example), self.onnx,
+                                     batch == 'dynamic')
+        self.outputs = decoded or self.maps
+        if self.full != self.onnx:
+            save_openvino(read_openvino(self.onnx), self.full)
+        self.format.finish(self.full, self.final, self.outputs, self.metadata)
+
+    def check(self) -> Dict[str, Any]:
+        """Compare the float file with MMPose.
+
+        Returns:
+            dict: The maps' names, and what :func:`check_maps` and
+            :func:`check_keypoints` return.
+
+        Raises:
+            ExportError: If the file does not compute what MMPose computes.
+        """
+        outputs = run_session(open_session(self.full), self.inputs)
+        found = [outputs[name] for name in self.maps]
+        check = dict(maps=self.maps, **check_maps(self.expected, found))
+        if self.decode:
+            outputs = run_session(open_session(self.final), self.inputs)
+            check.update(
+                check_keypoints(self.model.head.decoder, self.expected, found,
+                                outputs['keypoints']))
+        return check
+
+    def quantize(self, calibration: List[Dict[str,
+                                              Any]], people: List[Dict[str,
+                                                                       Any]],
+                 evaluators: Optional[List[Evaluator]],
+                 reduce_range: bool) -> Dict[str, Any]:
+        """Replace the float file by one in int8, and compare the two.
+
+        Args:
+            calibration (list[dict]): People to calibrate on.
+            people (list[dict]): People to compare on.
+            evaluators (list[Evaluator], optional): See :func:`compare`.
+            reduce_range (bool): See :func:`export`.
+
+        Returns:
+            dict: The float file's size, the nodes that stay in float, and
+            what :func:`compare` returns.
+
+        Raises:
+            ExportError: If int8 destroys the network.
+            ValueError: If the runtime does not run the int8 file.
+        """
+        size, full = self.size(), self._path('full-int8')
+        crops = pipeline_batch(self.cfg, calibration)
+        kept = self.format.quantize(
+            self.onnx,
+            full,
+            graph_inputs(self.model, crops, self.normalize),
+            reduce_range=reduce_range)
+        self.metadata['precision'] = 'int8'
+        self.final = self._path('int8')
+        self.format.finish(full, self.final, self.outputs, self.metadata)
+        check_runs(self.final, self.example)
+        compared = compare(self.model, self.cfg, people,
+                           [open_session(file) for file in (self.full, full)],
+                           self.normalize, evaluators)
+        check_agreement(compared['agreement'])
+        return dict(bytes_float32=size, float_nodes=kept, **compared)
+
+    def size(self) -> int:
+        """Count the bytes of what a user gets.
+
+        Returns:
+            int: Their number.
+        """
+        return sum(map(osp.getsize, self.format.files(self.final)))
 
 
 def export(config: str,
@@ -127,14 +265,14 @@ def export(config: str,
             normalized float32 ones. Defaults to ``True``.
         images (Sequence[str]): Pictures or folders for the check, and to
             calibrate on, a whole picture being a person. Without them and the
-            data set they are rendered.
+            data set the check renders people.
         dataset (bool): Whether the check takes the first people of the
             config's test data set, and calibration people of its training
             data set. Defaults to ``False``.
         samples (int): People the check takes at most. Defaults to 16.
         int8 (bool): Whether to quantise the network after the check, see
-            quantize.py, and to measure what it costs, see agreement.py.
-            Defaults to ``False``.
+            quantize.py, and to measure what it costs, see agreement.py. Needs
+            ``images`` or ``dataset``. Defaults to ``False``.
         calibration (int): People to calibrate on at most. Defaults to 300.
         eval_samples (int, optional): With ``int8`` and ``dataset``, take the
             metrics from the images of the first so many people. Defaults to
@@ -153,6 +291,13 @@ def export(config: str,
         ImportError: If a package is missing.
         ValueError: If anything else is not as described.
     """
+    if format not in FORMATS:
+        raise ValueError(f'unknown format {format!r}, choose one of '
+                         f'{", ".join(FORMATS)}')
+    suffix = FORMATS[format].suffix
+    if osp.splitext(out)[1] != suffix:
+        raise ValueError(f'the name of a file in the format {format} ends in '
+                         f'{suffix}, got {out}')
     if batch != 'dynamic' and not (isinstance(batch, int)
                                    and 1 <= batch <= MAX_BATCH):
         raise ValueError(f"batch must be from 1 to {MAX_BATCH} or 'dynamic', "
@@ -161,117 +306,53 @@ def export(config: str,
                          ('eval_samples', eval_samples)):
         if number is not None and number < 1:
             raise ValueError(f'{name} must be at least 1, got {number}')
+    if int8 and not (images or dataset):
+        raise ValueError(
+            'int8 is calibrated on people like those that the network will '
+            'see: give their pictures (images, --images) or take the '
+            "config's data set (dataset, --dataset)")
     if eval_samples and not (int8 and dataset):
         raise ValueError('eval_samples needs int8 and dataset: they are for '
                          'the metrics before and after')
     if reduce_range and not int8:
         raise ValueError('reduce_range needs int8')
-    check_out(out, format)
-    made_with = environment(format, int8)
+    check_out_file(out)
+    made_with = environment(FORMATS[format], int8)
     cfg = load_config(config, cfg_options)
     model = build_model(cfg, checkpoint)
-    metadata = describe(cfg, model, normalize, decode)
-    if images:
-        raw = image_samples(cfg, images, samples)
-    elif dataset:
-        raw = dataset_samples(cfg, samples)
-    else:
-        raw = rendered_samples(samples)
-    dynamic = batch == 'dynamic'
-    # Whole batches, or two sizes of a batch.
-    raw += raw[:1] * (2 - len(raw) if dynamic else -len(raw) % batch)
-    expected = reference(model, cfg, raw)
-    found, told = expected.maps[0].shape[1], len(metadata['keypoint_names'])
-    if found != told:
-        raise ValueError(
-            f'{cfg.filename} cannot be exported: its head returns {found} '
-            f'maps or vectors, the data set of its test has {told} key points')
-    inputs = expected.crops if normalize else expected.inputs
-    network = ExportedNetwork(model, normalize, decode).eval()
-    crops = 'images' if images else 'dataset' if dataset else 'rendered'
+    raw = (
+        find_samples(cfg, images, dataset, samples)
+        or rendered_samples(samples))
+    if len(raw) == 1:
+        raw *= 2  # for batches of two sizes
     if int8:
-        # Only here, since they import this module.
-        from . import agreement as accuracy
-        from . import quantize
-        calibrated = calibration_samples(cfg, images, dataset, calibration)
-        calibrated += calibrated[:1] * (0 if dynamic else -len(calibrated) %
-                                        batch)
-        people, evaluators = calibrated, None
-        if dataset:
-            people, evaluators = accuracy.evaluation_people(cfg, eval_samples)
+        calibrated = find_samples(cfg, images, dataset, calibration, 'train')
+        people, evaluators = (
+            evaluation_people(cfg, eval_samples) if dataset else
+            (calibrated, None))
+    crops = 'images' if images else 'dataset' if dataset else 'rendered'
     with tempfile.TemporaryDirectory(
             dir=osp.dirname(out) or os.curdir, prefix='.export-') as folder:
-        # The same graph with and without the maps as outputs.
-        source, final = (
-            osp.join(folder, name) for name in ('full.onnx', 'final.onnx'))
-        example = torch.from_numpy(inputs[:2 if dynamic else batch])
-        decoded, maps = to_onnx(network, example, source, dynamic)
-        finish_onnx(source, final, decoded or maps, metadata)
-        full = source
-        if format == 'openvino':
-            full, final = (
-                file[:-len('.onnx')] + '.xml' for file in (source, final))
-            for file in (full, final):
-                save_openvino(
-                    read_openvino(file[:-len('.xml')] + '.onnx'), file)
-        outputs = run_session(open_session(full), inputs)
-        found = [outputs[name] for name in maps]
-        check = dict(
-            crops=crops,
-            number_of_crops=len(raw),
-            maps=maps,
-            **check_maps(expected.maps, found))
-        if decode:
-            keypoints = run_session(open_session(final), inputs)['keypoints']
-            check.update(
-                check_keypoints(model.head.decoder, expected.maps, found,
-                                keypoints))
-        report = dict(
+        exporter = Exporter(cfg, model, raw, FORMATS[format], normalize,
+                            decode, folder)
+        exporter.write(batch)
+        report: Dict[str, Any] = dict(
             file=osp.basename(out),
             format=format,
             batch=batch,
             checkpoint=checkpoint and osp.basename(checkpoint),
-            metadata=metadata,
-            check=check,
+            metadata=exporter.metadata,
+            check=dict(
+                crops=crops, number_of_crops=len(raw), **exporter.check()),
             environment=made_with)
         if int8:
             report['int8'] = dict(
-                bytes_float32=sum(map(osp.getsize, _files(final))),
                 calibration=dict(crops=crops, number_of_crops=len(calibrated)),
-                reduce_range=reduce_range)
-            if crops == 'rendered':
-                report['int8']['warning'] = RENDERED_WARNING
-            quantized, final = (
-                osp.join(folder, name + SUFFIXES[format])
-                for name in ('full-int8', 'final-int8'))
-            to_int8, finish = (quantize.quantize_onnx, finish_onnx)
-            if format == 'openvino':
-                to_int8, finish = quantize.quantize_openvino, finish_openvino
-            report['int8']['float_nodes'] = to_int8(
-                source,
-                quantized,
-                graph_inputs(model, pipeline_batch(cfg, calibrated),
-                             normalize),
-                reduce_range=reduce_range)
-            metadata['precision'] = 'int8'
-            finish(quantized, final, decoded or maps, metadata)
-            quantize.check_runs(final, inputs[:len(example)])
-            report['int8'].update(
-                accuracy.compare(
-                    model, cfg, people,
-                    [open_session(file)
-                     for file in (full, quantized)], normalize, evaluators))
-            accuracy.check_agreement(report['int8']['agreement'])
-        report['bytes'] = sum(map(osp.getsize, _files(final)))
-        report_file = osp.join(folder, 'report.json')
-        with open(report_file, 'w') as file:
-            json.dump(report, file, indent=2)
-        for file in _files(final):
+                reduce_range=reduce_range,
+                **exporter.quantize(calibrated, people, evaluators,
+                                    reduce_range))
+        report['bytes'] = exporter.size()
+        write_json(out + '.report.json', report, indent=2)
+        for file in FORMATS[format].files(exporter.final):
             os.replace(file, osp.splitext(out)[0] + osp.splitext(file)[1])
-        os.replace(report_file, out + '.report.json')
     return report
-
-
-def _files(file: str) -> List[str]:
-    """The file, or OpenVINO's pair, of which .xml comes last."""
-    return [file] if file.endswith('.onnx') else [file[:-4] + '.bin', file]

@@ -2,15 +2,15 @@
 import inspect
 import json
 import os.path as osp
-from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
 from mmengine.config import Config
 from mmpose.apis.inference import dataset_meta_from_config
+from mmpose.models import TopdownPoseEstimator
 from torch import Tensor, nn
 
-from lgm_pose_plugin.datasets.samples import pipeline_batch
 from lgm_pose_plugin.models.builder import last_maps
 from lgm_pose_plugin.models.heads.keypoint_decoder import KeypointDecoder
 from lgm_pose_plugin.models.heads.simcc_decoder import SimCCDecoder
@@ -38,11 +38,12 @@ class ExportedNetwork(nn.Module):
         ValueError: If the codec cannot be written in tensor operations.
     """
 
-    def __init__(self, model: nn.Module, normalize: bool, decode: bool):
+    def __init__(self, model: TopdownPoseEstimator, normalize: bool,
+                 decode: bool) -> None:
         super().__init__()
         self.model = model
         self.normalize = normalize
-        self.decoder = None
+        self.decoder: Optional[nn.Module] = None
         if decode:
             codec = model.head.decoder
             is_simcc = type(codec).__name__ == 'SimCCLabel'
@@ -72,13 +73,13 @@ class ExportedNetwork(nn.Module):
         return maps if self.decoder is None else (*self.decoder(*maps), *maps)
 
 
-def describe(cfg: Config, model: nn.Module, normalize: bool,
+def describe(cfg: Config, model: TopdownPoseEstimator, normalize: bool,
              decode: bool) -> Dict[str, Any]:
     """Collect what a user of the file must know.
 
     Args:
         cfg (Config): A top-down config.
-        model (nn.Module): Its network.
+        model (:obj:`TopdownPoseEstimator`): Its network.
         normalize (bool): See :class:`ExportedNetwork`.
         decode (bool): As ``normalize``.
 
@@ -96,21 +97,21 @@ def describe(cfg: Config, model: nn.Module, normalize: bool,
     }
     codec = getattr(model.head, 'decoder', None)
     meta = dataset_meta_from_config(cfg, 'test')
-    for what, found in (('no transform TopdownAffine in the pipeline of its '
-                         'test data set', 'TopdownAffine' in transforms),
-                        ('no codec with an input size as model.head.decoder',
-                         hasattr(codec, 'input_size')),
-                        ('no data set with key points', meta)):
-        if not found:
-            raise ValueError(f'{cfg.filename} cannot be exported: {what}')
     test_cfg = model.test_cfg or {}
-    if test_cfg.get('output_keypoint_indices') is not None:
-        raise ValueError(
-            f'{cfg.filename} cannot be exported: it selects key points with '
-            'model.test_cfg.output_keypoint_indices, which a file cannot')
+    for wrong, fault in (
+        ('TopdownAffine' not in transforms,
+         'the pipeline of its test data set has no transform TopdownAffine'),
+        (not hasattr(codec, 'input_size'),
+         'its model.head.decoder is not a codec with an input size'),
+        (not meta, 'its test data set has no key points'),
+        (test_cfg.get('output_keypoint_indices')
+         is not None, 'a file cannot select key points, as its '
+         'model.test_cfg.output_keypoint_indices does')):
+        if wrong:
+            raise ValueError(f'{cfg.filename} cannot be exported: {fault}')
     affine = transforms['TopdownAffine']
     processor = cfg.model.get('data_preprocessor', {})
-    arguments = inspect.signature(type(codec).__init__).parameters
+    arguments = inspect.signature(type(codec)).parameters
     metadata = dict(
         format_version=FORMAT_VERSION,
         plugin_version=__version__,
@@ -136,19 +137,21 @@ def describe(cfg: Config, model: nn.Module, normalize: bool,
         ],
         skeleton=meta['skeleton_links'],
         flip_indices=meta['flip_indices'],
-        flip_pairs=sorted({
-            tuple(sorted(pair))
-            for pair in enumerate(meta['flip_indices']) if pair[0] != pair[1]
-        }),
+        flip_pairs=[(i, j) for i, j in enumerate(meta['flip_indices'])
+                    if i < j],
         sigmas=meta['sigmas'])
-    return json.loads(json.dumps(metadata, default=lambda x: x.tolist()))
+    plain: Dict[str, Any] = json.loads(
+        json.dumps(metadata, default=lambda array: array.tolist()))
+    return plain
 
 
-def graph_inputs(model: nn.Module, batch: dict, normalize: bool) -> np.ndarray:
+def graph_inputs(model: TopdownPoseEstimator, batch: Dict[str, Any],
+                 normalize: bool) -> np.ndarray:
     """Make what a graph takes out of crops.
 
     Args:
-        model (nn.Module): The network, with its data preprocessor.
+        model (:obj:`TopdownPoseEstimator`): The network, with its data
+            preprocessor.
         batch (dict): N crops, see
             :func:`~lgm_pose_plugin.datasets.samples.pipeline_batch`.
         normalize (bool): See :class:`ExportedNetwork`.
@@ -157,42 +160,27 @@ def graph_inputs(model: nn.Module, batch: dict, normalize: bool) -> np.ndarray:
         np.ndarray: The crops, uint8 of shape ``(N, H, W, 3)``, or without
         ``normalize`` float32 of shape ``(N, 3, H, W)``.
     """
-    if not normalize:
-        return model.data_preprocessor(batch, False)['inputs'].numpy()
-    crops = torch.stack(batch['inputs']).permute(0, 2, 3, 1)
+    crops = (
+        torch.stack(batch['inputs']).permute(0, 2, 3, 1)
+        if normalize else model.data_preprocessor(batch, False)['inputs'])
     return np.ascontiguousarray(crops.numpy())
 
 
-class Reference(NamedTuple):
-    """What MMPose makes of crops.
-
-    Attributes:
-        crops (np.ndarray): BGR crops, uint8 of shape ``(N, H, W, 3)``.
-        inputs (np.ndarray): The network's inputs, float32 of shape
-            ``(N, 3, H, W)``.
-        maps (list[np.ndarray]): What :func:`last_maps` returns.
-    """
-    crops: np.ndarray
-    inputs: np.ndarray
-    maps: List[np.ndarray]
-
-
-def reference(model: nn.Module, cfg: Config, raw: List[dict]) -> Reference:
-    """Run MMPose's pipeline, preprocessor and network.
+def reference_maps(model: TopdownPoseEstimator,
+                   batch: Dict[str, Any]) -> List[np.ndarray]:
+    """Run MMPose's preprocessor and network.
 
     Args:
-        model (nn.Module): The network.
-        cfg (Config): Its config.
-        raw (list[dict]): The N samples the test pipeline starts from.
+        model (:obj:`TopdownPoseEstimator`): The network.
+        batch (dict): N crops, as :func:`graph_inputs` takes them.
 
     Returns:
-        Reference: The results.
+        list[np.ndarray]: What :func:`last_maps` returns.
     """
-    batch = pipeline_batch(cfg, raw)
-    crops, inputs = (graph_inputs(model, batch, i) for i in (True, False))
+    inputs = torch.from_numpy(graph_inputs(model, batch, False))
     with torch.no_grad():
-        maps = last_maps(model(torch.from_numpy(inputs), None, mode='tensor'))
-    return Reference(crops, inputs, [m.numpy() for m in maps])
+        maps = last_maps(model(inputs, None, mode='tensor'))
+    return [one.numpy() for one in maps]
 
 
 def decode_maps(codec: Any,
@@ -216,12 +204,27 @@ def decode_maps(codec: Any,
     return np.concatenate(keypoints), np.concatenate(scores)
 
 
-def run_session(session: Session, inputs: np.ndarray) -> Dict[str, np.ndarray]:
-    """Run inputs in batches of a session's size, or as one and all others.
+def split_batches(inputs: np.ndarray, size: int) -> List[np.ndarray]:
+    """Cut inputs into batches.
 
     Args:
-        session (Session): The session. A fixed batch is filled up with the
-            first inputs.
+        inputs (np.ndarray): Inputs of shape ``(N, ...)``.
+        size (int): The batch size. The last batch is filled up with the first
+            inputs.
+
+    Returns:
+        list[np.ndarray]: The batches, each of shape ``(size, ...)``.
+    """
+    count = -(-len(inputs) // size)
+    whole = np.resize(inputs, (count * size, *inputs.shape[1:]))
+    return np.split(whole, count)
+
+
+def run_session(session: Session, inputs: np.ndarray) -> Dict[str, np.ndarray]:
+    """Run inputs in batches of a session's size, or in batches of two sizes.
+
+    Args:
+        session (Session): The session.
         inputs (np.ndarray): Inputs of shape ``(N, ...)``.
 
     Returns:
@@ -230,9 +233,7 @@ def run_session(session: Session, inputs: np.ndarray) -> Dict[str, np.ndarray]:
     if session.batch is None:
         parts = [inputs[:1], inputs[1:]] if len(inputs) > 1 else [inputs]
     else:
-        count = -(-len(inputs) // session.batch)
-        whole = np.resize(inputs, (count * session.batch, *inputs.shape[1:]))
-        parts = np.split(whole, count)
+        parts = split_batches(inputs, session.batch)
     outputs = [session.run(part) for part in parts]
     return {
         name: np.concatenate([output[name]

@@ -1,4 +1,5 @@
 """Write networks to ONNX files."""
+import collections
 import inspect
 import json
 import warnings
@@ -42,7 +43,8 @@ def to_onnx(network: ExportedNetwork, example: Tensor, file: str,
     axes = {name: {0: 'batch'} for name in ['images'] + names}
     # The other exporter of torch >= 2.5 needs one more package.
     parameters = inspect.signature(torch.onnx.export).parameters
-    options = dict(dynamo=False) if 'dynamo' in parameters else {}
+    options: Dict[str, Any] = (
+        dict(dynamo=False) if 'dynamo' in parameters else {})
     with warnings.catch_warnings():
         # Of the tracer, for constants in networks; of the exporter's age.
         warnings.simplefilter('ignore')
@@ -71,18 +73,15 @@ def to_onnx(network: ExportedNetwork, example: Tensor, file: str,
     return decoded, maps
 
 
-def fold_batch_norms(graph: onnx.GraphProto) -> int:
-    """Fold each BatchNormalization into the convolution that feeds only it.
+def fold_batch_norms(graph: onnx.GraphProto) -> None:
+    """Fold each BatchNormalization into the ConvTranspose that feeds only it.
 
-    Those that follow something else, as LAPX's before a convolution, stay.
-    The exporter writes equal weights, as of a network that was not trained,
-    once and repeats them by Identity nodes; these are taken out, too.
+    torch's exporter does so for Conv alone. It writes equal weights, as of a
+    network that was not trained, once and repeats them by Identity nodes;
+    these are taken out, too.
 
     Args:
         graph (onnx.GraphProto): The graph, changed in place.
-
-    Returns:
-        int: The number of folded nodes.
     """
     weights = {one.name: one for one in graph.initializer}
     repeated = {}
@@ -91,57 +90,45 @@ def fold_batch_norms(graph: onnx.GraphProto) -> int:
             repeated[node.output[0]] = node.input[0]
             graph.node.remove(node)
     for node in graph.node:
-        for i, name in enumerate(node.input):
-            node.input[i] = repeated.get(name, name)
+        node.input[:] = [repeated.get(name, name) for name in node.input]
     makers = {name: node for node in graph.node for name in node.output}
-    uses: Dict[str, int] = {}
-    for node in graph.node:
-        for name in node.input:
-            uses[name] = uses.get(name, 0) + 1
-    kept_outputs = {output.name for output in graph.output}
-    folded = 0
+    uses = collections.Counter(
+        [name for node in graph.node
+         for name in node.input] + [output.name for output in graph.output])
     for norm in list(graph.node):
         conv = makers.get(norm.input[0]) if norm.input else None
         if (norm.op_type != 'BatchNormalization' or conv is None
-                or conv.op_type not in ('Conv', 'ConvTranspose')
-                or uses[norm.input[0]] > 1 or norm.input[0] in kept_outputs
-                or any(name not in weights
-                       for name in [*conv.input[1:], *norm.input[1:]])):
+                or conv.op_type != 'ConvTranspose' or uses[norm.input[0]] > 1
+                or not weights.keys() >= {*conv.input[1:], *norm.input[1:]}):
             continue
+        weight, *biases = (
+            numpy_helper.to_array(weights[name]) for name in conv.input[1:])
         gamma, beta, mean, var = (
             numpy_helper.to_array(weights[name]).astype(np.float64)
             for name in norm.input[1:])
-        attributes = {a.name: a for a in norm.attribute}
-        epsilon = attributes['epsilon'].f if 'epsilon' in attributes else 1e-5
+        epsilon, = [a.f
+                    for a in norm.attribute if a.name == 'epsilon'] or [1e-5]
+        groups, = [a.i for a in conv.attribute if a.name == 'group'] or [1]
         factor = gamma / np.sqrt(var + epsilon)
-        weight = numpy_helper.to_array(weights[conv.input[1]])
-        if conv.op_type == 'Conv':  # (C_out, C_in / groups, h, w)
-            scaled = weight * factor.reshape(-1, *[1] * (weight.ndim - 1))
-        else:  # (C_in, C_out / groups, h, w)
-            groups, = [a.i for a in conv.attribute if a.name == 'group'] or [1]
-            grouped = weight.reshape(groups, -1, *weight.shape[1:])
-            shape = [groups, 1, weight.shape[1]] + [1] * (weight.ndim - 2)
-            scaled = (grouped * factor.reshape(shape)).reshape(weight.shape)
-        bias = 0.
-        if len(conv.input) > 2:
-            bias = numpy_helper.to_array(weights[conv.input[2]])
-        bias = (bias - mean) * factor + beta
-        # New names: a weight may be shared.
-        inputs = [conv.input[0]]
-        for suffix, array in (('weight', scaled), ('bias', bias)):
-            inputs.append(f'{norm.output[0]}_folded_{suffix}')
+        # (C_in, C_out / groups, h, w)
+        grouped = weight.reshape(groups, -1, *weight.shape[1:])
+        scaled = grouped * factor.reshape(groups, 1, weight.shape[1], 1, 1)
+        folded = dict(
+            weight=scaled.reshape(weight.shape),
+            bias=(sum(biases) - mean) * factor + beta)
+        del conv.input[1:]
+        for name, array in folded.items():
+            # New names: a weight may be shared.
+            conv.input.append(f'{norm.output[0]}_folded_{name}')
             graph.initializer.append(
-                numpy_helper.from_array(array.astype(np.float32), inputs[-1]))
-        del conv.input[:]
-        conv.input.extend(inputs)
+                numpy_helper.from_array(
+                    array.astype(np.float32), conv.input[-1]))
         conv.output[0] = norm.output[0]
         graph.node.remove(norm)
-        folded += 1
     used = {name for node in graph.node for name in node.input}
     for name, one in weights.items():
         if name not in used:
             graph.initializer.remove(one)
-    return folded
 
 
 def finish_onnx(source: str, target: str, outputs: Sequence[str],

@@ -2,14 +2,12 @@
 import json
 from typing import Any, Dict, Sequence
 
-import onnx
-
 from lgm_pose_plugin.runtime.session import (BIN_KEY, METADATA_KEY, file_hash,
                                              openvino_core)
 
 
 def read_openvino(source: str) -> Any:
-    """Read a finished ONNX file with OpenVINO, metadata included.
+    """Read an ONNX file with OpenVINO.
 
     Args:
         source (str): The ONNX file.
@@ -19,15 +17,11 @@ def read_openvino(source: str) -> Any:
     """
     # Not convert_model: once saved, LGM-Pose converted by OpenVINO 2026.4.1
     # computed heat maps that were wrong by a tenth of their maximum.
-    model = openvino_core().read_model(source)
-    props = {p.key: p.value for p in onnx.load(source).metadata_props}
-    if METADATA_KEY in props:
-        model.set_rt_info(props[METADATA_KEY], [METADATA_KEY])
-    return model
+    return openvino_core().read_model(source)
 
 
 def save_openvino(model: Any, target: str) -> None:
-    """Write OpenVINO's pair of .xml and .bin, the one knowing the other.
+    """Write OpenVINO's pair: the .xml with the hash of its .bin.
 
     Args:
         model (openvino.Model): The network, which gets the hash, too.

@@ -9,14 +9,13 @@ import subprocess
 import sys
 import tempfile
 from contextlib import redirect_stdout
-from typing import Any, List, Sequence, Set
+from typing import Any, Dict, List, Optional, Sequence, Set
 
 import numpy as np
 import onnx
 
-from lgm_pose_plugin.runtime.session import open_session
 from lgm_pose_plugin.utils.subprocesses import function_command
-from .graph import MAP_NAMES
+from .graph import MAP_NAMES, split_batches
 from .openvino_file import read_openvino
 
 _CONVOLUTIONS = ('Conv', 'ConvTranspose')
@@ -46,7 +45,7 @@ def float_node_names(graph: onnx.GraphProto) -> List[str]:
     So all other convolutions are quantised, and what lies between them.
 
     Args:
-        graph (onnx.GraphProto): A graph of export.py.
+        graph (onnx.GraphProto): A graph of ``lgm-pose export``.
 
     Returns:
         list[str]: Their names, in the graph's order; nodes that compute only
@@ -78,19 +77,19 @@ def float_node_names(graph: onnx.GraphProto) -> List[str]:
         if not inputs or node.op_type == 'Shape':
             continue
         data.update(node.output)
-        is_convolution = node.op_type in _CONVOLUTIONS
-        stays = (
-            node.name in last or node.op_type in FLOAT_OPERATORS
-            or not inputs.isdisjoint(decoded))
-        if is_convolution:
-            stays = (
-                stays or inputs.isdisjoint(convolved)
-                or _is_grouped(node, shapes.get(node.input[1], ())))
-        else:
-            stays = stays or not inputs.isdisjoint(floats)
-        if is_convolution or not inputs.isdisjoint(convolved):
+        stays = bool(node.name in last or node.op_type in FLOAT_OPERATORS
+                     or inputs & decoded)
+        if node.op_type in _CONVOLUTIONS:
+            groups = [a.i for a in node.attribute if a.name == 'group'] or [1]
+            per_group = [*shapes.get(node.input[1], ())][1:2]
+            stays |= not inputs & convolved or (groups > [1]
+                                                and per_group > [1])
             convolved.update(node.output)
-        if not inputs.isdisjoint(decoded):
+        else:
+            stays |= bool(inputs & floats)
+        if inputs & convolved:
+            convolved.update(node.output)
+        if inputs & decoded:
             decoded.update(node.output)
         if stays:
             kept.append(node.name)
@@ -105,8 +104,8 @@ def quantize_onnx(source: str,
     """Quantise an ONNX file with ONNX Runtime.
 
     Args:
-        source (str): An ONNX file of export.py.
-        target (str): The ONNX file to write, with the source's metadata.
+        source (str): An ONNX file of ``lgm-pose export``.
+        target (str): The ONNX file to write.
         inputs (np.ndarray): The N inputs to calibrate on, as the graph takes
             them: uint8 of shape ``(N, H, W, 3)`` or float32 of shape
             ``(N, 3, H, W)``.
@@ -118,56 +117,39 @@ def quantize_onnx(source: str,
         :func:`float_node_names`.
 
     Raises:
-        ValueError: If the file is not of export.py, or there are fewer inputs
-            than its batch takes.
+        ValueError: If the file is not of ``lgm-pose export``.
     """
     from onnxruntime.quantization import (CalibrationDataReader, QuantFormat,
                                           QuantType, quantize_static)
-    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    graph = onnx.load(source).graph
+    kept = float_node_names(graph)
+    name, batches = graph.input[0].name, _batches(inputs, graph)
 
     class Reader(CalibrationDataReader):
+        feeds = iter([{name: batch} for batch in batches])
 
-        def __init__(self, name: str, batches: List[np.ndarray]):
-            self.feeds = iter([{name: batch} for batch in batches])
-
-        def get_next(self):
+        def get_next(self) -> Optional[Dict[str, np.ndarray]]:
             return next(self.feeds, None)
 
-    model = onnx.load(source)
-    kept = float_node_names(model.graph)
-    batches = _batches(inputs, model.graph)
     root = logging.getLogger()
     level = root.level
-    with tempfile.TemporaryDirectory(
-            dir=osp.dirname(target) or osp.curdir,
-            prefix='.quantize-') as folder:
-        prepared = osp.join(folder, 'prepared.onnx')
-        try:
-            # It advises what is done here, to the root logger.
-            root.setLevel(logging.ERROR)
-            # Optimisation by ONNX Runtime may rename nodes.
-            quant_pre_process(
-                source,
-                prepared,
-                skip_optimization=True,
-                skip_symbolic_shape=True)
-            quantize_static(
-                prepared,
-                target,
-                Reader(model.graph.input[0].name, batches),
-                quant_format=QuantFormat.QDQ,
-                op_types_to_quantize=list(ONNX_OPERATORS),
-                nodes_to_exclude=kept,
-                per_channel=True,
-                reduce_range=reduce_range,
-                activation_type=QuantType.QUInt8,
-                weight_type=QuantType.QInt8)
-        finally:
-            root.setLevel(level)
-    quantized = onnx.load(target)
-    metadata = {prop.key: prop.value for prop in model.metadata_props}
-    onnx.helper.set_model_props(quantized, metadata)
-    onnx.save(quantized, target)
+    try:
+        # It advises what is done here, to the root logger.
+        root.setLevel(logging.ERROR)
+        quantize_static(
+            source,
+            target,
+            Reader(),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=list(ONNX_OPERATORS),
+            nodes_to_exclude=kept,
+            per_channel=True,
+            reduce_range=reduce_range,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8)
+    finally:
+        root.setLevel(level)
     return kept
 
 
@@ -178,9 +160,8 @@ def quantize_openvino(source_onnx: str,
     """Quantise an ONNX file with NNCF and write it in OpenVINO's format.
 
     Args:
-        source_onnx (str): An ONNX file of export.py.
-        target_xml (str): The .xml file to write, with the source's metadata;
-            the .bin goes beside it.
+        source_onnx (str): An ONNX file of ``lgm-pose export``.
+        target_xml (str): The .xml file to write; the .bin goes beside it.
         inputs (np.ndarray): As in :func:`quantize_onnx`.
         reduce_range (bool): As in :func:`quantize_onnx`.
 
@@ -256,7 +237,8 @@ def _operator_names(model: Any, graph: onnx.GraphProto,
     Of a convolution with bias it makes two, of LayerNormalization three; the
     last has the node's name or that of a graph's output.
     """
-    known, wanted = set(), set()
+    known: Set[str] = set()
+    wanted: Set[str] = set()
     for node in graph.node:
         known.update((node.name, *node.output))
         if node.name in kept:
@@ -277,19 +259,6 @@ def _operator_names(model: Any, graph: onnx.GraphProto,
     return sorted(found)
 
 
-def run_once(file: str, inputs: str) -> None:
-    """Run a file once.
-
-    Args:
-        file (str): An .onnx or .xml file.
-        inputs (str): A .npy file of inputs it takes.
-
-    Raises:
-        ValueError: If the file does not run.
-    """
-    open_session(file).run(np.load(inputs))
-
-
 def check_runs(file: str, inputs: np.ndarray) -> None:
     """Run a file once in a process of its own.
 
@@ -308,7 +277,8 @@ def check_runs(file: str, inputs: np.ndarray) -> None:
         saved = osp.join(folder, 'inputs.npy')
         np.save(saved, inputs)
         result = subprocess.run(
-            function_command(__name__, 'run_once', file, saved),
+            function_command('lgm_pose_plugin.runtime.session', 'run_once',
+                             file, saved),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             universal_newlines=True)
@@ -320,20 +290,7 @@ def check_runs(file: str, inputs: np.ndarray) -> None:
             'another --format may help')
 
 
-def _is_grouped(convolution: onnx.NodeProto, shape: Sequence[int]) -> bool:
-    """Whether a convolution's weight of this shape has groups of channels."""
-    groups = [one.i for one in convolution.attribute if one.name == 'group']
-    return groups[:1] > [1] and list(shape[1:2]) > [1]
-
-
 def _batches(inputs: np.ndarray, graph: onnx.GraphProto) -> List[np.ndarray]:
-    """Cut inputs (N, ...) into batches of the graph's size, else of one."""
-    size = graph.input[0].type.tensor_type.shape.dim[0].dim_value or 1
-    if len(inputs) < size:
-        raise ValueError(f'{len(inputs)} inputs to calibrate on do not fill '
-                         f'a batch of {size}')
-    return [
-        inputs[start:start + size]
-        for start in range(0,
-                           len(inputs) - size + 1, size)
-    ]
+    """Inputs (N, ...) in batches of the graph's size, else of one."""
+    size = graph.input[0].type.tensor_type.shape.dim[0].dim_value
+    return split_batches(inputs, size or 1)

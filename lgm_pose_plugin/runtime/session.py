@@ -91,6 +91,19 @@ def open_session(file: str,
     return session._replace(run=run)
 
 
+def run_once(file: str, inputs: str) -> None:
+    """Run a file once.
+
+    Args:
+        file (str): An .onnx or .xml file.
+        inputs (str): A .npy file of inputs it takes.
+
+    Raises:
+        ValueError: If the file does not run.
+    """
+    open_session(file).run(np.load(inputs))
+
+
 def _open_onnxruntime(file: str, threads: int) -> Session:
     import onnxruntime
     options = onnxruntime.SessionOptions()

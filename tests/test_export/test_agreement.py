@@ -1,4 +1,6 @@
 """What int8 costs: agreement of key points, metrics before and after."""
+import copy
+
 import numpy as np
 import pytest
 
@@ -39,7 +41,7 @@ def test_agreement():
     found[0, 1] = 0, 12.8
     found[0, 2] = 13, 0
     found[1] = 1000
-    report = accuracy.agreement(expected, found, expected_scores, scores, 256)
+    report = accuracy.agreement(expected, expected_scores, found, scores, 256)
     assert report == pytest.approx(
         dict(
             confident_keypoints=3,
@@ -55,7 +57,7 @@ def test_agreement():
         with pytest.raises(ExportError, match='int8 destroys this network'):
             accuracy.check_agreement({**report, **wrong})
     with pytest.raises(ExportError, match='no score is above zero'):
-        accuracy.agreement(expected, found, -expected_scores.clip(0), scores,
+        accuracy.agreement(expected, -expected_scores.clip(0), found, scores,
                            256)
 
 
@@ -91,7 +93,7 @@ def perfect_maps(cfg, people):
         for step in cfg.test_dataloader.dataset.pipeline[:3]
     ]
     maps = []
-    for one in people:
+    for one in copy.deepcopy(people):
         for step in steps:
             one = step(one)
         maps.append(
@@ -116,7 +118,7 @@ def test_metrics_before_and_after(cfg, monkeypatch, people):
     monkeypatch.setattr(accuracy, 'BATCH', 4)
     raw, evaluators = accuracy.evaluation_people(cfg, people)
     assert len(raw) > 4
-    maps = perfect_maps(cfg, [raw[i] for i in range(len(raw))])
+    maps = perfect_maps(cfg, raw)
     wrong = np.roll(maps, 3, axis=3) * np.float32(.8)
     report = accuracy.compare(
         networks.build_model(cfg), cfg, raw,
@@ -132,12 +134,8 @@ def test_metrics_before_and_after(cfg, monkeypatch, people):
     assert agreement['median_distance_px'] == pytest.approx(3 * 96 / 23, .05)
     assert agreement['mean_score_int8'] == pytest.approx(
         .8 * agreement['mean_score_float32'])
-    assert 0 < agreement['maps_mean_cosine'] < .9
-    assert agreement['maps_mean_difference'] > .001
     same = accuracy.compare(
         networks.build_model(cfg), cfg, raw,
         [session_of(maps), session_of(maps)], True)
     assert 'accuracy' not in same
     assert same['agreement']['near'] == 1
-    assert same['agreement']['maps_mean_cosine'] == pytest.approx(1)
-    assert same['agreement']['maps_mean_difference'] == 0

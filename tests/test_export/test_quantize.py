@@ -139,6 +139,14 @@ def test_rule_on_networks(float_file, name):
         if node.op_type in ('ArgMax', 'GatherElements', 'LayerNormalization',
                             'MatMul', 'Softmax', 'Where'):
             assert node.name in kept
+    # LAPX has BatchNorms before convolutions; the others are folded.
+    makers = {one: node for node in graph.node for one in node.output}
+    norms = [
+        makers[node.input[0]].op_type for node in graph.node
+        if node.op_type == 'BatchNormalization'
+    ]
+    assert not {'Conv', 'ConvTranspose'}.intersection(norms)
+    assert bool(norms) == (name == 'lapx')
 
 
 def int8_weights(file):
@@ -179,12 +187,11 @@ def test_files(float_file, tmp_path, crops, name, options, suffix):
     inputs = np.ascontiguousarray(crops[:, :height, :width])
     if not options.get('normalize', True):
         inputs = (inputs.transpose(0, 3, 1, 2) / 64 - 2).astype(np.float32)
-    # One more than whole batches.
+    # Of batches of two the last is filled up.
     kept = CONVERT[suffix](source, target, inputs[:5])
     graph = onnx.load(source).graph
     assert kept == quantize.float_node_names(graph)
     after = open_session(target)
-    assert after.metadata == before.metadata
     assert after.batch == before.batch == options.get('batch')
     expected, found = (one.run(inputs[4:6]) for one in (before, after))
     assert expected.keys() <= found.keys()
@@ -199,25 +206,27 @@ def test_files(float_file, tmp_path, crops, name, options, suffix):
         for node in graph.node)
 
 
-def test_reduced_range(float_file, tmp_path, crops):
+def test_weights_have_scales_by_channel_and_bits_as_asked(
+        float_file, tmp_path, crops):
     largest = {}
     for reduce_range in (False, True):
         target = str(tmp_path / f'{reduce_range}.onnx')
         quantize.quantize_onnx(
             float_file('lgm'), target, crops[:1], reduce_range=reduce_range)
+        graph = onnx.load(target).graph
         largest[reduce_range] = max(
             np.abs(numpy_helper.to_array(one).astype(int)).max()
-            for one in onnx.load(target).graph.initializer
+            for one in graph.initializer
             if one.data_type == TensorProto.INT8 and one.dims)
     assert largest == {False: 127, True: 64}
-
-
-def test_too_few_inputs(float_file, tmp_path, crops):
-    for convert in CONVERT.values():
-        with pytest.raises(ValueError, match='1 inputs .* a batch of 2'):
-            convert(
-                float_file('lgm', decode=False, batch=2),
-                str(tmp_path / 'x.onnx'), crops[:1])
+    shapes = {one.name: list(one.dims) for one in graph.initializer}
+    scales = [
+        shapes[node.input[1]] for node in graph.node
+        if node.op_type == 'DequantizeLinear'
+        and len(shapes.get(node.input[0], ())) == 4
+    ]
+    assert len(scales) > 20
+    assert all(len(shape) == 1 and shape[0] > 1 for shape in scales)
 
 
 def test_fuse_silu(float_file, crops):
@@ -238,7 +247,7 @@ def test_fuse_silu(float_file, crops):
 
 @pytest.mark.parametrize('body, match', [
     ('import os; os.kill(os.getpid(), 11)', 'exit status -11'),
-    ('raise RuntimeError("no such kernel")', 'RuntimeError: no such kernel'),
+    ('raise RuntimeError("no such kernel")', 'exit status 1.*no such kernel'),
 ])
 def test_files_that_crash_the_runtime(monkeypatch, tmp_path, body, match):
     (tmp_path / 'onnxruntime.py').write_text(body)
@@ -269,20 +278,6 @@ def test_options_of_nncf(float_file, tmp_path, crops, monkeypatch):
     assert [one['advanced_parameters'].overflow_fix
             for one in asked] == [None, nncf.OverflowFix.ENABLE]
     assert {one['preset'] for one in asked} == {nncf.QuantizationPreset.MIXED}
-
-
-def test_scales_by_channel(float_file, tmp_path, crops):
-    target = str(tmp_path / 'a.onnx')
-    quantize.quantize_onnx(float_file('lgm'), target, crops[:1])
-    graph = onnx.load(target).graph
-    shapes = {one.name: list(one.dims) for one in graph.initializer}
-    scales = [
-        shapes[node.input[1]] for node in graph.node
-        if node.op_type == 'DequantizeLinear'
-        and len(shapes.get(node.input[0], ())) == 4
-    ]
-    assert len(scales) > 20
-    assert all(len(shape) == 1 and shape[0] > 1 for shape in scales)
 
 
 def test_channel_shuffles_stay_in_float(float_file):

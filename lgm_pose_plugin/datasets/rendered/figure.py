@@ -1,5 +1,5 @@
 """An articulated figure: joints in space and the shapes that clothe them."""
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Dict, Iterable, List, Optional, Tuple
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -140,7 +140,7 @@ class Figure:
             part for part, color in self.colors.items()
             if any(color is cloth for cloth in chosen)
         ]
-        self.stripes = rng.integers(3, 8)
+        self.stripes = int(rng.integers(3, 8))
         # Strength of the texture of each part.
         self.texture = np.full(len(PARTS), 2.)
         self.texture[PART_INDEX['torso']] = rng.uniform(0, 16)
@@ -153,17 +153,17 @@ class Figure:
         self.parts.append((depth, name, layers))
 
     def _add_limbs(self, side: int) -> None:
-        for part, (_, _, *radii) in LIMBS.items():
+        for part, (_, _, *widths) in LIMBS.items():
             name = f'{SIDES[side]}_{part}'
             start, end = self.ends[name]
             depth = (start[2] + end[2]) / 2
             # Limbs farther away are darker, as under a light at the camera.
             color = self.colors[part] * min(max(.92 + depth, .65), 1.15)
-            radii = np.array(radii) * self.build
-            shift = self.light * radii[1]
-            layers = [(capsule(start, end, radii), color),
-                      (capsule(start[:2] + shift, end[:2] + shift,
-                               radii * .5), color * 1.1 + 5)]
+            radii = np.array(widths) * self.build
+            ends = np.array([start, end])[:, :2]
+            shifted = ends + self.light * radii[1]
+            layers = [(capsule(ends, radii), color),
+                      (capsule(shifted, radii * .5), color * 1.1 + 5)]
             if part in self.striped:
                 across = np.array([start[1] - end[1], end[0] - start[0]])
                 across /= np.hypot(*across) + 1e-9
@@ -211,15 +211,15 @@ class Figure:
             layers.append((self.waist + front @ torso.T, self.skin * .95))
             for y in (.1, .06, .02):
                 button = self.waist + torso @ (0, y, .06 * self.build)
-                disc = capsule(button, button, (.01, .01))
+                disc = capsule((button, button), (.01, .01))
                 layers.append((disc, self.trim))
         middle = self.waist[2] + (torso @ (0, .09, 0))[2]
         self._add('torso', middle, layers)
         pelvis = [(np.concatenate([waist, hips]), self.colors['pelvis'])]
         self._add('pelvis', self.waist[2] / 2 - .001, pelvis)
         base = self.waist + torso @ (0, .2, -.005)
-        neck = capsule(base, self._on_head(np.array((0, -.05, -.01))),
-                       (.036, .03))
+        top = self._on_head(np.array((0, -.05, -.01)))
+        neck = capsule((base, top), (.036, .03))
         self._add('neck', base[2] - .01, [(neck, self.skin * .88)])
 
     def _add_head(self) -> None:
@@ -230,7 +230,7 @@ class Figure:
         face = [(surface, self.skin)]
         if frame[2, 2] > 0:
             corners = np.array([(-.018, -.048, .06), (.018, -.048, .06)])
-            mouth = capsule(*self._on_head(corners), (.005, .005))
+            mouth = capsule(self._on_head(corners), (.005, .005))
             face.append((mouth, self.skin * (.6, .55, .8)))
         self._add('head', base, face)
         # What hair covers of the skull: its back and its top.
@@ -244,18 +244,18 @@ class Figure:
             tail = self._on_head(np.array([(0, 0, -.04), (0, -.14, -.055)]))
             radii = np.array((.062, .05)) * size
             self._add('hair', tail[:, 2].mean() + .01,
-                      [(capsule(*tail, radii), self.hair * .9)])
+                      [(capsule(tail, radii), self.hair * .9)])
         bridge = self._on_head(np.array((0, .01, .068)))
-        nose = capsule(bridge, self.joints[0], (.007 * size, .013 * size))
-        features = [('nose', 0, [(nose, self.skin * .8)])]
+        nose = capsule((bridge, self.joints[0]), (.007 * size, .013 * size))
+        features: List[tuple] = [('nose', 0, [(nose, self.skin * .8)])]
         for side, name in enumerate(SIDES):
             eye, ear = self.joints[1 + side], self.joints[3 + side]
             white, pupil = (
-                capsule(eye, eye, (r * size, ) * 2) for r in (.015, .010))
+                capsule((eye, eye), (r * size, ) * 2) for r in (.015, .010))
             features.append((f'{name}_eye', 1 + side, [(white, (235, ) * 3),
                                                        (pupil, (40, 30, 25))]))
             lobe = ear - frame[:, 1] * .012 * size
-            shell = capsule(ear, lobe, (.017 * size, .012 * size))
+            shell = capsule((ear, lobe), (.017 * size, .012 * size))
             features.append(
                 (f'{name}_ear', 3 + side, [(shell, self.skin * .82)]))
         for name, index, layers in features:
@@ -295,11 +295,10 @@ def any_color(rng: np.random.Generator) -> np.ndarray:
     return color.mean() + (color - color.mean()) * rng.random()
 
 
-def capsule(start: np.ndarray, end: np.ndarray,
-            radii: Sequence[float]) -> np.ndarray:
+def capsule(ends: Iterable[np.ndarray], radii: Iterable[float]) -> np.ndarray:
     """Circles (32, 2) around two points, whose hull is a tapered limb."""
     return np.concatenate(
-        [start[:2] + CIRCLE * radii[0], end[:2] + CIRCLE * radii[1]])
+        [end[:2] + CIRCLE * radius for end, radius in zip(ends, radii)])
 
 
 def _sample_frames(rng: np.random.Generator) -> Dict[str, np.ndarray]:
@@ -326,8 +325,8 @@ def _sample_frames(rng: np.random.Generator) -> Dict[str, np.ndarray]:
     rows = iter(local[3:])
     for parts, base in ((('upper_arm', 'forearm', 'hand'), 'torso'),
                         (('thigh', 'shank', 'foot'), 'root')):
-        for side in SIDES:
-            first, second, third = (f'{side}_{part}' for part in parts)
+        for name in SIDES:
+            first, second, third = (f'{name}_{part}' for part in parts)
             frames[first] = frames[base] @ next(rows)
             frames[second] = frames[third] = frames[first] @ next(rows)
     return frames

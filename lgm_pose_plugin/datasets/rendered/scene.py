@@ -127,7 +127,7 @@ def _render_background(rng: np.random.Generator,
         end = start + rng.normal(0, .25, 2) * size[1]
         color = pick(rng, SKINS) if rng.random() < .4 else any_color(rng)
         radii = rng.uniform(.003, .025, 2) * size[1]
-        _fill(image, capsule(start, end, radii), color)
+        _fill(image, capsule((start, end), radii), color)
     if rng.random() < .4:
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(.6, 2.5))
     return image

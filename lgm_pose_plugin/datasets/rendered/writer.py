@@ -13,7 +13,7 @@ import json
 import os
 import os.path as osp
 import shutil
-from typing import Any, Dict, Tuple
+from typing import Any, Dict, List, Tuple
 
 import cv2
 import numpy as np
@@ -85,25 +85,7 @@ def write_dataset(root: str,
     partial_dir = osp.join(root, f'.{split}.partial')
     shutil.rmtree(partial_dir, ignore_errors=True)
     os.makedirs(partial_dir)
-    os.makedirs(osp.dirname(ann_file), exist_ok=True)
-    images, annotations = [], []
-    for image_id in with_bar(range(1, num_images + 1)):
-        rng = np.random.default_rng([seed, image_id, *split.encode()])
-        image, people = render_image(rng, image_size, max_people)
-        file_name = f'{image_id:012d}.jpg'
-        path = osp.join(partial_dir, file_name)
-        options = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(55, 96))]
-        if not cv2.imwrite(path, image, options):
-            raise OSError(f'OpenCV cannot write to {partial_dir}.')
-        images.append(
-            dict(
-                id=image_id,
-                file_name=file_name,
-                width=image_size[0],
-                height=image_size[1]))
-        for person in people:
-            annotations.append(
-                dict(id=len(annotations) + 1, image_id=image_id, **person))
+    images, annotations = _write_images(partial_dir, info)
     if osp.exists(ann_file):
         os.remove(ann_file)
         shutil.rmtree(image_dir, ignore_errors=True)
@@ -119,12 +101,33 @@ def write_dataset(root: str,
     return True
 
 
+def _write_images(folder: str, info: Dict[str, Any]) -> Tuple[list, list]:
+    """Render the images; return COCO's records of images and people."""
+    images: List[dict] = []
+    annotations: List[dict] = []
+    for image_id in with_bar(range(1, info['num_images'] + 1)):
+        rng = np.random.default_rng(
+            [info['seed'], image_id, *info['split'].encode()])
+        width, height = info['image_size']
+        image, people = render_image(rng, (width, height), info['max_people'])
+        file_name = f'{image_id:012d}.jpg'
+        options = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(55, 96))]
+        if not cv2.imwrite(osp.join(folder, file_name), image, options):
+            raise OSError(f'OpenCV cannot write to {folder}.')
+        images.append(
+            dict(id=image_id, file_name=file_name, width=width, height=height))
+        for person in people:
+            annotations.append(
+                dict(id=len(annotations) + 1, image_id=image_id, **person))
+    return images, annotations
+
+
 def _exists(root: str, ann_file: str, image_dir: str, info: Dict[str, Any],
             overwrite: bool) -> bool:
-    """Whether the split is there already; ValueError if another one is."""
+    """Whether the split exists already; ValueError if another one does."""
+    if osp.isfile(root):
+        raise ValueError(f'{root} is a file; choose a folder.')
     if not osp.exists(ann_file):
-        if osp.isfile(root):
-            raise ValueError(f'{root} is a file; choose a folder.')
         if osp.isdir(image_dir) and os.listdir(image_dir):
             raise ValueError(
                 f'{image_dir} has files but no {ann_file}; remove the folder '
@@ -133,7 +136,7 @@ def _exists(root: str, ann_file: str, image_dir: str, info: Dict[str, Any],
     try:
         with open(ann_file) as file:
             found = json.load(file).get('info') or {}
-    # Not JSON, or no dictionary.
+    # Not JSON, or not a dictionary.
     except (AttributeError, ValueError):
         found = {}
     if found.get('description') != DESCRIPTION:
@@ -141,8 +144,8 @@ def _exists(root: str, ann_file: str, image_dir: str, info: Dict[str, Any],
                          'not replaced; choose another folder.')
     if overwrite or not osp.isdir(image_dir):
         return False
-    if found != info:
-        changed = [key for key in info if found.get(key) != info[key]]
+    changed = [key for key in info if found.get(key) != info[key]]
+    if changed:
         raise ValueError(
             f'{ann_file} exists with another {", ".join(changed)}; pass '
             '--overwrite (overwrite=True) or choose another folder.')

@@ -39,11 +39,9 @@ class InvalidLossHook(Hook):
     def __init__(self):
         self._left_out = 0  # steps in a row
 
-    def after_train_iter(self,
-                         runner: Runner,
-                         batch_idx: int,
-                         data_batch: Dict[str, Any] = None,
-                         outputs: Dict[str, Tensor] = None) -> None:
+    def after_train_iter(self, runner: Runner, batch_idx: int,
+                         data_batch: Dict[str, Any],
+                         outputs: Dict[str, Tensor]) -> None:
         """Look at the loss.
 
         Args:

@@ -5,7 +5,7 @@ import re
 import textwrap
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Dict, Iterator, Union
+from typing import Dict, Iterator, List, Union
 from zipfile import is_zipfile
 
 from mmengine.dist import barrier, is_main_process
@@ -213,7 +213,7 @@ class SafeCheckpointHook(CheckpointHook):
     def _removing_afterwards(self) -> Iterator[None]:
         """Put off what CheckpointHook removes; without it on an error."""
         remove = self.file_backend.remove
-        outdated = []
+        outdated: List[str] = []
         self.file_backend.remove = outdated.append
         try:
             yield

@@ -1,4 +1,5 @@
 """A list of the pictures and annotations that were skipped."""
+import collections
 import logging
 import os.path as osp
 from typing import Any, Dict, Iterator, List, Sequence
@@ -31,7 +32,8 @@ class SkippedDataHook(Hook):
 
     def __init__(self, max_logged: int = 20):
         self.max_logged = max_logged
-        self._skipped = {mode: {} for mode in ('train', 'val', 'test')}
+        self._skipped: Dict[str, Dict[tuple, Dict[str, Any]]] = (
+            collections.defaultdict(dict))
 
     def _after_iter(self,
                     runner: Runner,

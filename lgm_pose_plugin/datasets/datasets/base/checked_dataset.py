@@ -1,11 +1,12 @@
 """Data sets that do not train on what is broken."""
 import collections
 import logging
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Counter, Dict, List, Optional, Set, Tuple
 
 import cv2
 import numpy as np
 from mmengine.logging import print_log
+from mmpose.datasets import BaseCocoStyleDataset
 from torch import Tensor
 
 REMEDY = ("Mend it or take it out of the data set, or leave such ones out "
@@ -23,12 +24,12 @@ class BadDataError(ValueError):
     """A picture or an annotation that cannot be used; the message names it."""
 
 
-class CheckedDataset:
-    """Mixin that checks the annotations and samples of a data set of MMPose.
+class CheckedDataset(BaseCocoStyleDataset):
+    """Data set of MMPose that checks its annotations and samples.
 
-    It goes before a top-down :class:`BaseCocoStyleDataset` in the list of
-    bases. MMPose trains on some broken data without a word, and stops at
-    others with an error that names neither file nor annotation. This checks
+    It goes before the data set of MMPose in the list of bases. MMPose trains
+    on some broken data without a word, and stops at others with an error that
+    names neither file nor annotation. This checks
 
     - annotations, when they are loaded: their form, the number of key points,
       ids, and that all numbers are finite;
@@ -81,8 +82,8 @@ class CheckedDataset:
             raise ValueError(
                 f'{type(self).__name__} is for top-down networks, not for '
                 f'data_mode={self.data_mode!r}; use a data set of MMPose')
-        self._used_ids = set()
-        self._ambiguous_images = None
+        self._used_ids: Set[Any] = set()
+        self._ambiguous_images: Optional[Set[Any]] = None
         files = ' or '.join(filter(None, (self.bbox_file, self.ann_file)))
         try:
             people = super().load_data_list()
@@ -101,7 +102,8 @@ class CheckedDataset:
 
     def _load_annotations(self) -> Tuple[List[dict], List[dict]]:
         people, images = super()._load_annotations()
-        valid, left_out = [], collections.Counter()
+        valid: List[dict] = []
+        left_out: Counter[str] = collections.Counter()
         for person in people:
             if person['keypoints'].size and self._is_valid_instance(person):
                 valid.append(person)

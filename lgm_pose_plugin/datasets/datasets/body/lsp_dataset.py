@@ -1,5 +1,4 @@
 """Leeds Sports Pose (LSP) and its extended training set (LSPET)."""
-from mmpose.datasets import BaseCocoStyleDataset
 from mmpose.registry import DATASETS
 
 from ..base.checked_dataset import CheckedDataset
@@ -49,7 +48,7 @@ def _skeleton_info() -> dict:
 
 
 @DATASETS.register_module()
-class LspDataset(CheckedDataset, BaseCocoStyleDataset):
+class LspDataset(CheckedDataset):
     """Leeds Sports Pose and Leeds Sports Pose Extended, for top-down models.
 
     It reads what ``lgm-pose convert-lsp`` writes and takes the arguments of
