@@ -18,7 +18,6 @@ from mmengine.runner import Runner, load_checkpoint
 from mmpose.datasets.datasets.utils import parse_pose_metainfo
 from torch import nn
 
-from lgm_pose_plugin.checkpoint import loading as checkpoint_module
 from lgm_pose_plugin.checkpoint import publishing, unpickling
 from lgm_pose_plugin.checkpoint.publishing import publish_checkpoint
 from lgm_pose_plugin.checkpoint.unpickling import allow_mmengine_checkpoints
