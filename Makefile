@@ -7,10 +7,15 @@ export OMP_NUM_THREADS ?= 1
 # Some images set it; then every process compiles MMPose anew, for seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help env benchmark demo dist lint test
+# Run all steps of lint also where one fails.
+MAKEFLAGS += --keep-going
+PYTEST := .venv/bin/pytest -n 2 --dist loadfile --max-worker-restart 0
+
+.PHONY: help env benchmark demo dist lint flake8 isort yapf codespell \
+    lint-imports mypy check-promises fast-test test
 
 help:  ## Show the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST)
 
 env: $(UV)  ## Build the reference environment in .venv
 	@# Not editable: mim finds the configs of an installed package only.
@@ -30,13 +35,23 @@ demo: env  ## Train and test on rendered people, in some minutes
 dist:  ## Build sdist and wheel, and train from the wheel (URL=, TAG=)
 	tools/check_dist.sh $(URL) $(TAG)
 
-lint: env
-	.venv/bin/flake8
-	.venv/bin/isort --check-only --diff configs lgm_pose_plugin tests tools
-	.venv/bin/yapf --diff --recursive --parallel configs lgm_pose_plugin tests tools
-	.venv/bin/codespell
-	.venv/bin/lint-imports
-	.venv/bin/mypy
+# Each step is a target, whose name make prints where it fails.
+lint: flake8 isort yapf codespell lint-imports mypy check-promises  ## Check style, imports, types and the page of promises
 
-test: lint  ## Lint, then run the test suite
-	.venv/bin/pytest -n 2 --dist loadfile --max-worker-restart 0
+flake8 codespell lint-imports mypy: env
+	.venv/bin/$@
+
+isort: env
+	.venv/bin/isort --check-only --diff configs lgm_pose_plugin tests tools
+
+yapf: env
+	.venv/bin/yapf --diff --recursive --parallel configs lgm_pose_plugin tests tools
+
+check-promises: env
+	.venv/bin/python tools/promises.py --check
+
+fast-test: env  ## Run the tests that take seconds
+	$(PYTEST) -m 'not e2e'
+
+test: lint  ## Lint, then run all tests
+	$(PYTEST)

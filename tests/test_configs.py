@@ -1,12 +1,9 @@
 """The configs: complete, consistent, and the paper's."""
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
-from mmengine.config import Config
 from mmpose.registry import DATASETS
 
 from lgm_pose_plugin.datasets import CheckedDataset
@@ -36,6 +33,29 @@ def name(request):
     return request.param
 
 
+@pytest.fixture(scope='module')
+def network(load_config, build):
+    """A config's network and what it computes, built once for all twins."""
+    built = {}
+
+    @torch.no_grad()
+    def get(name):
+        cfg = load_config(name)
+        key = cfg.model.to_dict()
+        key.pop('test_cfg')
+        for part in ('loss', 'decoder'):
+            key['head'].pop(part, None)
+        width, height = cfg.codec.input_size
+        key = str((width, height, key))
+        if key not in built:
+            model = build(name).eval()
+            images = torch.zeros(1, 3, height, width)
+            built[key] = model, model(images, None, mode='tensor')
+        return built[key]
+
+    return get
+
+
 def test_names():
     assert len(NAMES) > 10
     assert len(set(NAMES)) == len(NAMES)
@@ -44,14 +64,7 @@ def test_names():
         assert base or PATTERN.fullmatch(path.stem), path
 
 
-@pytest.mark.parametrize(
-    'path',
-    sorted(CONFIG_DIR.rglob('*.py')),
-    ids=lambda path: str(path.relative_to(CONFIG_DIR)))
-def test_loads(path):
-    assert len(Config.fromfile(str(path))) > 0
-
-
+@pytest.mark.promise('configs')
 def test_name_says_what_it_is(load_config, name):
     cfg, parts = load_config(name), PATTERN.fullmatch(name)
     size = (int(parts['width']), int(parts['height']))
@@ -78,14 +91,19 @@ def test_inferencer_finds_what_it_needs(load_config, name):
         imports=['lgm_pose_plugin'], allow_failed_imports=False)
 
 
-def test_broken_data_and_losses_are_noticed(load_config, name):
+@pytest.mark.promise('hooks-in-configs')
+def test_faults_are_noticed_and_kills_survived(load_config, name):
     cfg = load_config(name)
     for loader in ('train', 'val', 'test'):
         dataset = cfg[f'{loader}_dataloader'].dataset
         assert issubclass(DATASETS.get(dataset.type), CheckedDataset)
         assert dataset.pipeline[0].type == 'LoadCheckedImage'
-    hooks = [hook.type for hook in cfg.default_hooks.values()]
-    assert {'InvalidLossHook', 'SkippedDataHook', 'LoggerHook'} < set(hooks)
+    assert {
+        'EpochSeedHook', 'InvalidLossHook', 'LoggerHook', 'SafeCheckpointHook',
+        'SkippedDataHook'
+    } <= {hook.type
+          for hook in cfg.default_hooks.values()}
+    assert not cfg.train_dataloader.persistent_workers
 
 
 def _codecs(value):
@@ -100,9 +118,9 @@ def _codecs(value):
         yield from _codecs(one)
 
 
-@torch.no_grad()
+@pytest.mark.promise('configs')
 @pytest.mark.parametrize('name', WITH_FLIP)
-def test_sizes_agree(load_config, build, name):
+def test_sizes_agree(load_config, network, name):
     cfg = load_config(name)
     codec = cfg.codec
     codecs = list(_codecs(cfg._cfg_dict.to_dict()))
@@ -118,9 +136,7 @@ def test_sizes_agree(load_config, build, name):
         pipeline = cfg[f'{loader}_dataloader'].dataset.pipeline
         sizes = [step.input_size for step in pipeline if 'input_size' in step]
         assert sizes == [codec.input_size], loader
-    width, height = codec.input_size
-    outputs = build(name).eval()(
-        torch.zeros(1, 3, height, width), None, mode='tensor')
+    _, outputs = network(name)
     if PATTERN.fullmatch(name)['algorithm'] == 'simcc':
         head = cfg.model.head
         assert head.input_size == codec.input_size
@@ -153,6 +169,7 @@ def test_flip_test_fits_the_codec(load_config, name):
         shift_heatmap=decoder == 'MSRAHeatmap')
 
 
+@pytest.mark.promise('configs')
 @pytest.mark.parametrize('name', [
     name for name in NAMES if PATTERN.fullmatch(name)['data'] in (
         'coco', 'mpii') and not name.endswith('-overfit')
@@ -205,14 +222,6 @@ def test_recipe(load_config, name):
     if parts['data'] == 'coco':
         assert 'val2017_detections_AP_H_56' in (
             cfg.val_dataloader.dataset.bbox_file)
-
-
-@pytest.mark.parametrize('name', NAMES)
-def test_killed_trainings_can_be_resumed(load_config, name):
-    cfg = load_config(name)
-    assert cfg.default_hooks.checkpoint.type == 'SafeCheckpointHook'
-    assert cfg.default_hooks.epoch_seed.type == 'EpochSeedHook'
-    assert not cfg.train_dataloader.persistent_workers
 
 
 @pytest.mark.parametrize('name', [name for name in NAMES if '_lsp-' in name])
@@ -304,14 +313,14 @@ def test_benchmark_has_the_ablations_first_row(load_config):
     assert not ours.find_unused_parameters
 
 
-def test_no_larm_lacks_larm_alone(load_config, build):
+def test_no_larm_lacks_larm_alone(load_config, network):
     names = [
         f'td-hm_lgm-pose{variant}_1xb4-2e_rendered-128x96'
         for variant in ('', '-no-larm')
     ]
     cfg, other = map(load_config, names)
     assert {key for key in cfg if cfg[key] != other[key]} == {'model'}
-    weights = [set(build(name).state_dict()) for name in names]
+    weights = [set(network(name)[0].state_dict()) for name in names]
     assert weights[1] < weights[0]
     assert all('.larm.' in key for key in weights[0] - weights[1])
 
@@ -338,7 +347,7 @@ def test_lapx_ablation_changes_one_thing_a_row(load_config):
 
 
 @pytest.mark.parametrize('num_stages', [2, 4, 5])
-def test_lapx_stage_study(load_config, build, num_stages):
+def test_lapx_stage_study(load_config, network, num_stages):
     cfg = load_config('td-hm_lapx_8xb64-210e_mpii-256x256')
     name = f'td-hm_lapx-{num_stages}stage_8xb64-210e_mpii-256x256'
     other = load_config(name)
@@ -346,13 +355,13 @@ def test_lapx_stage_study(load_config, build, num_stages):
     assert other.model.head == dict(cfg.model.head, num_stages=num_stages)
     has_non_local = [
         any(isinstance(layer, NonLocal) for layer in stage.modules())
-        for stage in build(name).backbone.stages
+        for stage in network(name)[0].backbone.stages
     ]
     assert has_non_local == [True, *[False] * (num_stages - 2), True]
 
 
 @pytest.mark.parametrize('name', WITH_FLIP)
-def test_gamma_is_raised_where_there_is_non_local(load_config, build, name):
+def test_gamma_is_raised_where_there_is_non_local(load_config, network, name):
     """The hook, and what several processes need for it, are there if used."""
     cfg = load_config(name)
     hooks = [
@@ -360,8 +369,8 @@ def test_gamma_is_raised_where_there_is_non_local(load_config, build, name):
     ]
     # No other network has such layers.
     layers = cfg.model.backbone.type == 'LAPX' and [
-        module
-        for module in build(name).modules() if isinstance(module, NonLocal)
+        module for module in network(name)[0].modules()
+        if isinstance(module, NonLocal)
     ]
     assert len(hooks) == bool(layers)
     assert 'SyncBuffersHook' in [hook.type for hook in cfg.custom_hooks]
@@ -370,6 +379,7 @@ def test_gamma_is_raised_where_there_is_non_local(load_config, build, name):
         assert 0 < hooks[0].begin < hooks[0].end < cfg.train_cfg.max_epochs
 
 
+@pytest.mark.promise('no-flip')
 @pytest.mark.parametrize('name',
                          [name for name in NAMES if name.endswith('no-flip')])
 def test_no_flip_changes_the_test_alone(load_config, name):
@@ -377,28 +387,6 @@ def test_no_flip_changes_the_test_alone(load_config, name):
     assert cfg.model.test_cfg == dict(base.model.test_cfg, flip_test=False)
     base.model.test_cfg = cfg.model.test_cfg
     assert cfg.to_dict() == base.to_dict()
-
-
-def test_dump_works_in_a_fresh_process(load_config, root, tmp_path):
-    """As with mim's subprocesses and the configs inside checkpoints."""
-    path = tmp_path / 'dumped.py'
-    load_config('td-hm_lgm-pose-l_1xb32-260e_coco-256x192').dump(str(path))
-    code = f'''
-import sys
-from mmengine.config import Config
-assert 'lgm_pose_plugin' not in sys.modules
-cfg = Config.fromfile({str(path)!r})
-from mmengine.registry import init_default_scope
-from mmpose.models import build_pose_estimator
-init_default_scope(cfg.default_scope)
-print(type(build_pose_estimator(cfg.model).backbone).__name__)
-'''
-    result = subprocess.run([sys.executable, '-c', code],
-                            cwd=str(root),
-                            stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE)
-    assert result.returncode == 0, result.stderr.decode()
-    assert result.stdout.decode().split()[-1] == 'MobileViM'
 
 
 @pytest.mark.parametrize('name, split', [

@@ -42,6 +42,7 @@ def metafile(root, monkeypatch):
     return metafile
 
 
+@pytest.mark.promise('index')
 @pytest.mark.parametrize('alias', ['lgm-pose', ['human-lgm', 'LGM-Pose']])
 @pytest.mark.parametrize('name', [NAME, NAME.upper(), 'lgm-pose', 'Lgm-Pose'])
 def test_finds_name_and_alias(metafile, alias, name):
@@ -69,6 +70,7 @@ def test_without_weights(metafile, fields):
     assert f"pose2d='{NAME}', pose2d_weights=" in str(error.value)
 
 
+@pytest.mark.promise('index')
 @pytest.mark.parametrize('fields', [{}, dict(Weights=URL)])
 def test_own_weights(metafile, network_files, fields):
     """Those of the index are left alone."""
@@ -102,6 +104,7 @@ def test_unknown_name_is_left_to_mmpose():
         MMPoseInferencer(pose2d='no-such-model')
 
 
+@pytest.mark.promise('index')
 def test_names_of_mmpose_work_as_before():
     cfg, weights = look_up('human')
     assert cfg.model.type == 'TopdownPoseEstimator'
@@ -154,6 +157,7 @@ def test_index_lists_all_metafiles(root):
     assert listed == {str(path) for path in (root / 'configs').rglob('*.yml')}
 
 
+@pytest.mark.promise('base-configs')
 def test_base_from_the_installed_package(tmp_path):
     if not is_installed('lgm_pose_plugin'):
         pytest.skip('lgm_pose_plugin is not installed')

@@ -59,6 +59,7 @@ def test_there_are_some():
             for model in SHIPPED] == ['lgm-pose_lsp-128x96', DEFAULT_MODEL]
 
 
+@pytest.mark.promise('shipped-weights')
 @pytest.mark.parametrize('model', SHIPPED, ids=lambda model: model['Alias'])
 def test_file(model):
     data = Path(model['Weights']).read_bytes()
@@ -70,6 +71,7 @@ def test_file(model):
     assert all(value.isfinite().all() for value in weights.values())
 
 
+@pytest.mark.promise('shipped-weights')
 @pytest.mark.parametrize('model', SHIPPED, ids=lambda model: model['Alias'])
 def test_no_weight_is_left_out(model):
     cfg, path = load_model_from_index(model['Alias'])
@@ -79,6 +81,7 @@ def test_no_weight_is_left_out(model):
             network.state_dict()[name], value, check_dtype=False)
 
 
+@pytest.mark.promise('shipped-weights')
 def test_inferencer(offline, picture):
     inferencer = MMPoseInferencer(
         pose2d=DEFAULT_MODEL, det_model='whole_image')
@@ -87,6 +90,7 @@ def test_inferencer(offline, picture):
     assert np.isfinite(person['keypoints']).all()
 
 
+@pytest.mark.promise('shipped-weights')
 def test_export(offline, tmp_path):
     pytest.importorskip('onnxruntime')
     out = tmp_path / 'pose.onnx'
@@ -97,6 +101,7 @@ def test_export(offline, tmp_path):
     assert keypoints.shape == (1, 14, 2)
 
 
+@pytest.mark.promise('model-names')
 def test_models_without_weights_want_a_checkpoint(offline, tmp_path, capsys):
     name = 'td-hm_lgm-pose_1xb32-260e_mpii-256x256'
     for command in (['export', name, '-o',
@@ -110,6 +115,7 @@ def test_models_without_weights_want_a_checkpoint(offline, tmp_path, capsys):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.promise('shipped-weights')
 @pytest.mark.parametrize('config', [
     [],
     ['--config', 'lgm-pose_lsp-128x96'],

@@ -45,6 +45,7 @@ def count():
     return count
 
 
+@pytest.mark.promise('papers-sizes')
 @pytest.mark.parametrize('name', LGM_POSE)
 def test_table(load_config, count, name):
     cfg = load_config(f'td-hm_{name}')
@@ -78,6 +79,7 @@ LAPX = {
 }
 
 
+@pytest.mark.promise('papers-sizes')
 @pytest.mark.parametrize('name', LAPX)
 def test_lapx_table(load_config, count, name):
     row = count(load_config(f'td-hm_{name}').filename)
@@ -120,6 +122,7 @@ def test_matches(value, printed, expected):
     assert matches(value, printed) is expected
 
 
+@pytest.mark.promise('papers-sizes')
 def test_differs():
     row = Complexity('name', (256, 192), 1078000, 1, 669400000, 1, 1,
                      Published('1.1', '0.6'))
@@ -209,6 +212,7 @@ def test_command_line_takes_names(capsys):
     assert ours['params'] < 2e6 < theirs['params']
 
 
+@pytest.mark.promise('one-line-errors')
 @pytest.mark.parametrize('name, content, message', [
     ('gone.py', None, 'there is no config'),
     ('notes.md', 'hello', 'Only py/yml'),
@@ -227,6 +231,7 @@ def test_command_line_reports_wrong_configs(tmp_path, capsys, name, content,
     assert error.startswith('lgm-pose complexity: ') and message in error
 
 
+@pytest.mark.promise('readme-figures')
 def test_readme_shows_the_table(capsys, count, monkeypatch):
     monkeypatch.setattr(complexity, 'count_complexity', count)
     assert main(['complexity']) == 0

@@ -62,6 +62,7 @@ def network(load_config, randomize):
     return randomize(model)
 
 
+@pytest.mark.promise('receptive-fields')
 def test_convolutions_have_their_kernel():
     images = torch.randn(3, 1, 12, 16)
     one, location = erf.effective_receptive_field(Network(box()), images, 0)
@@ -398,6 +399,7 @@ def test_people_and_pictures_of_all_networks(capsys, path, tmp_path, pictures,
         assert first == second and first['samples'] == 2
 
 
+@pytest.mark.promise('one-line-errors')
 @pytest.mark.parametrize('args, message', [
     (['--without', 'Nothing'], 'no module of class Nothing'),
     (['--keypoint', 'hand'], "no key point 'hand'"),

@@ -110,6 +110,7 @@ def test_wrong_boxes(box):
         from_xywh([[0, 0, 1, 1], box])
 
 
+@pytest.mark.promise('coco-results')
 def test_results_are_those_of_mmpose(tmp_path):
     rng = np.random.default_rng(0)
     keypoints = rng.uniform(0, 99, (3, 17, 2)).astype(np.float32)

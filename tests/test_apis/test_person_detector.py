@@ -87,6 +87,7 @@ def test_coco_is_known(detector_files, tmp_path):
     assert _class_names(config, {}) == ['person']
 
 
+@pytest.mark.promise('foreign-weights')
 def test_wrong_files(detector_files, small_network, tmp_path):
     config, checkpoint = detector_files
     with pytest.raises(ValueError, match="no config 'gone.py'"):

@@ -74,6 +74,7 @@ def test_detects_on_every_nth_frame_and_when_nobody_is_there():
     assert found[3].track_ids is None
 
 
+@pytest.mark.promise('fuzz')
 def test_boxes_that_run_away_are_dropped():
     """Else they grow until they are no numbers any more."""
 

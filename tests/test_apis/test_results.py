@@ -14,6 +14,7 @@ from lgm_pose_plugin.utils.files import (check_inputs_kept, check_out_dir,
                                          check_out_file, write_json)
 
 
+@pytest.mark.promise('failures-are-named')
 def test_a_file_stays_until_the_new_one_is_whole(tmp_path):
     path = str(tmp_path / 'folder' / 'a.json')
     write_json(path, [1])
@@ -73,6 +74,7 @@ def full_disk():
     return limited
 
 
+@pytest.mark.promise('full-disk')
 def test_full_disks_keep_lists(tmp_path, full_disk):
     path = tmp_path / 'a.json'
     write_json(str(path), 'old')
@@ -86,6 +88,7 @@ def test_full_disks_keep_lists(tmp_path, full_disk):
     assert os.listdir(tmp_path) == ['a.json']
 
 
+@pytest.mark.promise('full-disk')
 def test_full_disks_keep_pictures(tmp_path, full_disk):
     path = str(tmp_path / 'a.png')
     write_image(path, np.zeros((2, 3, 3), np.uint8))
@@ -97,6 +100,7 @@ def test_full_disks_keep_pictures(tmp_path, full_disk):
     assert os.listdir(tmp_path) == ['a.png']
 
 
+@pytest.mark.promise('full-disk')
 @pytest.mark.parametrize('suffix', VIDEO_CODECS)
 def test_full_disks_keep_videos(tmp_path, full_disk, suffix):
     path = tmp_path / f'clip{suffix}'

@@ -50,6 +50,7 @@ def test_a_file_whose_name_looks_like_a_pattern(folder):
     assert names('b[1].jpg') == ['b[1].jpg']
 
 
+@pytest.mark.promise('sources-stay')
 def test_same_names_keep_their_folders(folder):
     expected = [os.path.join('deep', 'a.jpg'), 'b.jpg', 'a.PNG']
     found = names('deep/a.jpg', 'b.jpg', 'a.PNG')
@@ -59,6 +60,7 @@ def test_same_names_keep_their_folders(folder):
                               os.path.join('other', 'clip.avi')]
 
 
+@pytest.mark.promise('sources-stay')
 def test_same_names_with_other_suffixes_are_numbered(folder):
     for name in ('b.png', 'b_2.jpg', 'B.webp'):
         (folder / name).touch()
@@ -112,6 +114,7 @@ def picture(dtype=np.uint8, channels=3):
     return rng.integers(0, top, (6, 8, channels)).astype(dtype).squeeze()
 
 
+@pytest.mark.promise('pictures')
 @pytest.mark.parametrize('name, data', [
     ('grey.png', picture(channels=1)),
     ('deep.png', picture(np.uint16)),
@@ -126,6 +129,7 @@ def test_reads_pictures_as_mmcv(tmp_path, name, data):
     np.testing.assert_array_equal(image, mmcv.imread(path))
 
 
+@pytest.mark.promise('pictures')
 def test_turns_pictures_as_exif_says(tmp_path):
     path = str(tmp_path / 'Größe.jpg')
     exif = Image.Exif()

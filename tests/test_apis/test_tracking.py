@@ -18,6 +18,7 @@ def walk(frame):
                        [right, 90, right + 40, 190]])
 
 
+@pytest.mark.promise('tracking')
 def test_ids_stay_with_people():
     tracker = Tracker(FPS)
     scores = np.float32([0.9, 0.8])
@@ -61,6 +62,7 @@ def smoothed(smoother, points, number=0, start=0.):
     ])
 
 
+@pytest.mark.promise('tracking')
 def test_jitter_is_halved_and_motion_is_followed():
     rng = np.random.default_rng(0)
     noise = rng.normal(0, 3, (400, 17, 2))

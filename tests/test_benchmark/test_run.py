@@ -58,6 +58,7 @@ def fake(monkeypatch):
     return order, closed
 
 
+@pytest.mark.promise('benchmark')
 def test_every_round_runs_every_worker_once(fake):
     order, closed = fake
     benchmark.run_benchmark('abc', rounds=30)

@@ -104,6 +104,7 @@ def any_torch(request, monkeypatch):
     return request.param
 
 
+@pytest.mark.promise('payloads')
 def test_payloads_work(network, tmp_path):
     """Otherwise the tests below would prove nothing."""
     for number, write in enumerate(
@@ -118,6 +119,7 @@ def test_payloads_work(network, tmp_path):
         assert mark.exists(), write
 
 
+@pytest.mark.promise('payloads')
 def test_payloads_are_not_executed(payload, any_torch):
     path, mark = payload
     with pytest.raises(ValueError, match='payload.pth: (refused|not a check)'):
@@ -125,6 +127,7 @@ def test_payloads_are_not_executed(payload, any_torch):
     assert not mark.exists()
 
 
+@pytest.mark.promise('payloads')
 def test_commands_refuse_payloads(payload, any_torch, network, detector_files,
                                   tmp_path, capsys):
     path, mark = payload
@@ -151,6 +154,7 @@ def test_commands_refuse_payloads(payload, any_torch, network, detector_files,
     assert os.listdir(str(tmp_path / 'out')) == []
 
 
+@pytest.mark.promise('mmengine-paths')
 @refusing_torch
 def test_mmengine_refuses_payloads(payload, network):
     """On torch >= 2.6; SECURITY.md says so."""
@@ -167,6 +171,7 @@ def test_mmengine_refuses_payloads(payload, network):
     assert not mark.exists()
 
 
+@pytest.mark.promise('payloads')
 def test_names_that_lead_on(any_torch, tmp_path):
     """A name within an allowed module, or an attribute of an allowed one."""
     for name in (b'ctorch._utils\n_import_dotted_name\n',
@@ -189,6 +194,7 @@ def test_names_that_lead_on(any_torch, tmp_path):
             load_checkpoint(path)
 
 
+@pytest.mark.promise('payloads')
 def test_state_is_given_to_data_only(monkeypatch, tmp_path):
     """torch's own reader on new torch has a test upstream."""
     monkeypatch.setattr(unpickling, '_has_safe_loading', lambda: False)
@@ -259,6 +265,7 @@ def downloads(tmp_path, monkeypatch):
     return folder
 
 
+@pytest.mark.promise('payloads-from-urls')
 def test_payloads_from_a_url_are_not_executed(payload, any_torch, url,
                                               downloads):
     _, mark = payload
@@ -267,6 +274,7 @@ def test_payloads_from_a_url_are_not_executed(payload, any_torch, url,
     assert not mark.exists() and not os.listdir(str(downloads))
 
 
+@pytest.mark.promise('payloads-from-urls')
 def test_commands_refuse_payloads_from_a_url(network, detector_files, tmp_path,
                                              url, capsys):
     mark = tmp_path / 'executed'
@@ -287,6 +295,7 @@ def test_commands_refuse_payloads_from_a_url(network, detector_files, tmp_path,
     assert not mark.exists()
 
 
+@pytest.mark.promise('mmengine-urls')
 def test_mmengine_runs_payloads_from_a_url(network, tmp_path, url,
                                            monkeypatch):
     """If it no longer does, SECURITY.md is to say so."""
@@ -305,6 +314,7 @@ def test_mmengine_runs_payloads_from_a_url(network, tmp_path, url,
     assert mark.exists()
 
 
+@pytest.mark.promise('payloads-from-urls')
 def test_good_checkpoints_load_from_a_url(any_torch, tmp_path, url, downloads):
     """Each from its own, though they have the same name."""
     for value, folder in enumerate(('a', 'b')):
@@ -318,6 +328,7 @@ def test_good_checkpoints_load_from_a_url(any_torch, tmp_path, url, downloads):
     assert not os.listdir(str(downloads))
 
 
+@pytest.mark.promise('payloads-from-urls')
 def test_urls_that_give_nothing(url, downloads, monkeypatch, capsys):
     # Takes the connection, and that is all.
     with socket.create_server(('127.0.0.1', 0)) as silent:
@@ -336,6 +347,7 @@ def test_urls_that_give_nothing(url, downloads, monkeypatch, capsys):
     assert not os.listdir(str(downloads))
 
 
+@pytest.mark.promise('payloads-from-urls')
 @pytest.mark.parametrize('address', [
     'ftp://127.0.0.1/net.pth', 'file:///etc/passwd', 's3://bucket/net.pth',
     'torchvision://resnet50'
@@ -397,6 +409,7 @@ FOREIGN = [
 ]
 
 
+@pytest.mark.promise('foreign-weights')
 @pytest.mark.parametrize('change, match', BROKEN + FOREIGN)
 def test_other_weights_are_refused(network, tmp_path, change, match, capsys):
     config, _, weights = network
@@ -411,6 +424,7 @@ def test_other_weights_are_refused(network, tmp_path, change, match, capsys):
     assert os.listdir(str(tmp_path)) == ['net.pth']
 
 
+@pytest.mark.promise('foreign-weights')
 @pytest.mark.parametrize('change, match', BROKEN)
 def test_broken_weights_are_not_published(network, tmp_path, change, match):
     path = tmp_path / 'net.pth'
@@ -420,6 +434,7 @@ def test_broken_weights_are_not_published(network, tmp_path, change, match):
     assert os.listdir(str(tmp_path)) == ['net.pth']
 
 
+@pytest.mark.promise('foreign-weights')
 def test_mmengine_refuses_what_the_backbone_sees(network, tmp_path):
     """By the backbone, whoever loads: init_model, the inferencers, mim."""
     config, _, weights = network
@@ -431,6 +446,7 @@ def test_mmengine_refuses_what_the_backbone_sees(network, tmp_path):
             init_model(config, path, device='cpu')
 
 
+@pytest.mark.promise('truncated')
 @pytest.mark.parametrize('length', [0, 1, 2, 30, 1000, 0.5, -1])
 def test_truncated(any_torch, network, tmp_path, length):
     with open(network[1], 'rb') as file:

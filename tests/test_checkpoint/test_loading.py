@@ -125,6 +125,7 @@ def load(path):
     return torch.load(str(path), map_location='cpu', weights_only=True)
 
 
+@pytest.mark.promise('weights-only')
 @refusing_torch
 def test_mmengine_checkpoint_loads_with_weights_only(trained):
     with zipfile.ZipFile(str(trained)) as archive:
@@ -148,6 +149,7 @@ def test_mmengine_checkpoint_loads_with_weights_only(trained):
     assert info['best_score'] == 0.5
 
 
+@pytest.mark.promise('weights-only')
 @refusing_torch
 def test_without_the_allow_list_torch_refuses(trained):
     """Otherwise the tests above would prove nothing."""
@@ -160,6 +162,7 @@ def test_without_the_allow_list_torch_refuses(trained):
         torch.serialization.add_safe_globals(allowed)
 
 
+@pytest.mark.promise('weights-only')
 @refusing_torch
 def test_mmengine_loads_and_resumes(trained, tmp_path):
     model = ToyModel()
@@ -323,6 +326,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.promise('allow-list')
 @refusing_torch
 @pytest.mark.parametrize('name', HOSTILE)
 def test_hostile_pickles_are_refused(tmp_path, name):
@@ -339,6 +343,7 @@ def test_hostile_pickles_are_refused(tmp_path, name):
     assert os.listdir(str(tmp_path)) == [path.name]
 
 
+@pytest.mark.promise('allow-list')
 @refusing_torch
 def test_hostile_dtype_state_changes_nothing(tmp_path):
     """A forged state (object flag, a field) must not reach a dtype."""
@@ -356,6 +361,7 @@ def test_hostile_dtype_state_changes_nothing(tmp_path):
     assert number.fields is None and number.flags == 0 and number.isnative
 
 
+@pytest.mark.promise('allow-list')
 @refusing_torch
 def test_an_array_is_filled_once(tmp_path):
     """numpy frees the old memory even while a tensor shares it."""
@@ -369,6 +375,7 @@ def test_an_array_is_filled_once(tmp_path):
         load(write(tmp_path, twice))
 
 
+@pytest.mark.promise('allow-list')
 @refusing_torch
 def test_nothing_else_can_be_named(monkeypatch):
     """torch joins module and name with a dot, so the rest has no name."""
@@ -447,6 +454,7 @@ def test_refusing_torch_gets_the_list(monkeypatch, version):
     assert len(calls) == 1
 
 
+@pytest.mark.promise('publish')
 @refusing_torch
 def test_published_weights_need_no_allow_list(trained, tmp_path):
     out = publish_checkpoint(trained, tmp_path)
@@ -464,6 +472,7 @@ def test_published_weights_need_no_allow_list(trained, tmp_path):
     assert 'dataset_meta' not in meta
 
 
+@pytest.mark.promise('publish')
 def test_published_weights_are_the_averaged_ones(trained, tmp_path):
     checkpoint = torch.load(trained, weights_only=False)
     published = load(publish_checkpoint(trained, tmp_path))
@@ -501,6 +510,7 @@ def test_publish_half_too_large(trained, tmp_path):
     assert not (tmp_path / 'o').exists()
 
 
+@pytest.mark.promise('publish')
 def test_published_name_holds_the_hash(trained, tmp_path):
     out = publish_checkpoint(trained, tmp_path / 'new' / 'lgm.pth')
     match = re.fullmatch(r'lgm-([0-9a-f]{8})_\d{8}\.pth', out.name)
@@ -509,6 +519,7 @@ def test_published_name_holds_the_hash(trained, tmp_path):
     assert os.listdir(str(out.parent)) == [out.name]
 
 
+@pytest.mark.promise('publish')
 def test_publishing_is_deterministic(trained, tmp_path):
     first = publish_checkpoint(trained, tmp_path / 'a')
     copied = shutil.copy(str(trained), str(tmp_path / 'copy.pth'))
@@ -517,6 +528,7 @@ def test_publishing_is_deterministic(trained, tmp_path):
     assert first.read_bytes() == second.read_bytes()
 
 
+@pytest.mark.promise('publish')
 def test_published_config_names_no_machine(trained, tmp_path):
     cfg = load(publish_checkpoint(trained, tmp_path))['meta']['cfg']
     assert '/home' not in cfg and '/tmp' not in cfg and 'work_dir' not in cfg
@@ -540,6 +552,7 @@ def test_portable_config(before, after):
     assert publishing._portable_config(before) == after
 
 
+@pytest.mark.promise('truncated')
 def test_unreadable_input_leaves_nothing(trained, tmp_path):
     data = trained.read_bytes()
     cases = dict(
@@ -564,6 +577,7 @@ def test_unreadable_input_leaves_nothing(trained, tmp_path):
     assert not (tmp_path / 'out').exists()
 
 
+@pytest.mark.promise('one-line-errors')
 def test_a_failed_write_leaves_nothing(trained, tmp_path, monkeypatch):
 
     def fail(*args):

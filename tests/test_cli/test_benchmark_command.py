@@ -162,7 +162,7 @@ def test_usage(capsys):
         assert args[0] in capsys.readouterr().err
 
 
-@pytest.mark.slow
+@pytest.mark.e2e
 def test_real_networks(tmp_path):
     """Eager and exported, in processes of their own."""
     pytest.importorskip('onnx')

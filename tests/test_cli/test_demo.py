@@ -47,7 +47,8 @@ def finished(installed, tmp_path_factory):
     return out, output
 
 
-@pytest.mark.slow
+@pytest.mark.promise('demo')
+@pytest.mark.e2e
 def test_demo(finished):
     out, output = finished
     assert re.search(r'Epoch\(train\) +\[1\]', output)
@@ -68,7 +69,7 @@ def test_demo(finished):
     assert 0.5 < (difference == 0).all(axis=2).mean() < 1
 
 
-@pytest.mark.slow
+@pytest.mark.e2e
 def test_failing_training_is_an_error(finished, tmp_path, monkeypatch, capfd):
     out = tmp_path / 'out'
     shutil.copytree(str(finished[0]), str(out))

@@ -37,6 +37,7 @@ def read_dataset(tmp_path, folder, ann_file, pipeline=()):
         pipeline=list(pipeline))
 
 
+@pytest.mark.promise('detect')
 def test_boxes_are_what_data_sets_read(detector_files, data, tmp_path, capsys):
     ann_file = data / 'annotations/person_keypoints_val2017.json'
     assert detect(detector_files, data / 'val2017', '--ann-file', ann_file,

@@ -178,6 +178,7 @@ def test_interrupts_of_other_commands(monkeypatch, capsys):
     assert capsys.readouterr().err == 'lgm-pose render: interrupted\n'
 
 
+@pytest.mark.promise('failures-are-named')
 @pytest.mark.skipif(not hasattr(signal, 'SIGHUP'), reason='Windows has none')
 @pytest.mark.parametrize('ignored', [False, True])
 def test_the_end_of_the_terminal(pictures, monkeypatch, ignored):

@@ -94,6 +94,7 @@ def assert_same_json(found, expected):
         assert found == pytest.approx(expected, abs=2e-3)
 
 
+@pytest.mark.promise('predict')
 @pytest.mark.parametrize('name, detector', [('1.png', False), ('1.png', True),
                                             ('clip.mp4', False)])
 def test_checkpoint_gives_what_mmpose_inferencer_writes(
@@ -125,6 +126,7 @@ def test_checkpoint_gives_what_mmpose_inferencer_writes(
     assert lines[0] == lines[1]
 
 
+@pytest.mark.promise('predict')
 def test_exported_file_gives_what_the_checkpoint_gives(predict, data):
     sources = [data / '1.png', data / '2.png', '--boxes', data / 'boxes.json']
     expected = [
@@ -154,6 +156,7 @@ def test_given_boxes(predict, data):
     assert boxes == [[[-5, 10, 45, 110.5]], [[1, 2, 31, 42]]]
 
 
+@pytest.mark.promise('coco-results')
 def test_coco_results(predict, data, tmp_path):
     results = tmp_path / 'results.json'
     out = predict(
@@ -214,6 +217,7 @@ def test_video(predict, data):
     assert frames[5]['instances'][0]['bbox'] != [[0, 0, 160, 120]]
 
 
+@pytest.mark.promise('failures-are-named')
 def test_same_names_and_failures(predict, data, tmp_path, capsys):
     for folder in 'ab':
         (tmp_path / folder).mkdir()
@@ -244,6 +248,7 @@ def test_same_names_and_failures(predict, data, tmp_path, capsys):
     }
 
 
+@pytest.mark.promise('sources-stay')
 def test_sources_are_not_replaced(predict, data, tmp_path, capsys):
     folder = tmp_path / 'out' / 'visualizations'
     folder.mkdir(parents=True)
@@ -323,6 +328,7 @@ def test_default_network_needs_mmpose(data, capsys, monkeypatch):
     assert '--model FILE' in capsys.readouterr().err
 
 
+@pytest.mark.promise('one-line-errors')
 def test_wrong_networks(network_files, detector_files, data, capsys):
     config, checkpoint, _ = network_files
     for args, message in (
@@ -353,6 +359,7 @@ def start(args, **kwargs):
         **kwargs)
 
 
+@pytest.mark.promise('failures-are-named')
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_video_is_playable(network_files, tmp_path, number):
     write_clip(tmp_path / 'clip.mp4', 6000, (64, 48))
@@ -376,6 +383,7 @@ def test_a_stopped_video_is_playable(network_files, tmp_path, number):
     assert len(read_video(out / 'visualizations/clip.mp4')) == len(frames)
 
 
+@pytest.mark.promise('runtime-alone')
 def test_exported_files_need_no_torch(network_files, data, tmp_path):
     script = textwrap.dedent('''
         import sys

@@ -43,6 +43,7 @@ def test_unwritable_place_is_one_error(checkpoint):
         call(checkpoint, '-o', checkpoint / 'folder')
 
 
+@pytest.mark.promise('one-line-errors')
 def test_command_line_ends_with_one_line(tmp_path):
     path = tmp_path / 'broken.pth'
     path.write_bytes(b'PK\3\4 nothing')

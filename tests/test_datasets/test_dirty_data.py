@@ -239,6 +239,7 @@ def pictures(request, tmp_path_factory):
     return kind, folder, fine
 
 
+@pytest.mark.promise('dirty-data')
 def test_bad_pictures_stop_training_and_are_named(pictures, build_dataset):
     kind, folder, fine = pictures
     dataset = build_dataset(kind, folder)
@@ -253,6 +254,7 @@ def test_bad_pictures_stop_training_and_are_named(pictures, build_dataset):
         assert "on_bad='skip'" in str(error.value), name
 
 
+@pytest.mark.promise('dirty-data')
 def test_bad_pictures_are_skipped_and_listed(pictures, build_dataset):
     kind, folder, fine = pictures
     dataset = build_dataset(kind, folder, on_bad='skip')
@@ -270,6 +272,7 @@ def test_bad_pictures_are_skipped_and_listed(pictures, build_dataset):
     assert sum(not is_fine for is_fine in fine.values()) >= 60
 
 
+@pytest.mark.promise('missed-people')
 def test_bad_pictures_count_as_missed_in_a_test(pictures, build_dataset):
     kind, folder, fine = pictures
     dataset = build_dataset(kind, folder, 'val', on_bad='skip')
@@ -292,6 +295,7 @@ def test_bad_pictures_count_as_missed_in_a_test(pictures, build_dataset):
             strict[index]
 
 
+@pytest.mark.promise('unusual-pictures')
 def test_pictures_look_as_they_should(pictures, build_dataset):
     """Colours, bits and orientation, beside the plain JPEG."""
     kind, folder, fine = pictures
@@ -313,6 +317,7 @@ def test_pictures_look_as_they_should(pictures, build_dataset):
         assert difference < (30 if what == 'palette' else 6), what
 
 
+@pytest.mark.promise('unusual-pictures')
 def test_very_wide_pictures(build_dataset, tmp_path):
     """20,000 px work; what OpenCV cannot cut out is refused, with its name."""
     rng = np.random.default_rng(0)
@@ -449,6 +454,7 @@ def changed(kind, folder, faults):
     return data, annotations, words
 
 
+@pytest.mark.promise('dirty-data')
 @pytest.mark.parametrize('kind', CONFIGS)
 def test_bad_annotations(kind, build_dataset, tmp_path, logged):
     bad = BAD_MPII if kind == 'mpii' else BAD_COCO
@@ -502,6 +508,7 @@ def test_bad_annotations(kind, build_dataset, tmp_path, logged):
         assert ("on_bad='skip'" in message) is not bool(options)
 
 
+@pytest.mark.promise('dirty-data')
 def test_ids_used_twice(build_dataset, tmp_path):
     """xtcocotools keeps the last one of an id and uses it for all."""
 
@@ -540,6 +547,7 @@ def test_ids_used_twice(build_dataset, tmp_path):
         assert all(reason in one['reason'] for one in dataset.skipped)
 
 
+@pytest.mark.promise('dirty-data')
 @pytest.mark.parametrize('kind', ['coco', 'mpii'])
 @pytest.mark.parametrize('content', [
     '', '{"images": [', '[]', '7', 'null', '{"images": {}}',
@@ -555,6 +563,7 @@ def test_no_annotation_file(kind, content, build_dataset, tmp_path):
             build_dataset(kind, tmp_path, on_bad=on_bad)
 
 
+@pytest.mark.promise('dirty-data')
 def test_boxes_of_a_detector(build_dataset, tmp_path):
     write_sound('coco', tmp_path, 1)
     boxes = [
@@ -629,6 +638,7 @@ def predicted(model, sample):
     return model.add_pred_to_datasample([instances], None, [sample])[0]
 
 
+@pytest.mark.promise('missed-people')
 @pytest.mark.parametrize('kind, metrics, full', [
     ('coco', ['coco/AP', 'coco/AR'], 1),
     ('lsp', ['coco/AP', 'coco/AR', 'lsp/PCK'], 1),
@@ -692,6 +702,7 @@ def dirty_run(rendered_run, rendered_root, tmp_path):
     return rendered_run
 
 
+@pytest.mark.promise('dirty-data')
 def test_training_goes_on_without_the_broken(dirty_run):
     for split in ('train', 'val', 'test'):
         dirty_run[f'{split}_dataloader'].dataset.on_bad = 'skip'
@@ -714,6 +725,7 @@ def test_training_goes_on_without_the_broken(dirty_run):
     assert 'annotations skipped in val: 1, see' in log
 
 
+@pytest.mark.promise('dirty-data')
 def test_training_stops_at_the_broken(dirty_run):
     # After an error, torch waits 5 s for each.
     dirty_run.train_dataloader.num_workers = 1

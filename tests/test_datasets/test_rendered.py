@@ -53,6 +53,7 @@ def _render_alone(seed, image_size=(320, 240)):
     return person, ids
 
 
+@pytest.mark.promise('render')
 def test_same_seed_gives_the_same_bytes(root, tmp_path):
     write_dataset(str(tmp_path), NUM_IMAGES, seed=0)
     assert _digests(tmp_path) == _digests(root)

@@ -65,6 +65,7 @@ def test_healthy():
     assert len({r.name for r in results}) == len(results)
 
 
+@pytest.mark.promise('doctor')
 @pytest.mark.parametrize('name, version, found', [
     ('torch', '1.12.1', '>=1.13'),
     ('torch', None, 'not installed'),
@@ -126,6 +127,7 @@ def test_two_packages_of_the_same_files(name, other):
     assert other.replace('_', '-') in result.found
 
 
+@pytest.mark.promise('doctor')
 @pytest.mark.parametrize('probe, name, blocks, remedy', [
     ('torch', 'torch runs', ALL, 'numpy<2'),
     ('opencv', 'opencv runs', ALL, 'opencv-python-headless'),
@@ -306,7 +308,8 @@ def run_doctor(tmp_path, *paths, **environ):
     return result.returncode, report, {c['name']: c for c in report['checks']}
 
 
-@pytest.mark.slow
+@pytest.mark.promise('doctor')
+@pytest.mark.e2e
 def test_this_environment_is_healthy(tmp_path):
     status, report, checks = run_doctor(tmp_path)
     assert [c for c in report['checks'] if c['status'] == 'FAIL'] == []
@@ -314,6 +317,7 @@ def test_this_environment_is_healthy(tmp_path):
     assert 'MobileViM' in checks['plugin']['found']
 
 
+@pytest.mark.promise('doctor')
 def test_broken_environment(tmp_path):
     """Broken in many ways at once; torch cannot even be imported."""
     site = tmp_path / 'site'

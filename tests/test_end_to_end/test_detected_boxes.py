@@ -2,10 +2,13 @@
 import json
 import re
 
+import pytest
+
 from lgm_pose_plugin.cli import main
 from .test_mim import CONFIG
 
 
+@pytest.mark.promise('detect')
 def test_mim_tests_with_detected_boxes(mim, workspace, trained, detector_files,
                                        tmp_path):
     config, checkpoint = detector_files

@@ -35,6 +35,7 @@ def picture(workspace):
     return str(coco / 'val2017' / image['file_name']), boxes
 
 
+@pytest.mark.promise('inference')
 def test_init_model_and_inference_topdown(checkpoint, picture):
     path, boxes = picture
     model = init_model(str(config_path(CONFIG)), str(checkpoint), 'cpu')
@@ -49,6 +50,7 @@ def test_init_model_and_inference_topdown(checkpoint, picture):
         assert np.array_equal(result.pred_instances.bboxes[0], box)
 
 
+@pytest.mark.promise('inference')
 def test_inferencer_by_config_path(checkpoint, picture, tmp_path):
     path, _ = picture
     inferencer = MMPoseInferencer(
@@ -68,6 +70,7 @@ def test_inferencer_without_weights_says_what_to_do(mim):
         MMPoseInferencer(pose2d=CONFIG, det_model='whole_image', device='cpu')
 
 
+@pytest.mark.promise('base-configs')
 def test_dumped_config_works_without_importing_the_plugin(
         mim, trained, picture):
     """The config that mim leaves in the work dir is complete."""

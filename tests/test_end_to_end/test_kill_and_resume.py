@@ -220,6 +220,7 @@ def assert_same(one, other, path=''):
         assert one == other, path
 
 
+@pytest.mark.promise('resume')
 @pytest.mark.parametrize('network, fault', [(network, fault)
                                             for network in FAULTS
                                             for fault in FAULTS[network]])
@@ -244,6 +245,7 @@ def test_killed_training_becomes_what_it_would_have(trainings, network, fault):
     assert errors(resumed) == errors(whole)
 
 
+@pytest.mark.promise('lost-process')
 def test_process_that_hangs_ends_the_others_wait(trainings):
     seconds, error = json.loads((trainings / 'hung.json').read_text())
     assert 4 < seconds < 60

@@ -41,6 +41,7 @@ def lapx(mim, workspace):
     return work_dir
 
 
+@pytest.mark.promise('gamma-ramp')
 def test_gamma_is_raised(lapx):
     logged = gammas(lapx)
     assert list(logged) == list(range(1, 3 * STEPS + 1))
@@ -52,6 +53,7 @@ def test_gamma_is_raised(lapx):
     assert len(saved) == 2 and np.allclose(saved, 0.2)
 
 
+@pytest.mark.promise('mim')
 def test_tests_and_predicts(mim, workspace, lapx):
     checkpoint = lapx / 'epoch_3.pth'
     mim('test', 'lgm_pose_plugin', f'{CONFIG}-no-flip.py', '-C', checkpoint,
@@ -69,6 +71,7 @@ def test_tests_and_predicts(mim, workspace, lapx):
     assert result.pred_instances.keypoints.shape == (1, 17, 2)
 
 
+@pytest.mark.promise('test-dev')
 def test_submission(mim, lapx, check_submission):
     mim('test', 'lgm_pose_plugin', f'{CONFIG}-test-dev.py', '-C',
         lapx / 'epoch_3.pth', '--cfg-options', *OPTIONS)

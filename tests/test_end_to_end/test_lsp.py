@@ -2,6 +2,7 @@
 import math
 
 import numpy as np
+import pytest
 from mmengine.runner import Runner
 from mmpose.registry import DATASETS
 from scipy.io import loadmat, savemat
@@ -12,6 +13,7 @@ from .conftest import SHORT
 CONFIG = 'td-hm_lgm-pose_1xb16-60e_lsp-128x96'
 
 
+@pytest.mark.promise('lsp-training')
 def test_train(mim, workspace, rendered_lsp):
     source = rendered_lsp(workspace / 'lsp_archive', 8)
     out = workspace / 'data' / 'lsp'

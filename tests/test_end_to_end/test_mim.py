@@ -34,6 +34,7 @@ def config_path(name):
     return next(Path(root).rglob(f'{name}.py'))
 
 
+@pytest.mark.promise('mim', 'detected-boxes')
 def test_detected_boxes_are_the_default(mim, workspace, trained, tested):
     metrics, _ = tested
     assert metrics.keys() == COCO_METRICS
@@ -59,6 +60,7 @@ def test_detected_boxes_are_the_default(mim, workspace, trained, tested):
     assert metrics.keys() == COCO_METRICS
 
 
+@pytest.mark.promise('mim')
 def test_resume_continues_where_it_stopped(mim, workspace, trained):
     work_dir = workspace / 'work_dirs/resumed'
     work_dir.mkdir(parents=True)
@@ -99,6 +101,7 @@ def test_resume_of_another_training_is_refused(monkeypatch, args, refused):
         script['check_resume']()
 
 
+@pytest.mark.promise('other-input-sizes', 'own-configs')
 def test_fine_tune_at_a_larger_size(mim, workspace, trained):
     # A user's config, whose custom_imports replace the plugin's.
     config = workspace / 'larger.py'
@@ -112,6 +115,7 @@ def test_fine_tune_at_a_larger_size(mim, workspace, trained):
     assert (workspace / 'work_dirs/larger/epoch_1.pth').exists()
 
 
+@pytest.mark.promise('test-dev')
 def test_submission_for_test_dev(mim, trained, check_submission):
     mim('test', 'lgm_pose_plugin', f'{CONFIG}-test-dev.py', '-C', trained)
     check_submission('lgm-pose-256x192')
@@ -146,6 +150,7 @@ FOREIGN = {
 }
 
 
+@pytest.mark.promise('mmengine-paths')
 @pytest.mark.parametrize('name', FOREIGN)
 def test_foreign_checkpoint_is_refused(mim, workspace, trained, tmp_path,
                                        name):
@@ -183,6 +188,7 @@ def mpii(workspace, mpii_root):
     savemat(annotations / 'mpii_gt_val.mat', dict(headboxes_src=boxes))
 
 
+@pytest.mark.promise('mim')
 @pytest.mark.parametrize('config, options', [
     ('td-hm_lgm-pose_1xb32-260e_mpii-256x256', []),
     ('td-hm_lapx_8xb64-210e_mpii-256x256', ['model.backbone.channels=32']),
@@ -199,6 +205,7 @@ def test_mpii(mim, workspace, mpii, config, options):
     assert metrics.keys() >= {'Head PCK', 'Wrist PCK', 'PCK', 'PCK@0.1'}
 
 
+@pytest.mark.promise('index')
 def test_search(mim):
     output = mim('search', 'lgm_pose_plugin')
     for name in (CONFIG, 'td-hm_lgm-pose_1xb32-260e_mpii-256x256'):
@@ -227,6 +234,7 @@ def site_with_weights(tmp_path, trained):
     server.shutdown()
 
 
+@pytest.mark.promise('index')
 def test_download_and_model_name_once_there_are_weights(
         mim, site_with_weights, tmp_path, monkeypatch):
     monkeypatch.setenv('PYTHONPATH', str(site_with_weights))

@@ -84,6 +84,7 @@ def died(mim, workspace, config):
     return work_dir, output, time.time() - death
 
 
+@pytest.mark.promise('lost-process')
 def test_process_that_dies_ends_the_job(died):
     work_dir, output, seconds = died
     assert 'Signal 9 (SIGKILL)' in output
@@ -92,6 +93,7 @@ def test_process_that_dies_ends_the_job(died):
     assert (work_dir / 'last_checkpoint').read_text().endswith('epoch_2.pth')
 
 
+@pytest.mark.promise('two-processes')
 def test_two_processes_train_as_one_with_the_batch_doubled(
         died, config, workspace, monkeypatch):
     monkeypatch.chdir(workspace)
@@ -120,6 +122,7 @@ def losses(work_dir):
     return [one[:min(map(len, numbers))] for one in numbers]
 
 
+@pytest.mark.promise('two-processes')
 def test_two_processes_test_as_one(mim, workspace, trained, tested):
     mim('test', 'lgm_pose_plugin', f'{CONFIG}.py', '-C', trained, '--out',
         'two.json', '--work-dir', 'work_dirs/test', *TWO,

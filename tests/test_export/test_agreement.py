@@ -113,6 +113,7 @@ def session_of(maps):
     return Session(None, None, run)
 
 
+@pytest.mark.promise('int8-accuracy')
 @pytest.mark.parametrize('people', [None, 5])
 def test_metrics_before_and_after(cfg, monkeypatch, people):
     monkeypatch.setattr(accuracy, 'BATCH', 4)

@@ -62,6 +62,7 @@ def signature(values):
 UINT8, FLOAT = TensorProto.UINT8, TensorProto.FLOAT
 
 
+@pytest.mark.promise('exported-files')
 @pytest.mark.parametrize('name, kwargs, inputs, outputs', [
     ('lgm', {}, (UINT8, 'batch', 128, 96, 3),
      dict(keypoints=(FLOAT, 'batch', 17, 2), scores=(FLOAT, 'batch', 17))),
@@ -87,6 +88,7 @@ def test_contract(export, tmp_path, name, kwargs, inputs, outputs):
     assert report['bytes'] == (tmp_path / 'pose.onnx').stat().st_size
 
 
+@pytest.mark.promise('metadata')
 def test_metadata(export, tmp_path):
     report = export('udp', 'pose.xml', format='openvino')
     assert sorted(os.listdir(tmp_path)) == [
@@ -185,6 +187,7 @@ def test_identity_of_no_weight_stays():
     assert list(model.graph.node[1].output) == ['out']
 
 
+@pytest.mark.promise('exported-files', 'one-line-errors')
 def test_wrong_file_is_not_written(monkeypatch, small_network, tmp_path,
                                    capsys):
     """A weight is changed a little after the export."""
@@ -436,6 +439,7 @@ def test_int8_of_pictures(export, tmp_path, pictures, any_agreement):
     assert keypoints.shape == (3, 17, 2)
 
 
+@pytest.mark.promise('int8')
 def test_useless_int8_is_not_written(monkeypatch, small_network, tmp_path,
                                      pictures, capsys):
     """A network is written in place of the quantised one."""

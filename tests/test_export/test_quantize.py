@@ -112,6 +112,7 @@ def graph_of(outputs='heatmaps'):
         ])
 
 
+@pytest.mark.promise('int8')
 def test_what_stays_in_float():
     kept = quantize.float_node_names(graph_of())
     assert kept == [
@@ -174,6 +175,7 @@ def int8_weights(file):
 CONVERT = dict(onnx=quantize.quantize_onnx, xml=quantize.quantize_openvino)
 
 
+@pytest.mark.promise('int8')
 @pytest.mark.parametrize('name, options, suffix', [
     ('lgm', {}, 'onnx'),
     ('lgm', dict(decode=False, batch=2), 'xml'),

@@ -87,6 +87,7 @@ def test_broken_configs(tmp_path, capsys, text, found):
     assert line.startswith('lgm-pose complexity: ') and str(path) in line
 
 
+@pytest.mark.promise('model-names')
 @pytest.mark.parametrize('name', [
     'td-hm_lgm-pose_1xb32-260e_mpii-256x256', 'lgm-pose_lsp-256x192',
     'td-hm_lgm-pose_1xb16-12e_lsp-256x192'
@@ -167,6 +168,7 @@ def test_published_ap_without_metafile(tmp_path):
     assert published_ap(str(path), (256, 192)) == (None, '')
 
 
+@pytest.mark.promise('readme-figures')
 def test_readme_has_the_papers_figures(request):
     page = (request.config.rootpath / 'docs/model_zoo.md').read_text()
     table = dict(re.findall(r'^\| (\S+) \| ([\d.]+)', page, re.MULTILINE))

@@ -87,6 +87,7 @@ def flat(model):
         [weight.detach().flatten() for weight in model.parameters()]).clone()
 
 
+@pytest.mark.promise('mixed-precision')
 @pytest.mark.parametrize('name, steps', [
     pytest.param(LGM, 20, marks=needs_mixing),
     pytest.param(PLUS, 20, marks=needs_mixing), (LAPX, 2)
@@ -202,6 +203,7 @@ def test_gradients_are_deterministic_on_gpus(name, small):
     assert not [name for name in names if name.startswith(NOT_DETERMINISTIC)]
 
 
+@pytest.mark.promise('mixed-precision')
 def test_clipping_bounds_the_step(small):
     batch, updates = make_batch(4), []
     for options in (dict(), dict(clip_grad=dict(max_norm=1e-4))):
@@ -214,6 +216,7 @@ def test_clipping_bounds_the_step(small):
     assert updates[1] == pytest.approx(1e-4, rel=0.05)
 
 
+@pytest.mark.promise('mixed-precision')
 @pytest.mark.parametrize('name, training, hidden, is_equal', [
     (LGM, False, 0, True),
     (LGM, False, 9, True),
@@ -260,6 +263,7 @@ class Recorder(Hook):
         self.after = flat(runner.model)
 
 
+@pytest.mark.promise('mixed-precision')
 def test_averaged_weights_are_tested_and_saved(rendered_run):
     rendered_run.custom_hooks.append(
         dict(type='EMAHook', ema_type='ExpMomentumEMA', momentum=0.1, gamma=4))

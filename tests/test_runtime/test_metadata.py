@@ -146,6 +146,7 @@ def test_metadata_of_exports_are_read(exported):
         assert check == dict(metadata, config=check['config'])
 
 
+@pytest.mark.promise('altered-exports')
 @pytest.mark.parametrize('key, value, match', ALTERED, ids=ident)
 def test_altered_metadata(exported, key, value, match):
     metadata = altered(metadata_of(exported['onnx']), key, value)
@@ -155,6 +156,7 @@ def test_altered_metadata(exported, key, value, match):
     assert len(str(error.value)) < 400
 
 
+@pytest.mark.promise('metadata')
 def test_every_key_is_needed(exported):
     metadata = metadata_of(exported['onnx'])
     told = {'plugin_version', 'config', 'precision'}
@@ -164,6 +166,7 @@ def test_every_key_is_needed(exported):
             read_metadata(json.dumps(missing), 'net.onnx')
 
 
+@pytest.mark.promise('altered-exports')
 @pytest.mark.parametrize('backend', BACKENDS)
 def test_metadata_that_disagree_with_the_network(exported, tmp_path, backend):
     """Each is right in itself; only running the network tells."""
@@ -190,6 +193,7 @@ def test_metadata_that_disagree_with_the_network(exported, tmp_path, backend):
         assert file in str(error.value)
 
 
+@pytest.mark.promise('altered-exports')
 def test_altered_openvino_files(exported, tmp_path):
     model = session.openvino_core().read_model(exported['xml'])
     for value, match in (('{}', 'cannot be read'), ('x', 'cannot be read')):
@@ -202,6 +206,7 @@ def test_altered_openvino_files(exported, tmp_path):
             PoseRuntime(tmp_path / 'net.xml')
 
 
+@pytest.mark.promise('altered-exports')
 @pytest.mark.parametrize('backend', BACKENDS)
 def test_broken_weights(exported, tmp_path, backend):
 
@@ -218,6 +223,7 @@ def test_broken_weights(exported, tmp_path, backend):
         PoseRuntime(raw, backend)
 
 
+@pytest.mark.promise('altered-exports')
 @pytest.mark.parametrize('batch', [0, 4097, 10**9])
 def test_batches_that_no_memory_holds(exported, tmp_path, batch):
     """The runtimes fill the memory while they open such a network."""
@@ -279,6 +285,7 @@ def in_training_info(model, location):
     external(model.training_info.add().algorithm.initializer.add(), location)
 
 
+@pytest.mark.promise('altered-exports')
 @pytest.mark.parametrize('place', [
     in_initializer, in_attribute, in_subgraph, in_sparse_tensor, in_function,
     in_training_info
@@ -313,6 +320,7 @@ def test_numbers_of_fields_that_only_runtimes_understand(exported, tmp_path):
                 PoseRuntime(file, backend)
 
 
+@pytest.mark.promise('altered-exports')
 def test_files_cut_off(exported, tmp_path):
     data = Path(exported['onnx']).read_bytes()
     file = tmp_path / 'net.onnx'
@@ -331,6 +339,7 @@ def test_files_cut_off(exported, tmp_path):
             PoseRuntime(tmp_path / 'net.xml')
 
 
+@pytest.mark.promise('altered-exports')
 def test_exchanged_weights(exported, tmp_path):
     """Of the same size: without the hash nothing would tell."""
     for suffix in ('.xml', '.bin'):
@@ -358,6 +367,7 @@ def test_random_bytes_are_no_onnx_files(tmp_path):
             PoseRuntime(file)
 
 
+@pytest.mark.promise('altered-exports')
 def test_altered_bytes_of_onnx_files(exported, tmp_path):
     """What is wrong is refused; what is not gives finite key points."""
     data = np.fromfile(exported['onnx'], np.uint8)

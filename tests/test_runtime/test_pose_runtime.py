@@ -94,6 +94,7 @@ def assert_same(found, expected):
     np.testing.assert_allclose(found[1], expected[1], atol=1e-4)
 
 
+@pytest.mark.promise('exported-files')
 @pytest.mark.parametrize('backend', BACKENDS)
 @pytest.mark.parametrize('name', CASES)
 def test_equals_inference_topdown(exported, mmpose_model, picture, name,
@@ -248,6 +249,7 @@ def test_results_are_those_of_all_crops(exported, picture):
         network(picture, BOXES)
 
 
+@pytest.mark.promise('fuzz')
 @pytest.mark.parametrize('image', [
     np.zeros((8, 8, 3)),
     np.zeros((8, 8), np.uint8),
@@ -259,6 +261,7 @@ def test_wrong_images(exported, image):
         PoseRuntime(exported('lgm'))(image)
 
 
+@pytest.mark.promise('fuzz')
 @pytest.mark.parametrize('boxes, match', [
     ([[0, 0, 8, np.nan]], 'box 0 is .*nan'),
     ([[0, 0, 8, 8], [4, 4, 4, 8]], 'box 1 is .*right above left'),
@@ -362,6 +365,7 @@ def test_signals_after_openvino(exported):
     assert (result.returncode, result.stdout) == (0, 'handled\n')
 
 
+@pytest.mark.promise('runtime-alone')
 @pytest.mark.parametrize('backend', BACKENDS)
 def test_needs_no_torch(exported, picture, tmp_path, backend):
     np.save(tmp_path / 'picture.npy', picture)

@@ -24,6 +24,7 @@ def tool():
     sys.modules.pop('fuzz', None)
 
 
+@pytest.mark.promise('fuzz')
 def test_nothing_crashes_hangs_or_is_let_through(network_files):
     """120 pictures, 120 arrays with boxes, 60 box files.
 
@@ -74,6 +75,7 @@ def raising(error):
     return Network(call)
 
 
+@pytest.mark.promise('fuzz')
 @pytest.mark.parametrize(
     'network, message', [
         (Network(lambda n: (np.full((n, 2, 2), np.nan), np.ones((n, 2)))),

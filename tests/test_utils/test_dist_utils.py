@@ -24,6 +24,7 @@ def started(monkeypatch):
     return calls
 
 
+@pytest.mark.promise('gloo')
 def test_gloo_asks_for_no_gpu(started):
     init_dist('pytorch', backend='gloo', timeout=5)
     assert started == [('group', ('gloo', ), dict(timeout=timedelta(0, 5)))]

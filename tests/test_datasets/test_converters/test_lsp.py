@@ -48,6 +48,7 @@ def read(out, name):
     return json.loads((out / 'annotations' / f'{name}.json').read_text())
 
 
+@pytest.mark.promise('convert-lsp')
 def test_annotations(source, tmp_path):
     out = tmp_path / 'out'
     files = run(source, out)
@@ -80,6 +81,7 @@ def test_annotations(source, tmp_path):
         'head_top')
 
 
+@pytest.mark.promise('convert-lsp')
 def test_box(source, tmp_path):
     """The extent and a tenth of its longer side, inside the image."""
 
@@ -124,6 +126,7 @@ def test_lsp_marks_hidden_joints(rendered_lsp, tmp_path):
             assert annotation['num_keypoints'] == 14
 
 
+@pytest.mark.promise('convert-lsp')
 @pytest.mark.parametrize('joint, reason', [
     ((np.nan, 20), 'left_hip at (nan, 20) is far outside of the image of '
      '160x120'),
@@ -150,6 +153,7 @@ def test_joints_outside(source, tmp_path, joint, reason):
     assert [one['image_id'] for one in val['annotations']] == [4, 6]
 
 
+@pytest.mark.promise('convert-lsp')
 def test_few_joints(source, tmp_path):
 
     def change(joints):
@@ -167,6 +171,7 @@ def test_few_joints(source, tmp_path):
     ]
 
 
+@pytest.mark.promise('convert-lsp')
 @pytest.mark.parametrize('name, number, val_from, expected', [
     ('lspet', 7000, None, dict(train=(1, 6000), val=(6001, 7000))),
     ('lspet', 10000, None,
@@ -308,6 +313,7 @@ def test_real_joints(lspet_root):
     assert .8 < (flags > 0).mean() < .95
 
 
+@pytest.mark.promise('lspet-people')
 def test_figures_of_the_readme(lspet_root):
     """People kept, removed, and without a torso, of the first 7,000."""
     _, joints, flags = load_joints(str(lspet_root / 'joints.mat'))

@@ -52,6 +52,7 @@ def draw(logged):
     return draw
 
 
+@pytest.mark.promise('random-numbers')
 @pytest.mark.parametrize('num_workers', [0, 2])
 def test_numbers_depend_on_seed_and_epoch(draw, num_workers, monkeypatch):
     first = draw(1, num_workers=num_workers)
@@ -79,6 +80,7 @@ def greet(worker_id, word):
     """A worker_init_fn of a config."""
 
 
+@pytest.mark.promise('random-numbers')
 def test_own_worker_init_fn_is_kept(logged):
     loader = Runner.build_dataloader(
         dict(

@@ -40,6 +40,7 @@ def spoil_weight(runner, data_batch):
     runner.model.head.final_layer.bias.data[4] = math.inf
 
 
+@pytest.mark.promise('invalid-loss')
 @pytest.mark.parametrize('spoil, at, faulty', [
     (spoil_target, 1, 'targets_finite'),
     (spoil_input, 0, 'inputs_finite'),
@@ -68,6 +69,7 @@ def test_stops_and_writes_the_batch(rendered_run, spoil, at, faulty):
     assert saved == [f'iter_{number}.pth' for number in range(1, at + 1)]
 
 
+@pytest.mark.promise('invalid-loss')
 def test_broken_weights_are_not_saved(rendered_run, tmp_path):
 
     class BreakLater(Hook):
@@ -99,6 +101,7 @@ def look_at(rank, folder, losses):
     return None
 
 
+@pytest.mark.promise('invalid-loss')
 def test_all_ranks_stop(in_two_processes, tmp_path):
     losses = [0.5, math.nan]
     first, second = in_two_processes(look_at, str(tmp_path), losses)

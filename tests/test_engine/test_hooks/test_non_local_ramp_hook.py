@@ -169,6 +169,7 @@ def train(tmp_path):
     return train
 
 
+@pytest.mark.promise('gamma-ramp')
 @pytest.mark.parametrize('kwargs, steps', [
     (RAMP, [0] * 4 + [1, 2, 3, 4, 5, 6, 7, 8] + [8] * 4),
     (dict(begin=0, end=2), [1, 2, 3, 4, 5, 6, 7, 8] + [8] * 8),
@@ -334,6 +335,7 @@ def processes(tmp_path_factory):
     return folder
 
 
+@pytest.mark.promise('gamma-ramp')
 @pytest.mark.parametrize('name', KILLED)
 def test_kill_and_resume(processes, tmp_path, name):
     killed = processes / name
@@ -370,6 +372,7 @@ def distributed(processes):
     return [torch.load(processes / f'rank{rank}.pth') for rank in (0, 1)]
 
 
+@pytest.mark.promise('gamma-ramp')
 def test_distributed(distributed):
     first, second = distributed
     steps = [0] * 2 + [1, 2, 3, 4] + [4] * 2

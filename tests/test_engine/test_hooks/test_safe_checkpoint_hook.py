@@ -154,6 +154,7 @@ def test_file_is_replaced_whole(tmp_path, monkeypatch):
     assert os.listdir(path.parent) == ['file.pth']
 
 
+@pytest.mark.promise('half-written-checkpoints')
 def test_old_ones_stay_until_the_new_one_is_there(train, tmp_path):
     validations = train(4)
     assert [epoch for epoch, _ in validations.epochs] == [2, 4]
@@ -172,6 +173,7 @@ def test_old_ones_stay_until_the_new_one_is_there(train, tmp_path):
     assert names(tmp_path) == [best(4), 'epoch_4.pth']
 
 
+@pytest.mark.promise('half-written-checkpoints')
 def test_old_ones_stay_if_there_is_no_space(train, tmp_path, monkeypatch):
     train(1)
 
@@ -184,6 +186,7 @@ def test_old_ones_stay_if_there_is_no_space(train, tmp_path, monkeypatch):
     assert names(tmp_path) == ['best_bias_epoch_1.pth', 'epoch_1.pth']
 
 
+@pytest.mark.promise('lost-validation')
 def test_validation_is_made_up_for(train, tmp_path):
     whole = train(2)
     again = train(2, resume=True)
@@ -289,6 +292,7 @@ def test_another_number_of_iterations_is_told(train, monkeypatch, batch_size,
                for message in told)
 
 
+@pytest.mark.promise('half-written-checkpoints')
 @pytest.mark.parametrize('damage', ['missing', 'truncated', 'empty'])
 def test_newest_whole_checkpoint_is_taken(train, tmp_path, monkeypatch,
                                           damage):
@@ -326,6 +330,7 @@ def test_newest_whole_checkpoint_is_taken(train, tmp_path, monkeypatch,
             ] == ([2, 4] if newest == 2 else [4])
 
 
+@pytest.mark.promise('half-written-checkpoints')
 def test_no_whole_checkpoint_is_an_error(train, tmp_path):
     train(1)
     (tmp_path / 'epoch_1.pth').write_bytes(b'PK')
@@ -357,6 +362,7 @@ FOREIGN = {
 }
 
 
+@pytest.mark.promise('foreign-weights')
 @pytest.mark.parametrize('name', FOREIGN)
 def test_tests_and_resumed_trainings_want_all_weights(name):
     """MMEngine would leave the rest random behind a warning."""
@@ -372,6 +378,7 @@ def test_tests_and_resumed_trainings_want_all_weights(name):
     hook.after_load_checkpoint(loading(), dict(state_dict=good))
 
 
+@pytest.mark.promise('foreign-weights')
 @pytest.mark.parametrize('value', [float('nan'), float('inf')])
 def test_resuming_from_broken_weights(train, tmp_path, value):
     train(1)
@@ -383,6 +390,7 @@ def test_resuming_from_broken_weights(train, tmp_path, value):
         train(2, resume=True)
 
 
+@pytest.mark.promise('resume-payload')
 def test_resuming_does_not_run_the_checkpoint(train, tmp_path, monkeypatch):
     """Runner.resume runs `meta['config']`, whatever torch's version is."""
     train(1)

@@ -45,6 +45,7 @@ def written(folder, mode):
     return json.loads(path.read_text()) if path.exists() else None
 
 
+@pytest.mark.promise('skipped-lists')
 @pytest.mark.parametrize('mode', ['train', 'val', 'test'])
 def test_lists_once_and_within_wrappers(mode, tmp_path):
     inner = SimpleNamespace(skipped=[record(1, 'NaN')])
@@ -84,6 +85,7 @@ def skip_on_a_rank(rank, folder):
     hook.after_val(runner)
 
 
+@pytest.mark.promise('skipped-lists')
 def test_all_ranks_are_in_the_list(in_two_processes, tmp_path):
     in_two_processes(skip_on_a_rank, tmp_path)
     assert written(tmp_path, 'val') == [record(0), record(1), record(9)]

@@ -47,6 +47,7 @@ def prediction(index, image_id, score=0.9):
             keypoint_scores=np.full((1, 17), 0.5, dtype=np.float32)))
 
 
+@pytest.mark.promise('test-dev')
 @pytest.mark.parametrize('name', CONFIGS)
 def test_submission(load_config, image_info, tmp_path, name, logged):
     cfg = load_config(name).test_evaluator

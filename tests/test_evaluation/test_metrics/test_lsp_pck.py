@@ -41,6 +41,7 @@ def visible_but(*joints):
     return visible
 
 
+@pytest.mark.promise('lsp-pck')
 @pytest.mark.parametrize('distance, options, pck', [
     (0, {}, 1),
     (9.9, {}, 1),
@@ -56,6 +57,7 @@ def test_threshold(truth, distance, options, pck):
     assert metrics == {f'lsp/{name}': pck for name in names}
 
 
+@pytest.mark.promise('lsp-pck')
 @pytest.mark.parametrize('missing', [LEFT_SHOULDER, RIGHT_HIP])
 @pytest.mark.parametrize('distance, pck', [(19.9, 1), (20.1, 0)])
 def test_other_diagonal(truth, missing, distance, pck):
@@ -64,6 +66,7 @@ def test_other_diagonal(truth, missing, distance, pck):
     assert metrics['lsp/PCK'] == pck
 
 
+@pytest.mark.promise('lsp-pck')
 def test_people_without_torso_are_left_out(truth, logged):
     without = visible_but(LEFT_SHOULDER, LEFT_HIP)
     metrics = evaluate((truth, truth, visible_but()),

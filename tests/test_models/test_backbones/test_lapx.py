@@ -108,6 +108,7 @@ def literal_lapx(backbone, x):
     return outs
 
 
+@pytest.mark.promise('papers-equations')
 @pytest.mark.parametrize('height, width', [(64, 64), (100, 77)])
 @pytest.mark.parametrize('kwargs', [
     dict(num_stages=3, neck_attention=[NON_LOCAL,
@@ -269,6 +270,7 @@ def test_wrong_input(shape):
 UNREACHED = ['phi.conv.bias']
 
 
+@pytest.mark.promise('every-weight-learns')
 @pytest.mark.parametrize('kwargs', [
     dict(num_stages=3),
     dict(conv_bias=True, soft_gate=False),
@@ -342,6 +344,7 @@ def test_loads_its_own_weights(randomize, load):
     assert torch.equal(model(x)[1], other(x)[1])
 
 
+@pytest.mark.promise('foreign-weights')
 def test_refuses_foreign_weights(load):
     model = estimator()
     before = {k: v.clone() for k, v in model.backbone.state_dict().items()}
@@ -416,6 +419,7 @@ def test_loads_another_number_of_key_points(randomize, load_by_mmengine,
     assert other.backbone(torch.randn(2, 3, 64, 64))[1].shape[1] == 7
 
 
+@pytest.mark.promise('channels-last')
 @pytest.mark.parametrize('kwargs', [dict(), dict(LAP, channels=32)])
 @torch.no_grad()
 def test_channels_last(randomize, kwargs):
@@ -437,6 +441,7 @@ def test_channels_last(randomize, kwargs):
     assert formats == [True] * 4
 
 
+@pytest.mark.promise('trace-and-export')
 @pytest.mark.parametrize('size, kwargs, export', [
     ((64, 64), dict(depth=1), True),
     ((100, 77), dict(num_stages=1, depth=2), True),

@@ -110,6 +110,7 @@ def test_out_indices(randomize, out_indices):
         torch.testing.assert_close(out, expected[index], atol=1e-4, rtol=1e-3)
 
 
+@pytest.mark.promise('every-weight-learns')
 # l has no layers that the others have not.
 @pytest.mark.parametrize('design', ['a', 'b', 'mobilevit', 'fast'])
 def test_gradients(network, check_gradients, design):
@@ -175,6 +176,7 @@ def test_layers_may_have_activations_of_their_own():
     assert torch.nn.SiLU in kinds[3]
 
 
+@pytest.mark.promise('foreign-weights')
 def test_refuses_foreign_weights(network, load):
     model = network()
     foreign = build_pose_estimator(
@@ -215,6 +217,7 @@ def test_refuses_other_blocks_in_the_same_places(network, load, change):
         load(network(), network(model__backbone__layers=layers).state_dict())
 
 
+@pytest.mark.promise('other-input-sizes')
 @pytest.mark.parametrize('source, target', [((96, 128), (192, 256)),
                                             ((192, 256), (288, 384)),
                                             ((192, 256), (128, 128))])
@@ -250,6 +253,7 @@ def test_loads_another_number_of_key_points(network, load_by_mmengine, capsys):
             assert torch.equal(other.state_dict()[key], value), key
 
 
+@pytest.mark.promise('channels-last')
 @pytest.mark.parametrize('design', CONFIGS)
 @torch.no_grad()
 def test_channels_last(network, randomize, design):
@@ -261,6 +265,7 @@ def test_channels_last(network, randomize, design):
     torch.testing.assert_close(out, expected, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.promise('trace-and-export')
 @pytest.mark.parametrize('design', CONFIGS)
 def test_trace_and_export(network, check_exports, design):
     # Exporting is slow, and l and b have no layers that a has not.

@@ -76,6 +76,7 @@ def gradients(network, loss):
     return {name: p.grad.clone() for name, p in network.named_parameters()}
 
 
+@pytest.mark.promise('distillation')
 @pytest.mark.parametrize('weight', [0.3, 1])
 @pytest.mark.parametrize('decoder, loss', [(UDP, MSE),
                                            (SOFTMAX, CROSS_ENTROPY)])
@@ -165,6 +166,7 @@ def test_several_stages(tmp_path, batch):
         assert parameter.grad is not None, name
 
 
+@pytest.mark.promise('distillation')
 def test_checkpoints_are_the_students(tmp_path):
     model = lgm_pose(UDP, MSE)
     files, _ = write(tmp_path, model)
@@ -178,6 +180,7 @@ def test_checkpoints_are_the_students(tmp_path):
     assert not network._teacher[0].training
 
 
+@pytest.mark.promise('distillation')
 def test_inference_opens_no_teacher(batch):
     absent = dict(teacher_config='absent.py', teacher_checkpoint='absent.pth')
     network = distiller(lgm_pose(UDP, MSE), absent).eval()
@@ -205,6 +208,7 @@ def test_weight_is_checked(weight):
             teacher_weight=weight)
 
 
+@pytest.mark.promise('distillation')
 def test_teachers_that_do_not_fit(tmp_path, batch):
     student = lgm_pose(UDP, MSE)
     other = lgm_pose(UDP, MSE)

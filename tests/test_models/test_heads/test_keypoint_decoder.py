@@ -57,6 +57,7 @@ def make_maps(kind, size, sigma, rng):
     return maps
 
 
+@pytest.mark.promise('deploy-mode')
 @pytest.mark.parametrize('size', SIZES, ids=lambda size: str(size[3]))
 @pytest.mark.parametrize('kind', KINDS)
 @pytest.mark.parametrize('codec', ['msra', 'dark', 'udp'])

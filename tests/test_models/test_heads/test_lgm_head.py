@@ -167,6 +167,7 @@ def model(build, randomize):
     return model
 
 
+@pytest.mark.promise('deploy-mode')
 @pytest.mark.parametrize('codec', CODECS)
 @torch.no_grad()
 def test_model_in_deploy_mode(model, switch_to_deploy, codec):

@@ -6,6 +6,7 @@ from mmpose.codecs import MSRAHeatmap, SimCCLabel
 from lgm_pose_plugin.models.heads.simcc_decoder import SimCCDecoder
 
 
+@pytest.mark.promise('deploy-mode')
 @pytest.mark.parametrize('split_ratio', [2.0, 3.0])
 def test_equals_codec(split_ratio):
     codec = SimCCLabel((192, 256), simcc_split_ratio=split_ratio)

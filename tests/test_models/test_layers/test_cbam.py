@@ -53,6 +53,7 @@ def literal_spatial_attention(spatial, x):
     return out
 
 
+@pytest.mark.promise('papers-equations')
 @pytest.mark.parametrize('size', SIZES)
 @pytest.mark.parametrize('channels, reduction', [(12, 5), (33, 16)])
 @torch.no_grad()

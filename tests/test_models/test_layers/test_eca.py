@@ -26,6 +26,7 @@ def literal_eca(eca, x):
     return out
 
 
+@pytest.mark.promise('papers-equations')
 @pytest.mark.parametrize('size', SIZES)
 @pytest.mark.parametrize('channels', [1, 5, 16])
 @pytest.mark.parametrize('kernel_size', [3, 7])

@@ -48,6 +48,7 @@ def literal_larm(larm, x, patch_size, residual):
     return maps[:, :, :height, :width]
 
 
+@pytest.mark.promise('papers-equations')
 @pytest.mark.parametrize('residual', [False, True])
 @pytest.mark.parametrize('size, patch_size', SIZES)
 @torch.no_grad()
@@ -120,6 +121,7 @@ def patch_mlp_cosine(source, target):
     return F.cosine_similarity(wanted.flatten(), out.flatten(), dim=0)
 
 
+@pytest.mark.promise('other-input-sizes')
 @pytest.mark.parametrize('source, target, patch_size, bound', [
     ((32, 24), (48, 36), 4, 0.98),
     ((32, 24), (32, 32), 4, 0.98),

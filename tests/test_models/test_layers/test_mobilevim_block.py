@@ -23,6 +23,7 @@ def test_order_of_layers(randomize):
     torch.testing.assert_close(block(x), out)
 
 
+@pytest.mark.promise('larm-sees-the-whole-map')
 @pytest.mark.parametrize('patch_size', [4, None])
 def test_sees_the_whole_map_through_larm(randomize, patch_size):
     cfg = dict(CFG, patch_size=patch_size)

@@ -45,6 +45,7 @@ def literal_eca(eca, x):
     return x / (1 + torch.exp(-weights))[:, :, None, None]
 
 
+@pytest.mark.promise('papers-equations')
 @pytest.mark.parametrize('size', SIZES)
 @pytest.mark.parametrize('channels, reduction', [(16, 8), (5, 8), (12, 2)])
 @pytest.mark.parametrize('gamma', [0, 0.2, -1.5])

@@ -27,6 +27,7 @@ def test_perfect_and_worse():
         np.log(24 * 32 / (2 * np.pi * np.e * 1.5**2)), abs=0.05)
 
 
+@pytest.mark.promise('cross-entropy')
 def test_is_cross_entropy_for_a_single_pixel():
     output = torch.randn(2, 3, 8, 6)
     index = torch.tensor([[0, 7, 47], [1, 2, 3]])

@@ -61,6 +61,7 @@ def test_sizes(size):
     assert out.shape == (1, 112, size[0] // 4, size[1] // 4)
 
 
+@pytest.mark.promise('papers-equations')
 @pytest.mark.parametrize('fusion', ['sfusion', 'dw2', 'dw1', 'conv'])
 @pytest.mark.parametrize('pointwise', [False, True])
 @torch.no_grad()
@@ -112,6 +113,7 @@ def test_upsampling(randomize):
         assert torch.equal(out[..., i::2, j::2], conv(feats[-1]))
 
 
+@pytest.mark.promise('every-weight-learns')
 @pytest.mark.parametrize('fusion, kernel_size', [('sfusion', 1), ('conv', 2),
                                                  ('dw1', 1), ('dw2', 2),
                                                  ('none', 3)])

@@ -1,9 +1,7 @@
-"""docs/promises.md and what the README says of the package itself."""
-import ast
+"""What the documents say of the package itself."""
 import re
 import subprocess
 import sys
-from functools import lru_cache
 from pathlib import Path
 
 import mmpose
@@ -14,43 +12,9 @@ from mmengine.registry import Registry
 from lgm_pose_plugin import cli
 
 ROOT = Path(__file__).resolve().parents[2]
-PROMISES = (ROOT / 'docs' / 'promises.md').read_text()
-NAMED = sorted(set(re.findall(r'`([\w/]+\.py)::(\w+)`', PROMISES)))
-ROWS = [
-    line for line in PROMISES.splitlines()
-    if line.startswith('| ') and line not in ('| promise | held by |',
-                                              '| --- | --- |')
-]
 
 
-@lru_cache(maxsize=None)
-def functions(file):
-    """Names of the tests in a file, without importing it."""
-    tree = ast.parse((ROOT / 'tests' / file).read_text())
-    return {
-        node.name
-        for node in tree.body if isinstance(node, ast.FunctionDef)
-    }
-
-
-@pytest.mark.parametrize('file, name', NAMED, ids='::'.join)
-def test_named_tests_exist(file, name):
-    assert name.startswith('test_') and name in functions(file)
-
-
-def test_no_name_is_overlooked():
-    """Each `.py::` is one of the names above."""
-    assert len(NAMED) > 100
-    assert PROMISES.count('.py::') == len(
-        re.findall(r'`[\w/]+\.py::\w+`', PROMISES))
-
-
-@pytest.mark.parametrize('row', ROWS, ids=lambda row: row[2:40])
-def test_each_promise_has_a_test_or_a_measurement(row):
-    promise, held_by = row.strip('| ').split(' | ')
-    assert '.py::test_' in held_by or re.search(r'measured by .*`.+`', held_by)
-
-
+@pytest.mark.promise('registered-modules')
 def test_modules_of_the_readme_are_registered():
     named, = re.findall(r'may name (.*?); ours all\s',
                         (ROOT / 'docs/mmpose.md').read_text(), re.DOTALL)
@@ -92,6 +56,7 @@ def test_named_configs_exist(document):
     assert named or document != 'docs/model_zoo.md'
 
 
+@pytest.mark.promise('dependencies')
 def test_dependencies_are_those_of_mmpose():
     text = (ROOT / 'pyproject.toml').read_text()
     listed, = re.findall(r'^dependencies = \[(.*?)\]', text,
@@ -116,6 +81,7 @@ def test_without_the_extras(tmp_path):
                    cwd=str(ROOT))
 
 
+@pytest.mark.promise('commands')
 def test_readme_lists_the_commands(capsys):
     page = (ROOT / 'docs/commands.md').read_text()
     assert tuple(re.findall(r'^\| `([\w-]+)` \|', page,
