@@ -1,4 +1,4 @@
-"""MMPose's inference interfaces on a trained checkpoint."""
+"""MMPose's interfaces on a checkpoint of a short training."""
 import json
 import subprocess
 import sys
@@ -9,7 +9,17 @@ import torch
 from mmpose.apis import MMPoseInferencer, inference_topdown, init_model
 
 from lgm_pose_plugin.checkpoint.publishing import publish_checkpoint
-from .test_mim import CONFIG, config_path
+
+CONFIG = 'td-hm_lgm-pose_1xb32-260e_coco-256x192'
+
+
+@pytest.fixture(scope='module')
+def trained(make_runner, workspace):
+    """A checkpoint of one epoch, with the config in its folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(workspace)
+        make_runner(CONFIG, work_dir='work_dirs/inference').train()
+    return workspace / 'work_dirs/inference/epoch_1.pth'
 
 
 @pytest.fixture(params=['trained', 'published'])
@@ -36,9 +46,10 @@ def picture(workspace):
 
 
 @pytest.mark.promise('inference')
-def test_init_model_and_inference_topdown(checkpoint, picture):
+def test_init_model_and_inference_topdown(checkpoint, picture, trained):
     path, boxes = picture
-    model = init_model(str(config_path(CONFIG)), str(checkpoint), 'cpu')
+    model = init_model(
+        str(trained.with_name(f'{CONFIG}.py')), str(checkpoint), 'cpu')
     saved = torch.load(checkpoint)['state_dict']
     for key, value in model.state_dict().items():
         assert torch.equal(value, saved[key]), key
@@ -51,10 +62,10 @@ def test_init_model_and_inference_topdown(checkpoint, picture):
 
 
 @pytest.mark.promise('inference')
-def test_inferencer_by_config_path(checkpoint, picture, tmp_path):
+def test_inferencer_by_config_path(checkpoint, picture, trained, tmp_path):
     path, _ = picture
     inferencer = MMPoseInferencer(
-        pose2d=str(config_path(CONFIG)),
+        pose2d=str(trained.with_name(f'{CONFIG}.py')),
         pose2d_weights=str(checkpoint),
         det_model='whole_image',
         device='cpu')
@@ -70,10 +81,10 @@ def test_inferencer_without_weights_says_what_to_do(mim):
         MMPoseInferencer(pose2d=CONFIG, det_model='whole_image', device='cpu')
 
 
+@pytest.mark.e2e
 @pytest.mark.promise('base-configs')
-def test_dumped_config_works_without_importing_the_plugin(
-        mim, trained, picture):
-    """The config that mim leaves in the work dir is complete."""
+def test_dumped_config_works_without_importing_the_plugin(trained, picture):
+    """The config that a training leaves in the work dir is complete."""
     path, _ = picture
     script = ('import sys\n'
               'from mmpose.apis import inference_topdown, init_model\n'
@@ -86,3 +97,48 @@ def test_dumped_config_works_without_importing_the_plugin(
         str(trained), path
     ], check=True, stdout=subprocess.PIPE, text=True).stdout  # yapf: disable
     assert '(1, 17, 2)' in output
+
+
+class Payload:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, mark):
+        self.mark = str(mark)
+
+    def __reduce__(self):
+        return exec, (f'open({self.mark!r}, "w").close()', )
+
+
+def fewer_keypoints(saved, mark):
+    return dict(
+        state_dict={
+            name: value[:14] if name.startswith('head') else value
+            for name, value in saved['state_dict'].items()
+        })
+
+
+def with_payload(saved, mark):
+    return dict(saved, payload=Payload(mark))
+
+
+@pytest.mark.promise('mmengine-paths', 'foreign-weights')
+@pytest.mark.parametrize('make, message', [
+    (fewer_keypoints, '(?s)The checkpoint is not of the network in the config'
+     ': .*size mismatch for head'),
+    (with_payload, 'Weights only load failed'),
+])
+def test_foreign_checkpoints_are_refused(make_runner, workspace, trained,
+                                         tmp_path, monkeypatch, make, message):
+    if make is with_payload and not hasattr(torch.serialization,
+                                            'safe_globals'):
+        pytest.skip('MMEngine runs pickles on torch < 2.6')
+    # Safe on this machine: it was written by this test.
+    saved = torch.load(trained, weights_only=False)
+    foreign, mark = tmp_path / 'foreign.pth', tmp_path / 'executed'
+    torch.save(make(saved, mark), foreign)
+    monkeypatch.chdir(workspace)
+    with pytest.raises(Exception, match=message):
+        make_runner(
+            CONFIG, work_dir=str(tmp_path / 'work'),
+            load_from=str(foreign)).test()
+    assert not mark.exists()

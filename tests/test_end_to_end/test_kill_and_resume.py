@@ -10,6 +10,7 @@ import time
 import traceback
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
@@ -34,6 +35,7 @@ CONFIG = {
         'model.backbone.depth': 1,
         'custom_hooks.1.begin': 1,
         'custom_hooks.1.end': 3,
+        'default_hooks.logger.interval': 1,
     }),
 }
 # Two epochs of 4 steps and a validation. How files are written does not
@@ -186,8 +188,7 @@ def trainings(tmp_path_factory, workspace):
                                 PYTHONPATH=str(PACKAGE)),
                             stdout=subprocess.PIPE,
                             stderr=subprocess.STDOUT,
-                            text=True,
-                            timeout=1200)
+                            text=True)
     assert result.returncode == 0, result.stdout[-5000:]
     return folder
 
@@ -220,6 +221,9 @@ def assert_same(one, other, path=''):
         assert one == other, path
 
 
+pytestmark = pytest.mark.e2e
+
+
 @pytest.mark.promise('resume')
 @pytest.mark.parametrize('network, fault', [(network, fault)
                                             for network in FAULTS
@@ -243,6 +247,24 @@ def test_killed_training_becomes_what_it_would_have(trainings, network, fault):
     first, last = errors(whole)
     assert errors(whole)[first] != errors(whole)[last]
     assert errors(resumed) == errors(whole)
+
+
+@pytest.mark.promise('gamma-ramp')
+@pytest.mark.parametrize('name', ['lapx-whole', 'lapx-epoch'])
+def test_gamma_is_raised(trainings, name):
+    """The second epoch of 4 steps is the first half of the ramp."""
+    logged = {}
+    for path in (trainings / name).rglob('scalars.json'):
+        for line in path.read_text().splitlines():
+            record = json.loads(line)
+            if 'gamma_1' in record:
+                assert record['gamma_1'] == record['gamma_2']
+                logged[record['step']] = record['gamma_1']
+    wanted = [0.] * 4 + [0.1 * n / 4 for n in range(1, 5)]
+    assert np.allclose([logged[step] for step in range(1, 9)], wanted)
+    saved = torch.load(trainings / name / 'epoch_2.pth')['state_dict']
+    saved = [value for key, value in saved.items() if key.endswith('.gamma')]
+    assert len(saved) == 2 and np.allclose(saved, 0.1)
 
 
 @pytest.mark.promise('lost-process')

@@ -1,14 +1,14 @@
-"""Two processes without a GPU, through mim."""
+"""Two processes without a GPU."""
 import json
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from .test_mim import CONFIG, config_path
-
+CONFIG = 'td-hm_lgm-pose_1xb32-260e_coco-256x192'
 TWO = ('--launcher', 'pytorch', '--gpus', '2', '--cfg-options',
        'env_cfg.dist_cfg.backend=gloo',
        'model_wrapper_cfg.type=MMDistributedDataParallel',
@@ -40,13 +40,13 @@ class LossesThenDeath(Hook):
 
 
 @pytest.fixture(scope='module')
-def config(workspace):
+def config(load_config, workspace):
     """A config of three epochs, without what depends on the process.
 
     That is BatchNorm, whose statistics are those of a process's own batch,
     and augmentation.
     """
-    cfg = Config.fromfile(str(config_path(CONFIG)))
+    cfg = load_config(CONFIG)
     for part in (cfg.model.backbone, cfg.model.neck):
         part.norm_cfg = dict(type='GN', num_groups=8)
     dataset = cfg.train_dataloader.dataset
@@ -84,6 +84,7 @@ def died(mim, workspace, config):
     return work_dir, output, time.time() - death
 
 
+@pytest.mark.e2e
 @pytest.mark.promise('lost-process')
 def test_process_that_dies_ends_the_job(died):
     work_dir, output, seconds = died
@@ -93,6 +94,7 @@ def test_process_that_dies_ends_the_job(died):
     assert (work_dir / 'last_checkpoint').read_text().endswith('epoch_2.pth')
 
 
+@pytest.mark.e2e
 @pytest.mark.promise('two-processes')
 def test_two_processes_train_as_one_with_the_batch_doubled(
         died, config, workspace, monkeypatch):
@@ -123,13 +125,28 @@ def losses(work_dir):
 
 
 @pytest.mark.promise('two-processes')
-def test_two_processes_test_as_one(mim, workspace, trained, tested):
-    mim('test', 'lgm_pose_plugin', f'{CONFIG}.py', '-C', trained, '--out',
-        'two.json', '--work-dir', 'work_dirs/test', *TWO,
-        'test_evaluator.outfile_prefix=two')
-    metrics, predictions = (
-        json.loads((workspace / name).read_text())
-        for name in ('two.json', 'two.keypoints.json'))
-    assert metrics == tested[0]
-    assert predictions == tested[1]
-    assert len({one['image_id'] for one in predictions}) > 2
+def test_two_processes_test_as_one(make_runner, workspace, in_two_processes,
+                                   monkeypatch):
+    monkeypatch.chdir(workspace)
+    monkeypatch.setenv('LOCAL_RANK', '0')  # a GPU's number, read and not used
+
+    def evaluate(rank, number):
+        options = {} if number == 1 else dict(
+            launcher='pytorch',
+            model_wrapper_cfg=dict(
+                type='MMDistributedDataParallel', device_ids=None))
+        return make_runner(
+            CONFIG,
+            work_dir=f'work_dirs/test-{number}',
+            randomness=dict(seed=1),
+            test_evaluator__outfile_prefix=f'test-{number}',
+            **options).test()
+
+    one = evaluate(0, 1)
+    assert in_two_processes(evaluate, 2) == [one, one]
+    predictions = [
+        json.loads(Path(f'test-{number}.keypoints.json').read_text())
+        for number in (1, 2)
+    ]
+    assert predictions[0] == predictions[1]
+    assert len({person['image_id'] for person in predictions[0]}) > 2
