@@ -109,7 +109,7 @@ def living(session):
     return sorted(found, key=lambda pid: pid != session)
 
 
-@pytest.mark.slow
+@pytest.mark.e2e
 @pytest.mark.skipif(not Path('/proc/self/task').exists(), reason='no /proc')
 def test_interrupt_ends_mim_too(installed, tmp_path):
     process = run_demo(tmp_path, *TINY)

@@ -67,6 +67,7 @@ def test_dependencies_are_those_of_mmpose():
     }
 
 
+@pytest.mark.e2e
 def test_without_the_extras(tmp_path):
     """What training, testing and inference in MMPose import needs MMPose's."""
     script = (

@@ -24,6 +24,7 @@ def tool():
     sys.modules.pop('fuzz', None)
 
 
+@pytest.mark.e2e
 @pytest.mark.promise('fuzz')
 def test_nothing_crashes_hangs_or_is_let_through(network_files):
     """120 pictures, 120 arrays with boxes, 60 box files.

@@ -335,6 +335,7 @@ def processes(tmp_path_factory):
     return folder
 
 
+@pytest.mark.e2e
 @pytest.mark.promise('gamma-ramp')
 @pytest.mark.parametrize('name', KILLED)
 def test_kill_and_resume(processes, tmp_path, name):
@@ -372,6 +373,7 @@ def distributed(processes):
     return [torch.load(processes / f'rank{rank}.pth') for rank in (0, 1)]
 
 
+@pytest.mark.e2e
 @pytest.mark.promise('gamma-ramp')
 def test_distributed(distributed):
     first, second = distributed
@@ -402,6 +404,7 @@ def test_distributed(distributed):
         assert torch.equal(value, second['parameters'][name]), name
 
 
+@pytest.mark.e2e
 def test_distributed_without_unused_parameters(distributed):
     for rank in distributed:
         assert 'find_unused_parameters=True' in rank['error']
