@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = ("custom_imports = dict(imports=['lgm_pose_plugin'], "
           'allow_failed_imports=False)\n')
@@ -90,6 +91,7 @@ def test_registers(tmp_path, script):
     assert result.returncode == 0, result.stderr
 
 
+@pytest.mark.promise('python-m')
 def test_modules_of_a_package_may_import_the_plugin(tmp_path):
     """``python -m`` imports the package before it knows what to run."""
     package = tmp_path / 'userpkg'
@@ -112,6 +114,7 @@ def test_modules_reach_spawned_processes():
     assert result.returncode == 0, result.stderr
 
 
+@pytest.mark.promise('runtime-alone')
 @pytest.mark.parametrize('missing, script', [
     ('mmcv', 'Config.fromfile(sys.argv[1])'),
     ('mmcv._ext', '''

@@ -391,6 +391,7 @@ def test_needs_no_torch(exported, picture, tmp_path, backend):
     np.testing.assert_allclose(json.loads(result.stdout), expected, atol=1e-3)
 
 
+@pytest.mark.promise('runtime-alone')
 def test_runs_where_mmpose_is_broken():
     """And imports nothing that it does not need."""
     result = run_python('''
