@@ -14,7 +14,7 @@ def test_tests_are_found_by_their_marker(tmp_path):
     (tmp_path / 'tests').mkdir()
     (tmp_path / 'tests/test_one.py').write_text(
         "@pytest.mark.promise('a', 'b')\ndef test_x():\n    pass\n\n\n"
-        "@pytest.mark.slow\n@pytest.mark.promise('a')\ndef test_y():\n"
+        "@pytest.mark.e2e\n@pytest.mark.promise('a')\ndef test_y():\n"
         '    pass\n\n\ndef test_z():\n    pass\n')
     assert TOOL['find_tests'](tmp_path) == dict(
         a={'tests/test_one.py': ['test_x', 'test_y']},
