@@ -236,7 +236,7 @@ def noise_inputs(model: nn.Module, samples: int, seed: int = 0) -> Tensor:
     """Draw standard normal noise, as arXiv 1701.04128 does.
 
     Args:
-        model (nn.Module): The network, whose codec tells the input's size.
+        model (nn.Module): The network, whose codec has the input's size.
         samples (int): Number N of inputs.
         seed (int): Their seed. Defaults to 0.
 
@@ -248,7 +248,7 @@ def noise_inputs(model: nn.Module, samples: int, seed: int = 0) -> Tensor:
     """
     size = getattr(getattr(model.head, 'decoder', None), 'input_size', None)
     if size is None:
-        raise ValueError('model.head.decoder of the config tells no size of '
+        raise ValueError('model.head.decoder of the config has no size of '
                          'the input; use images or the data set instead')
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(samples, 3, *size[::-1], generator=generator)

@@ -22,7 +22,7 @@ def image_samples(cfg: Config, paths: Sequence[str],
     """List pictures, each with the whole of it as the person's box.
 
     Args:
-        cfg (Config): A config, whose data set tells the key points.
+        cfg (Config): A config with a data set, whose key points are taken.
         paths (Sequence[str]): Pictures and folders of pictures.
         samples (int): How many at most.
 

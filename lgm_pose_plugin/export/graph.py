@@ -75,7 +75,7 @@ class ExportedNetwork(nn.Module):
 
 def describe(cfg: Config, model: TopdownPoseEstimator, normalize: bool,
              decode: bool) -> Dict[str, Any]:
-    """Collect what a user of the file must know.
+    """Collect what a program needs to use the file.
 
     Args:
         cfg (Config): A top-down config.

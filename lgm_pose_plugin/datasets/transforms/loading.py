@@ -1,4 +1,4 @@
-"""Loading of pictures that tells a broken one from a good one."""
+"""Loading of pictures that refuses broken ones."""
 from typing import Optional, Tuple
 
 import mmcv
@@ -25,7 +25,7 @@ class LoadCheckedImage(LoadImage):
     ``LoadImage``, and the EXIF orientation is applied.
 
     Required keys are ``img_path`` or ``img``, and optionally ``img_shape``,
-    height and width as the annotation file tells them.
+    height and width in the annotation file.
 
     Args:
         to_float32 (bool): Whether the picture becomes float32. Defaults to
@@ -60,8 +60,8 @@ class LoadCheckedImage(LoadImage):
             dict: The sample with ``img``, ``img_shape`` and ``ori_shape``.
 
         Raises:
-            BadDataError: If the file cannot be read, is no whole picture, or
-                has another size than ``img_shape``.
+            BadDataError: If the file cannot be read, is not a whole picture,
+                or has another size than ``img_shape``.
         """
         if 'img' not in results:
             path = results['img_path']
@@ -89,12 +89,12 @@ class LoadCheckedImage(LoadImage):
             raise BadDataError(
                 f'{path} cannot be decoded: {error!r}') from error
         if image is None:
-            raise BadDataError(f'{path} is broken or no picture')
+            raise BadDataError(f'{path} is broken or not a picture')
         return image
 
 
 def read_size(path: str) -> Tuple[int, int]:
-    """Decode an image and tell its size.
+    """Decode an image and return its size.
 
     Args:
         path (str): The image.

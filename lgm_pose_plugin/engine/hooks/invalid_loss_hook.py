@@ -1,4 +1,4 @@
-"""An end to trainings whose loss is no number."""
+"""An end to trainings whose loss is not a number."""
 import os.path as osp
 from typing import Any, Dict
 

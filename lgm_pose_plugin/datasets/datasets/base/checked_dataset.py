@@ -75,7 +75,7 @@ class CheckedDataset(BaseCocoStyleDataset):
         """Load the annotations, see the base class.
 
         Raises:
-            BadDataError: If a file is no annotation file, an annotation is
+            BadDataError: If a file is not an annotation file, an annotation is
                 bad, or none is left.
         """
         if self.data_mode != 'topdown':
@@ -152,7 +152,7 @@ class CheckedDataset(BaseCocoStyleDataset):
 
         Returns:
             dict or None: The annotation with the ``img_shape``, height and
-            width, that the file tells; ``None`` if it is left out.
+            width, in the file; ``None`` if it is left out.
 
         Raises:
             BadDataError: If it is bad and must not be skipped.
@@ -193,7 +193,7 @@ class CheckedDataset(BaseCocoStyleDataset):
         return person
 
     def _ambiguity(self, annotation: dict, image: dict) -> Optional[str]:
-        """Why the annotation's or the image's id does not tell which it is.
+        """Why the annotation's or the image's id is ambiguous.
 
         xtcocotools keeps the last one of an id and takes it for all.
         """
@@ -315,7 +315,7 @@ def find_fault(person: dict, num_keypoints: int) -> Optional[str]:
         try:
             values = np.asarray(person.get(name, 0), np.float64)
         except (TypeError, ValueError):
-            return f'{name} is no number'
+            return f'{name} is not a number'
         if not np.isfinite(values).all():
             return f'{name} is not finite'
         if name in ('keypoints_visible', 'area') and np.min(values) < 0:
