@@ -231,6 +231,7 @@ def test_command_line_reports_wrong_configs(tmp_path, capsys, name, content,
     assert error.startswith('lgm-pose complexity: ') and message in error
 
 
+@pytest.mark.e2e
 @pytest.mark.promise('readme-figures')
 def test_readme_shows_the_table(capsys, count, monkeypatch):
     monkeypatch.setattr(complexity, 'count_complexity', count)
