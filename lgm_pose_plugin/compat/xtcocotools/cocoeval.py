@@ -99,8 +99,9 @@ class COCOeval(pycocotools.cocoeval.COCOeval):
         super().summarize()
         if self.part != 'crowd':
             return
-        self.stats = np.concatenate((self.stats[[0, 1, 2, 5, 6,
-                                                 7]], self._crowd_precision()))
+        kept = [0, 1, 2, 5, 6, 7]
+        self.stats: np.ndarray = np.append(self.stats[kept],
+                                           self._crowd_precision())
         for name, value in zip(('easy', 'medium', 'hard'), self.stats[6:]):
             print(f' Average Precision  (AP) @[ type={name:>6s} ] = '
                   f'{value:0.3f}')
