@@ -88,11 +88,13 @@ def set_up_mmpose() -> None:
     warnings.filterwarnings('ignore', 'torch.meshgrid')
     # Of MMPose, which finds COCO's key points among its own configs.
     warnings.filterwarnings('ignore', 'The metainfo config file')
+    with _naming_the_remedy('register its modules'):
+        from mmengine.logging import MMLogger
+    # Before the imports, which log what stands in for missing packages.
+    MMLogger.get_current_instance().setLevel(logging.ERROR)
     register_all_modules()
-    from mmengine.logging import MMLogger
     from mmengine.registry import init_default_scope
     init_default_scope('mmpose')
-    MMLogger.get_current_instance().setLevel(logging.ERROR)
 
 
 class _ExtendingLoader:

@@ -58,16 +58,14 @@ _announced: Set[str] = set()
 
 
 def _announce(part: str) -> None:
-    """Log once that a part is active."""
+    """Log once that a part is active, where MMEngine logs."""
     if part in _announced:
         return
     _announced.add(part)
     text = f'lgm_pose_plugin: {PARTS[part]} ({OFF}={part} switches this off)'
-    logging_module = sys.modules.get('mmengine.logging')
-    mmlogger = getattr(logging_module, 'MMLogger', None)
-    # MMEngine's logger comes with the runner, and would write to stdout.
-    if mmlogger is not None and mmlogger._instance_dict:
-        mmlogger.get_current_instance().info(text)
+    mmengine = sys.modules.get('mmengine.logging')
+    if hasattr(mmengine, 'MMLogger'):
+        mmengine.MMLogger.get_current_instance().info(text)
     else:
         logging.getLogger(__name__).info(text)
 
