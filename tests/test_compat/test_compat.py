@@ -57,9 +57,6 @@ def run(tmp_path, monkeypatch):
 def test_works_without_any(run):
     output = run(
         """
-        import logging
-        logging.basicConfig(level='INFO', stream=sys.stdout,
-                            format='%(name)s')
         import lgm_pose_plugin
         import mmpose.models, mmpose.evaluation, mmdet.models
         from mmengine.utils import get_installed_path
@@ -67,9 +64,9 @@ def test_works_without_any(run):
         get_installed_path('mmdet')
         print(*(x.state for x in lgm_pose_plugin.compat.status()[:3]))
         """, PACKAGES)
-    *logged, states = output.splitlines()
-    assert states == 'active active active'
-    assert logged[:3] == ['lgm_pose_plugin.compat'] * 3
+    assert output.splitlines()[-1] == 'active active active'
+    for part in ('mmcv', 'xtcocotools', 'pkg_resources'):
+        assert output.count(f'{compat.PARTS[part]} (') == 1
 
 
 def test_does_nothing_where_all_works(run):
@@ -88,7 +85,7 @@ print(mmcv._ext.__file__, mmpose.datasets.datasets.base.base_coco_style_dataset
 @pytest.mark.parametrize('package', PACKAGES)
 def test_can_be_switched_off(run, package):
     code = f'import lgm_pose_plugin, {package}'
-    assert run(code, [package]) == ''
+    assert 'No module' not in run(code, [package])
     for off in (package.split('.')[0], 'all'):
         assert f"No module named '{package}'" in run(
             code, [package], off=f'drawing,{off}')
