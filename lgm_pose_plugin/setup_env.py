@@ -10,6 +10,8 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import Any, Callable, Iterator, Optional, cast
 
+from lgm_pose_plugin import compat
+
 # MMPose's registries that the plugin adds to, and the packages that do it.
 REGISTRIES = ('MODELS', 'DATASETS', 'TRANSFORMS', 'KEYPOINT_CODECS', 'METRICS',
               'HOOKS', 'OPTIM_WRAPPERS')
@@ -86,11 +88,13 @@ def set_up_mmpose() -> None:
     warnings.filterwarnings('ignore', 'torch.meshgrid')
     # Of MMPose, which finds COCO's key points among its own configs.
     warnings.filterwarnings('ignore', 'The metainfo config file')
+    with _naming_the_remedy('register its modules'):
+        from mmengine.logging import MMLogger
+    # Before the imports, which log what stands in for missing packages.
+    MMLogger.get_current_instance().setLevel(logging.ERROR)
     register_all_modules()
-    from mmengine.logging import MMLogger
     from mmengine.registry import init_default_scope
     init_default_scope('mmpose')
-    MMLogger.get_current_instance().setLevel(logging.ERROR)
 
 
 class _ExtendingLoader:
@@ -121,14 +125,15 @@ class _ExtendingFinder(MetaPathFinder):
     """Finds MMEngine and MMPose's registries, to extend them once they run."""
     extensions = {
         'mmengine': extend_mmengine,
-        'mmpose.registry': extend_registries
+        'mmpose.registry': extend_registries,
+        **compat.mended_when_imported()
     }
 
     def find_spec(self,
                   fullname: str,
                   path: Any = None,
                   target: Optional[ModuleType] = None) -> Optional[ModuleSpec]:
-        """Find one of the two modules as the next finders do."""
+        """Find one of the modules as the next finders do."""
         if fullname in self.extensions:
             # Not those before it: another of its kind would ask back.
             after = sys.meta_path.index(self) + 1
@@ -153,6 +158,7 @@ def extend_when_imported() -> None:
     Raises:
         ImportError: As :func:`extend_mmengine`.
     """
+    compat.install()
     sys.meta_path.insert(0, _ExtendingFinder())
     if sys.modules.get('mmengine'):
         extend_mmengine()

@@ -9,10 +9,11 @@ from typing import Iterator, List, NamedTuple, Sequence, Tuple
 from .facts import Facts
 
 ALL = ('infer', 'test', 'train')
-MMCV_REMEDY = ('pip uninstall mmcv-lite (it lacks mmcv.ops); pip install '
-               '"setuptools<81" ninja psutil && MMCV_WITH_OPS=1 pip install '
-               '--no-build-isolation --no-binary mmcv mmcv==2.1.0 (or `mim '
-               'install mmcv==2.1.0`, if there is a wheel for your torch)')
+MMCV_REMEDY = (
+    'pip uninstall mmcv mmcv-lite; pip install mmcv-lite==2.1.0, whose '
+    'operators torchvision computes; or build it with pip install '
+    '"setuptools<81" ninja psutil && MMCV_WITH_OPS=1 pip install '
+    '--no-build-isolation --no-binary mmcv mmcv==2.1.0')
 MMPOSE_REMEDY = ('pip install --no-deps mmpose==1.3.2 && pip install '
                  'json_tricks matplotlib munkres scipy')
 OPENCV_REMEDY = ('pip uninstall opencv-python opencv-python-headless, then '
@@ -50,13 +51,8 @@ PACKAGES = {
     Package('pip install mmdet==3.3.0', '3.0', '4', ('onedl-mmdetection', )),
     'mmpose':
     Package(MMPOSE_REMEDY, '1.1', '2'),
-    'xtcocotools':
-    Package(
-        'pip install "cython>=3" "setuptools<81" && pip install '
-        '--no-build-isolation --no-binary xtcocotools xtcocotools', '1.12'),
-    # mim, mmengine and mmpose.apis import pkg_resources.
-    'setuptools':
-    Package('pip install "setuptools<81"', '30', '82'),
+    'pycocotools':
+    Package('pip install pycocotools', '2.0'),
     'opencv-python-headless':
     Package(OPENCV_REMEDY, '4', '',
             ('opencv-python', 'opencv-contrib-python-headless',
@@ -93,20 +89,13 @@ PROBE_CHECKS = {
     'opencv':
     ProbeCheck('opencv runs', OPENCV_REMEDY),
     'xtcocotools':
-    ProbeCheck(
-        'xtcocotools runs',
-        'the wheel was built for numpy 1: build it here with pip install '
-        '"cython>=3" "setuptools<81" && pip install --force-reinstall '
-        '--no-deps --no-build-isolation --no-cache-dir --no-binary '
-        'xtcocotools xtcocotools; or pip install "numpy<2"'),
+    ProbeCheck('xtcocotools runs',
+               'pip install pycocotools, which stands in for it'),
     'mmcv_ops':
     ProbeCheck('mmcv ops', MMCV_REMEDY),
     # Pose networks run without mmcv's CUDA operators.
     'mmcv_cuda':
-    ProbeCheck(
-        'mmcv ops on CUDA',
-        'for detectors on the GPU build mmcv beside the CUDA toolkit of '
-        f'your torch: FORCE_CUDA=1, {MMCV_REMEDY}', ()),
+    ProbeCheck('mmcv ops on CUDA', MMCV_REMEDY, ()),
     'mmdet':
     ProbeCheck(
         'mmdet imports',
@@ -182,25 +171,13 @@ def check_probes(facts: Facts) -> Iterator[Result]:
                      ' '.join(text.split())[:400], remedy, blocks)
 
 
-def check_setuptools(facts: Facts) -> Iterator[Result]:
-    """Whether setuptools warns of the end of its pkg_resources."""
-    version = facts.versions.get('setuptools', '0')
-    if _release(version)[0] == 81:
-        yield Result(
-            'pkg_resources', 'warn',
-            f'setuptools {version} warns of the end of pkg_resources, which '
-            'mim and mmengine import', PACKAGES['setuptools'].remedy)
-
-
-def check_drawing(facts: Facts) -> Iterator[Result]:
-    """Whether MMPose can draw with this numpy."""
-    numpy = facts.versions.get('numpy', '0')
-    mmpose = facts.versions.get('mmpose', '9')
-    if _release(numpy) >= (2, 4) and _release(mmpose) <= (1, 3, 2):
-        yield Result(
-            'drawing', 'warn', f'numpy {numpy} refuses the circles that '
-            f'mmpose {mmpose} draws: pictures with key points fail',
-            'pip install "numpy<2.4"')
+def check_compat(facts: Facts) -> Iterator[Result]:
+    """What stands in for packages that are missing or broken."""
+    ok, text = facts.probes['compat']
+    for line in text.splitlines() if ok else ():
+        part, state, found = line.split(': ', 2)
+        yield Result(f'compat {part}', 'info' if found else 'ok',
+                     f'{state}, {found}' if found else state)
 
 
 def check_unsafe_loading(facts: Facts) -> Iterator[Result]:
@@ -241,6 +218,12 @@ def check_mim(facts: Facts) -> Iterator[Result]:
             'mim', 'warn', 'openmim is not installed: no `mim train`',
             'pip install --no-deps openmim && pip install click colorama '
             'model-index pandas rich tabulate')
+    elif _release(facts.versions.get('setuptools', '99')) >= (81, ):
+        yield Result(
+            'mim', 'warn',
+            f'setuptools {facts.versions.get("setuptools", "is missing")}: '
+            '81 announces the end of pkg_resources, which mim imports, newer '
+            'ones lack it', 'pip install "setuptools<81"')
     elif facts.mim_configs:
         yield Result('mim', 'ok', f'finds {facts.mim_configs}')
     else:
@@ -252,8 +235,8 @@ def check_mim(facts: Facts) -> Iterator[Result]:
             'PYTHONPATH=. mim train mmpose configs/PATH.py')
 
 
-CHECKS = (check_versions, check_probes, check_setuptools, check_drawing,
-          check_unsafe_loading, check_threads, check_mim)
+CHECKS = (check_versions, check_probes, check_compat, check_unsafe_loading,
+          check_threads, check_mim)
 
 
 def diagnose(facts: Facts) -> List[Result]:

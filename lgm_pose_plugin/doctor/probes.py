@@ -119,9 +119,15 @@ def probe_checkpoint() -> str:
     return "MMEngine's load safely"
 
 
+def probe_compat() -> str:
+    """Tell what stands in for missing packages, a line for each part."""
+    from lgm_pose_plugin import compat
+    return '\n'.join(': '.join(status) for status in compat.status())
+
+
 # The order is that of dependence: what fails first is the cause.
 PROBES = ('torch', 'opencv', 'xtcocotools', 'mmcv_ops', 'mmcv_cuda', 'mmdet',
-          'mmpose', 'plugin', 'checkpoint')
+          'mmpose', 'plugin', 'checkpoint', 'compat')
 _MARK = '@lgm-pose-doctor '
 
 

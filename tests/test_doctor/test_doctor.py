@@ -25,7 +25,7 @@ HEALTHY = Facts(
         'mmcv': '2.1.0',
         'mmdet': '3.3.0',
         'mmpose': '1.3.2',
-        'xtcocotools': '1.14.3',
+        'pycocotools': '2.0.11',
         'setuptools': '80.10.2',
         'opencv-python-headless': '4.10.0.84',
         'openmim': '0.3.9',
@@ -35,8 +35,9 @@ HEALTHY = Facts(
     cpus=4.,
     load=0.,
     mim_configs='/site-packages/lgm_pose_plugin/.mim/configs',
-    probes={name: Probe(True, 'runs')
-            for name in probes.PROBES})
+    probes=dict({name: Probe(True, 'runs')
+                 for name in probes.PROBES},
+                compat=Probe(True, 'mmcv: not needed: ')))
 
 
 def find(facts, name):
@@ -75,9 +76,7 @@ def test_healthy():
     ('mmpose', '0.29.0', '>=1.1'),
     ('mmpose', None, 'not installed'),
     ('mmengine', '0.10.3', '>=0.10.4'),
-    ('xtcocotools', None, 'not installed'),
-    ('setuptools', '82.0.0', '<82'),
-    ('setuptools', None, 'not installed'),
+    ('pycocotools', None, 'not installed'),
     ('opencv_python_headless', None, 'not installed'),
 ])
 def test_wrong_versions(name, version, found):
@@ -131,8 +130,8 @@ def test_two_packages_of_the_same_files(name, other):
 @pytest.mark.parametrize('probe, name, blocks, remedy', [
     ('torch', 'torch runs', ALL, 'numpy<2'),
     ('opencv', 'opencv runs', ALL, 'opencv-python-headless'),
-    ('xtcocotools', 'xtcocotools runs', ALL, '--no-binary'),
-    ('mmcv_ops', 'mmcv ops', ALL, 'uninstall mmcv-lite.*MMCV_WITH_OPS'),
+    ('xtcocotools', 'xtcocotools runs', ALL, 'install pycocotools'),
+    ('mmcv_ops', 'mmcv ops', ALL, 'install mmcv-lite.*MMCV_WITH_OPS'),
     ('mmdet', 'mmdet imports', ALL, 'mmcv==2.1.0'),
     ('mmpose', 'mmpose imports', ALL, 'mmpose'),
     ('plugin', 'plugin', ALL, 'lgm_pose_plugin'),
@@ -159,17 +158,22 @@ def test_what_fails_for_a_missing_package_is_told_once():
     assert find(with_probe('mmcv_ops', error), 'mmcv ops').status == 'FAIL'
 
 
-def test_drawing_on_numpy_2_4():
-    result = find(with_versions(numpy='2.4.0'), 'drawing')
-    assert result.status == 'warn' and 'numpy<2.4' in result.remedy
-    assert not result.blocks
-    for versions in (dict(numpy='2.3.5'), dict(mmpose='1.4.0', numpy='2.4.0')):
-        names = [r.name for r in diagnose(with_versions(**versions))]
-        assert 'drawing' not in names
+def test_what_stands_in():
+    facts = with_probe(
+        'compat', 'mmcv: active: torchvision does it\n'
+        'drawing: not needed: ',
+        ok=True)
+    result = find(facts, 'compat mmcv')
+    assert result[1:3] == ('info', 'active, torchvision does it')
+    assert find(facts, 'compat drawing')[1:3] == ('ok', 'not needed')
+    # What ends the process is told elsewhere.
+    names = {r.name for r in diagnose(with_probe('compat'))}
+    assert not names & {'compat', 'compat mmcv'}
 
 
-def test_setuptools_that_warns():
-    result = find(with_versions(setuptools='81.0.0'), 'pkg_resources')
+@pytest.mark.parametrize('version', ['81.0.0', '82.0.0', None])
+def test_mim_needs_pkg_resources(version):
+    result = find(with_versions(setuptools=version), 'mim')
     assert result.status == 'warn' and '<81' in result.remedy
     assert not result.blocks
 
@@ -179,7 +183,7 @@ def test_mmcv_for_another_cuda_only_warns():
         with_probe('mmcv_cuda', 'RuntimeError: no kernel image'),
         'mmcv ops on CUDA')
     assert result.status == 'warn' and not result.blocks
-    assert 'FORCE_CUDA' in result.remedy
+    assert 'mmcv-lite' in result.remedy
 
 
 def test_unsafe_loading():
@@ -327,10 +331,8 @@ def test_broken_environment(tmp_path):
         __init__='import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)')
     fake_package(site, 'mmpose', __init__='raise ImportError("no mmpose")')
     fake_package(
-        site,
-        'xtcocotools',
-        _mask='raise ImportError("numpy.core.multiarray failed to import")',
-        mask='import xtcocotools._mask')
+        site, 'pycocotools', mask='raise ImportError("no pycocotools")')
+    fake_package(site, 'xtcocotools', _mask='raise ValueError("size changed")')
     for name, version in (('mmcv', '2.2.0'), ('setuptools', '82.0.0'),
                           ('opencv-python', '4.12.0.88')):
         folder = site / f'{name.replace("-", "_")}-{version}.dist-info'
@@ -344,14 +346,13 @@ def test_broken_environment(tmp_path):
     found = {name: check['found'] for name, check in checks.items()}
     assert '2.2.0' in found['mmcv'] and '<2.2' in found['mmcv']
     assert 'SIGSEGV' in found['torch runs']
-    assert 'failed to import' in found['xtcocotools runs']
-    assert '82.0.0' in found['setuptools']
-    for name in ('mmcv', 'torch runs', 'xtcocotools runs', 'setuptools',
-                 'mmcv ops', 'mmdet imports', 'mmpose imports', 'plugin',
-                 'checkpoints'):
+    assert 'no pycocotools' in found['xtcocotools runs']
+    assert '82.0.0' in found['mim']
+    for name in ('mmcv', 'torch runs', 'xtcocotools runs', 'mmcv ops',
+                 'mmdet imports', 'mmpose imports', 'plugin', 'checkpoints'):
         assert checks[name]['status'] == 'FAIL', name
         assert checks[name]['remedy'], name
-    for name in ('opencv-python-headless', 'unsafe loading'):
+    for name in ('opencv-python-headless', 'unsafe loading', 'mim'):
         assert checks[name]['status'] == 'warn', name
     # What is not broken is still reported as such.
     assert checks['opencv runs']['status'] == 'ok'
