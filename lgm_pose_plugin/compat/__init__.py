@@ -63,9 +63,9 @@ def _announce(part: str) -> None:
         return
     _announced.add(part)
     text = f'lgm_pose_plugin: {PARTS[part]} ({OFF}={part} switches this off)'
-    mmengine = sys.modules.get('mmengine.logging')
-    if hasattr(mmengine, 'MMLogger'):
-        mmengine.MMLogger.get_current_instance().info(text)
+    logger = getattr(sys.modules.get('mmengine.logging'), 'MMLogger', None)
+    if logger:
+        logger.get_current_instance().info(text)
     else:
         logging.getLogger(__name__).info(text)
 
