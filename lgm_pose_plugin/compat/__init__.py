@@ -144,7 +144,10 @@ def mended_when_imported() -> Dict[str, Callable[[], None]]:
 
 def _numpy_refuses_arrays() -> bool:
     """Tell whether an array of one number is no number."""
-    import numpy as np
+    try:
+        import numpy as np
+    except ImportError:
+        return False
     return np.lib.NumpyVersion(np.__version__) >= '2.4.0'
 
 

@@ -54,6 +54,7 @@ def run(tmp_path, monkeypatch):
     return run
 
 
+@pytest.mark.e2e
 def test_works_without_any(run):
     output = run(
         """
@@ -69,6 +70,7 @@ def test_works_without_any(run):
         assert output.count(f'{compat.PARTS[part]} (') == 1
 
 
+@pytest.mark.e2e
 def test_does_nothing_where_all_works(run):
     pytest.importorskip('xtcocotools._mask')
     if Path(mmcv._ext.__file__) in Path(compat.__file__).parent.iterdir():
@@ -82,6 +84,7 @@ print(mmcv._ext.__file__, mmpose.datasets.datasets.base.base_coco_style_dataset
     assert run('import lgm_pose_plugin\n' + code) == run(code)
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize('package', PACKAGES)
 def test_can_be_switched_off(run, package):
     code = f'import lgm_pose_plugin, {package}'

@@ -8,6 +8,7 @@ import pytest
 import torch
 from mmpose.apis import MMPoseInferencer, inference_topdown, init_model
 
+from lgm_pose_plugin import compat
 from lgm_pose_plugin.checkpoint.publishing import publish_checkpoint
 
 CONFIG = 'td-hm_lgm-pose_1xb32-260e_coco-256x192'
@@ -85,6 +86,8 @@ def test_inferencer_without_weights_says_what_to_do(mim):
 @pytest.mark.promise('base-configs')
 def test_dumped_config_works_without_importing_the_plugin(trained, picture):
     """The config that a training leaves in the work dir is complete."""
+    if any(x.state == 'active' for x in compat.status()[:2]):
+        pytest.skip('MMPose cannot be imported before the plugin here')
     path, _ = picture
     script = ('import sys\n'
               'from mmpose.apis import inference_topdown, init_model\n'
