@@ -97,28 +97,15 @@ def set_up_mmpose() -> None:
     init_default_scope('mmpose')
 
 
-class _ExtendingLoader:
-    """Another loader that extends the module after it has run.
+def _extend_after(loader: Any, extend: Callable[[], None]) -> None:
+    """Let a loader extend its module after that has run."""
+    run = loader.exec_module
 
-    Args:
-        loader (Any): The loader that Python found.
-        extend (callable): Called after the module has run.
-    """
+    def exec_module(module: ModuleType) -> None:
+        run(module)
+        extend()
 
-    def __init__(self, loader: Any, extend: Callable[[], None]):
-        self.loader = loader
-        self.extend = extend
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.loader, name)
-
-    def exec_module(self, module: ModuleType) -> None:
-        """Run the module, then extend it."""
-        module.__loader__ = self.loader
-        if module.__spec__ is not None:
-            module.__spec__.loader = self.loader
-        self.loader.exec_module(module)
-        self.extend()
+    loader.exec_module = exec_module
 
 
 class _ExtendingFinder(MetaPathFinder):
@@ -142,8 +129,7 @@ class _ExtendingFinder(MetaPathFinder):
                 find: Any = getattr(finder, 'find_spec', None)
                 spec = find and find(fullname, path, target)
                 if spec is not None and spec.loader is not None:
-                    spec.loader = _ExtendingLoader(spec.loader,
-                                                   self.extensions[fullname])
+                    _extend_after(spec.loader, self.extensions[fullname])
                     return cast(ModuleSpec, spec)
         return None
 

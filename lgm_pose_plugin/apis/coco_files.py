@@ -5,7 +5,7 @@ Needs NumPy alone.
 import json
 import os.path as osp
 import reprlib
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -41,33 +41,29 @@ def from_xywh(boxes: Sequence[Sequence[float]],
         ValueError: If a box has no area or is not four numbers, or a score
             is not a number.
     """
-    for box in boxes:
-        if not (isinstance(box, (list, tuple, np.ndarray)) and len(box) == 4
-                and all(map(_is_number, box)) and box[2] > 0 and box[3] > 0):
-            raise ValueError(f'the box {reprlib.repr(box)} is not (left, top, '
-                             'width, height) with a width and height above 0')
-    scores = [1.] * len(boxes) if scores is None else scores
-    for score in scores:
-        if not _is_number(score):
-            raise ValueError(f'the score {reprlib.repr(score)} of a box is '
-                             'not a number')
-    array = np.array(boxes, np.float32).reshape(-1, 4)
-    array[:, 2:] += array[:, :2]
-    return Boxes(array, np.array(scores, np.float32).reshape(-1))
-
-
-def _is_number(value: Any) -> bool:
-    """Whether a value is a finite number, also as float32."""
-    return isinstance(value, (int, float, np.number)) and abs(value) < 1e30
+    rows = []
+    for box, score in zip(boxes, scores or [1.] * len(boxes)):
+        try:
+            row = np.array([*box, score], np.float32)
+            valid = len(row) == 5 and all(
+                np.isfinite(row)) and all(row[2:4] > 0)
+        except (OverflowError, TypeError, ValueError):
+            valid = False
+        if not valid:
+            raise ValueError(
+                f'the box {reprlib.repr(box)} with the score {score!r} is not '
+                '(left, top, width, height) with a width and height above 0')
+        rows.append(row)
+    array = np.array(rows, np.float32).reshape(-1, 5)
+    array[:, 2:4] += array[:, :2]
+    return Boxes(array[:, :4], array[:, 4])
 
 
 def _load(path: str) -> Any:
     try:
         with open(path, encoding='utf-8') as file:
             return json.load(file)
-    except FileNotFoundError:
-        raise FileNotFoundError(f'there is no file {path}') from None
-    except (OSError, RecursionError, ValueError) as error:
+    except (RecursionError, ValueError) as error:
         raise ValueError(f'{path} cannot be read as JSON: {error}') from error
 
 
@@ -75,19 +71,19 @@ class ImageIds:
     """Image ids of files.
 
     Args:
-        images (Sequence[dict]): ``images`` of an annotation file, each with
-            ``id`` and ``file_name``.
+        data (dict): Of an annotation file; its ``images`` have ``id`` and
+            ``file_name``.
         origin (str): Where they are from, for messages.
 
     Raises:
         ValueError: If they are not as described.
     """
 
-    def __init__(self, images: Any, origin: str):
+    def __init__(self, data: Any, origin: str):
         self.origin = origin
         self._ids: Dict[str, Dict[str, int]] = {}
         try:
-            for image in images:
+            for image in data['images']:
                 name = image['file_name'].replace('\\', '/')
                 hash(image['id'])
                 self._ids.setdefault(osp.basename(name),
@@ -110,9 +106,7 @@ class ImageIds:
             FileNotFoundError: If there is no such file.
             ValueError: If it is not as described.
         """
-        data = _load(path)
-        return cls(
-            data.get('images') if isinstance(data, dict) else None, path)
+        return cls(_load(path), path)
 
     @classmethod
     def from_names(cls, paths: Sequence[str]) -> 'ImageIds':
@@ -130,10 +124,11 @@ class ImageIds:
         ids = [int(stem) if stem.isdecimal() else None for stem in stems]
         if None in ids or len(set(ids)) < len(ids):
             ids = list(range(1, len(paths) + 1))
-        return cls([
+        images = [
             dict(id=number, file_name=osp.abspath(path))
             for number, path in zip(ids, paths)
-        ], 'the list of images')
+        ]
+        return cls(dict(images=images), 'the list of images')
 
     def find(self, path: str) -> int:
         """Find the id of a file.
@@ -192,28 +187,30 @@ class BoxFile:
                     'images; give the annotation file that has with '
                     '--ann-file')
             described = _load(ann_file)
-        if not isinstance(described, dict):
-            raise ValueError(f'{ann_file or path} is not an annotation file')
-        self.ids = ImageIds(described.get('images'), ann_file or path)
+        self.ids = ImageIds(described, ann_file or path)
+        # Boxes and scores by image.
+        self._found: Dict[int, List[Tuple[Sequence[float], float]]] = {}
         # Results have COCO's categories, whatever the other file's are.
-        person = PERSON
-        if described is data:
-            person = _person_category(data.get('categories'), path)
-        self._boxes: Dict[int, List[Sequence[float]]] = {}
-        self._scores: Dict[int, List[float]] = {}
-        entries = data if isinstance(data, list) else data.get('annotations')
+        entries, person = data, PERSON
         try:
+            if described is data:
+                entries = data['annotations']
+                ids = {
+                    one['name']: one['id']
+                    for one in data.get('categories', [])
+                }
+                person = ids['person'] if ids else PERSON
             for entry in entries:
                 score = entry.get('score', 1.)
                 if (entry.get('category_id', person) != person
                         or entry.get('iscrowd') or score <= score_thr):
                     continue
-                number = entry['image_id']
-                self._boxes.setdefault(number, []).append(entry['bbox'])
-                self._scores.setdefault(number, []).append(score)
+                self._found.setdefault(entry['image_id'], []).append(
+                    (entry['bbox'], score))
         except (AttributeError, KeyError, TypeError) as error:
-            raise ValueError(f'{path} has no boxes with image_id and bbox '
-                             f'({error!r})') from error
+            raise ValueError(
+                f'{path} has no boxes with image_id and bbox, of the category '
+                f'person ({error!r})') from error
 
     def find(self, path: str) -> Boxes:
         """Find the boxes of an image.
@@ -228,22 +225,9 @@ class BoxFile:
             ValueError: If the file does not name the image, or a box is not
                 one.
         """
-        number = self.ids.find(path)
-        return from_xywh(
-            self._boxes.get(number, []), self._scores.get(number, []))
-
-
-def _person_category(categories: Any, path: str) -> Any:
-    """The id of the category person, COCO's where the file has none."""
-    try:
-        ids = {one.get('name'): one.get('id') for one in categories or []}
-    except (AttributeError, TypeError) as error:
-        raise ValueError(
-            f'{path} has no categories with id and name') from error
-    if ids and 'person' not in ids:
-        raise ValueError(f"{path} has no category 'person', but "
-                         f'{", ".join(map(str, ids))}')
-    return ids.get('person', PERSON)
+        found = self._found.get(self.ids.find(path), [])
+        return from_xywh([box for box, _ in found],
+                         [score for _, score in found])
 
 
 def keypoint_results(image_id: int, keypoints: np.ndarray, scores: np.ndarray,

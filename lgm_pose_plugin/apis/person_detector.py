@@ -1,7 +1,6 @@
 """Boxes of people in images, by a detector of MMDetection."""
 import os
 import os.path as osp
-import re
 import textwrap
 import warnings
 from typing import Any, Dict, List, Optional, Sequence, Tuple
@@ -11,17 +10,16 @@ import numpy as np
 from mmdet.apis import inference_detector, init_detector
 from mmdet.registry import DATASETS
 from mmengine.config import Config
-from mmengine.infer import BaseInferencer
 from mmengine.registry import DefaultScope
-from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from mmpose.datasets import CocoDataset
 from mmpose.evaluation.functional import nms
 from mmpose.utils import adapt_mmdet_pipeline
 from torch import nn
+from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
 
 from lgm_pose_plugin.checkpoint.loading import load_checkpoint
 from lgm_pose_plugin.datasets.coco_format import person_category
-from lgm_pose_plugin.models.builder import brief, read_config
+from lgm_pose_plugin.models.builder import brief, load_config
 from lgm_pose_plugin.utils.progress import Progress
 from .coco_files import PERSON, Boxes, ImageIds
 from .sources import read_image
@@ -43,17 +41,9 @@ def load_detector_config(name: str) -> Config:
         ValueError: If there is no such config, it cannot be read, or it has
             no detector.
     """
-    path = name
-    if name.startswith('mmdet::'):
-        path = osp.join(
-            BaseInferencer._get_repo_or_mim_dir('mmdet'), 'configs',
-            name[len('mmdet::'):])
-    if not osp.isfile(path):
-        raise ValueError(f'there is no config {name!r}; give a path or '
-                         "'mmdet::rtmdet/rtmdet_m_8xb32-300e_coco.py'")
-    cfg = read_config(path)
+    cfg = load_config(name)
     if 'test_dataloader' not in cfg or 'backbone' not in cfg.get('model', {}):
-        raise ValueError(f'{path} is not a config of an MMDetection detector')
+        raise ValueError(f'{name} is not a config of an MMDetection detector')
     return cfg
 
 
@@ -100,8 +90,16 @@ class PersonDetector:
                 raise ValueError(f'the detector of {cfg.filename} cannot be '
                                  f'built: {brief(error)}') from error
         meta = _load_weights(self.model, checkpoint, cfg.filename)
-        self.cat_ids = _person_classes(
-            _class_names(cfg, meta), cat_ids, cfg.filename)
+        names = _class_names(cfg, meta)
+        if cat_ids is None and 'person' in names:
+            cat_ids = [names.index('person')]
+        known = range(len(names) or 10**6)  # any where none is named
+        if not cat_ids or any(number not in known for number in cat_ids):
+            raise ValueError(
+                f'the detector of {cfg.filename} has the classes '
+                f'{dict(enumerate(names))}; choose by number with '
+                '--det-cat-ids')
+        self.cat_ids = list(cat_ids)
         # With it, MMPose's default scope does.
         self.model.cfg = adapt_mmdet_pipeline(cfg)
 
@@ -132,24 +130,18 @@ def _load_weights(model: nn.Module, checkpoint: str,
                   config: str) -> Dict[str, Any]:
     """Load a checkpoint, which has to fill the model; return its ``meta``."""
     loaded = load_checkpoint(checkpoint)
+    weights = loaded['state_dict']
+    consume_prefix_in_state_dict_if_present(weights, 'module.')
     try:
-        _load_checkpoint_to_model(model, loaded, False, 'current')
-    except (RuntimeError, ValueError) as error:
+        missing = model.load_state_dict(weights, strict=False).missing_keys
+    except RuntimeError as error:
         raise ValueError(f'{checkpoint} is not a checkpoint of {config}: ' +
                          textwrap.shorten(str(error), 400)) from error
-    weights = {
-        re.sub(r'^module\.', '', name): value.shape
-        for name, value in loaded['state_dict'].items()
-    }
-    wrong = [
-        name for name, value in model.state_dict().items()
-        if weights.get(name) != value.shape
-        and not name.endswith('num_batches_tracked')
-    ]
-    if wrong:
+    missing = [key for key in missing if 'num_batches_tracked' not in key]
+    if missing:
         raise ValueError(
             f'{checkpoint} is not a checkpoint of {config}: it has no '
-            f'{wrong[0]} of the right size, nor {len(wrong) - 1} others')
+            f'{missing[0]}, nor {len(missing) - 1} others')
     return dict(loaded['meta'])
 
 
@@ -157,34 +149,15 @@ def _class_names(cfg: Config, meta: Dict[str, Any]) -> List[str]:
     """Names of a detector's classes, from its checkpoint or config."""
     dataset = cfg.test_dataloader.dataset
     known = getattr(DATASETS.get(dataset.type), 'METAINFO', {})
-    told = meta.get('dataset_meta')
-    told = told if isinstance(told, dict) else {}
-    for names in (told.get('classes'), told.get('CLASSES'),
-                  meta.get('CLASSES'), dataset.get('metainfo',
-                                                   {}).get('classes'),
-                  known.get('classes')):
-        if isinstance(names, str):
-            return [names]
-        if names and isinstance(names, (list, tuple)):
-            return [str(name) for name in names]
+    told: Any
+    for told in (meta.get('dataset_meta'), meta, dataset.get('metainfo'),
+                 known):
+        # As mmdet 2 and 3 wrote it; it may be from anywhere.
+        for key in ('classes', 'CLASSES') if isinstance(told, dict) else ():
+            names = told.get(key)
+            if names and isinstance(names, (list, str, tuple)):
+                return [names] if isinstance(names, str) else list(names)
     return []
-
-
-def _person_classes(names: Sequence[str], cat_ids: Optional[Sequence[int]],
-                    config: str) -> List[int]:
-    """Indices of the classes to take."""
-    if cat_ids is None:
-        if 'person' not in names:
-            raise ValueError(
-                f"the detector of {config} has no class 'person', but " +
-                (', '.join(names) or 'none that it names') +
-                '; choose by number (from 0) with --det-cat-ids')
-        return [list(names).index('person')]
-    for number in cat_ids:
-        if number < 0 or names and number >= len(names):
-            raise ValueError(f'the detector of {config} has the classes 0 to '
-                             f'{len(names) - 1}, not {number}')
-    return list(cat_ids)
 
 
 def detection_results(image_id: int, people: Boxes) -> Entries:
@@ -251,17 +224,14 @@ def image_info(images: Entries, folder: str) -> Dict[str, Any]:
     """Make an annotation file that only tells the images.
 
     Args:
-        images (list[dict]): See :func:`detect_images`.
+        images (list[dict]): See :func:`detect_images`; changed in place.
         folder (str): The folder that file names are relative to.
 
     Returns:
         dict: ``images``, ``annotations`` (none) and ``categories``.
     """
-    names = [osp.relpath(image['file_name'], folder) for image in images]
-    return dict(
-        images=[
-            dict(image, file_name=name.replace(os.sep, '/'))
-            for image, name in zip(images, names)
-        ],
-        annotations=[],
-        categories=[person_category(CocoDataset.METAINFO)])
+    for image in images:
+        name = osp.relpath(image['file_name'], folder)
+        image['file_name'] = name.replace(os.sep, '/')
+    categories = [person_category(CocoDataset.METAINFO)]
+    return dict(images=images, annotations=[], categories=categories)

@@ -1,5 +1,4 @@
 """Key points of people in images, by a checkpoint through MMPose."""
-import threading
 from typing import Any, Dict, Optional, Tuple
 
 import numpy as np
@@ -12,7 +11,8 @@ from lgm_pose_plugin.runtime.preprocessing import as_boxes, check_image
 
 class PoseModel:
     """A top-down network, called as
-    :class:`~lgm_pose_plugin.runtime.PoseRuntime` is.
+    :class:`~lgm_pose_plugin.runtime.PoseRuntime` is; its config says whether
+    to average with the mirrored image.
 
     Args:
         config (str): See :func:`~lgm_pose_plugin.models.builder.load_config`.
@@ -43,7 +43,6 @@ class PoseModel:
                              'points as test_dataloader.dataset')
         # As init_model, which loads any checkpoint without a word.
         self.model.cfg, self.model.dataset_meta = cfg, meta
-        self._lock = threading.Lock()
         self.metadata = dict(
             keypoint_names=[
                 meta['keypoint_id2name'][i]
@@ -51,18 +50,14 @@ class PoseModel:
             ],
             skeleton=meta['skeleton_links'])
 
-    def __call__(self,
-                 image: np.ndarray,
-                 boxes: np.ndarray,
-                 flip_test: bool = False) -> Tuple[np.ndarray, np.ndarray]:
+    def __call__(self, image: np.ndarray,
+                 boxes: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
         """Find the key points of the people in an image, in one batch.
 
         Args:
             image (np.ndarray): BGR, uint8 of shape ``(H, W, 3)``.
             boxes (np.ndarray): Boxes of the M people, (left, top, right,
                 bottom) in pixels, of shape ``(M, 4)``.
-            flip_test (bool): Whether to average with the mirrored image even
-                if the config does not say so. Defaults to ``False``.
 
         Returns:
             tuple[np.ndarray, np.ndarray]: Key points (x, y) in image pixels,
@@ -78,15 +73,7 @@ class PoseModel:
             num_keypoints = len(self.metadata['keypoint_names'])
             return (np.empty((0, num_keypoints, 2), np.float32),
                     np.empty((0, num_keypoints), np.float32))
-        # Other threads must not see the changed test_cfg.
-        with self._lock:
-            test_cfg = self.model.test_cfg
-            if flip_test:
-                self.model.test_cfg = dict(test_cfg, flip_test=True)
-            try:
-                samples = inference_topdown(self.model, image, boxes)
-            finally:
-                self.model.test_cfg = test_cfg
+        samples = inference_topdown(self.model, image, boxes)
         results = [sample.pred_instances for sample in samples]
         return (np.concatenate([one.keypoints for one in results]),
                 np.concatenate([one.keypoint_scores for one in results]))

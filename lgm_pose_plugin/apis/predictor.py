@@ -165,19 +165,17 @@ class Predictor:
 
     def _predict_image(self, source: Source, progress: Progress) -> None:
         image = read_image(source.path)
-        image_id = None
-        if self.image_ids is not None:
-            image_id = self.image_ids.find(source.path)
         people = self.people(image, self.find_people(image, source.path))
+        if self.image_ids is not None:
+            self.results += keypoint_results(
+                self.image_ids.find(source.path), people.keypoints,
+                people.scores, people.box_scores)
         drawn = self._draw(image, people)
         if self.out_dir is not None:
             prediction, picture = result_paths(self.out_dir, source)
             if drawn is not None:
                 write_image(picture, drawn)
             write_json(prediction, people.instances(), indent='  ')
-        if image_id is not None:
-            self.results += keypoint_results(image_id, people.keypoints,
-                                             people.scores, people.box_scores)
         progress.advance()
         self._show(drawn, progress, wait=0)
 
@@ -254,9 +252,7 @@ class Follower:
                 or self._frame % self.predictor.settings.find_every == 0):
             boxes = self.predictor.find_people(image, self.path)
         else:
-            boxes = boxes_of_keypoints(self._last)
-            kept = in_sight(boxes.boxes, image)
-            boxes = Boxes(boxes.boxes[kept], boxes.scores[kept])
+            boxes = boxes_of_keypoints(self._last, image)
         self._frame += 1
         people = self._last = self.predictor.people(image, boxes)
         if self._tracker is not None:
@@ -269,53 +265,33 @@ class Follower:
         return people
 
 
-def boxes_of_keypoints(people: People) -> Boxes:
+def boxes_of_keypoints(people: People, image: np.ndarray) -> Boxes:
     """Put boxes around key points, for the frame that follows.
+
+    A network that finds key points at the rim of each crop makes the box of
+    the next frame larger and larger; such boxes are left out.
 
     Args:
         people (People): Who was in the frame before.
+        image (np.ndarray): The frame that follows, of shape ``(H, W, 3)``.
 
     Returns:
         Boxes: Boxes of the key points that scored above ``KEYPOINT_THR``,
         without people who have fewer than two such points apart in both
-        directions.
+        directions, and those that are outside of the image or more than four
+        times as wide or high.
     """
-    boxes, scores = [], []
-    for box_score, points, values in zip(people.box_scores, people.keypoints,
-                                         people.scores):
-        points = points[values > KEYPOINT_THR]
-        if not len(points):
-            continue
-        low, high = points.min(0), points.max(0)
-        if (high > low).all():
-            center, half = (low + high) / 2, (high - low) / 2
-            half = half * KEYPOINTS_TO_BOX
-            boxes.append([*(center - half), *(center + half)])
-            scores.append(box_score)
-    return Boxes(
-        np.array(boxes, np.float32).reshape(-1, 4),
-        np.array(scores, np.float32))
-
-
-def in_sight(boxes: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """Find the boxes that may hold somebody; others ran away.
-
-    A network that finds key points at the rim of each crop makes the box of
-    the next frame larger and larger.
-
-    Args:
-        boxes (np.ndarray): Boxes of shape ``(M, 4)``.
-        image (np.ndarray): The image they are for, of shape ``(H, W, 3)``.
-
-    Returns:
-        np.ndarray: Of shape ``(M, )``, whether a box meets the image and is
-        at most four times as wide and high.
-    """
+    seen = people.scores[..., None] > KEYPOINT_THR
+    low = np.where(seen, people.keypoints, np.inf).min(1)
+    high = np.where(seen, people.keypoints, -np.inf).max(1)
+    kept = (high > low).all(1)
+    low, high, scores = low[kept], high[kept], people.box_scores[kept]
+    center, half = (low + high) / 2, (high - low) / 2 * KEYPOINTS_TO_BOX
+    low, high = center - half, center + half
     size = np.array(image.shape[1::-1])
-    low, high = boxes[:, :2], boxes[:, 2:]
-    fits = (high > 0) & (low < size) & (high - low <= 4 * size)
-    kept: np.ndarray = fits.all(1)
-    return kept
+    kept = ((high > 0) & (low < size) & (high - low <= 4 * size)).all(1)
+    return Boxes(
+        np.float32(np.hstack([low, high])[kept]), np.float32(scores[kept]))
 
 
 def result_paths(out_dir: str, source: Source) -> Tuple[str, str]:
@@ -346,11 +322,9 @@ def check_display() -> None:
     # Without a display, Qt would end the process.
     if sys.platform.startswith('linux') and not (
             os.environ.get('DISPLAY') or os.environ.get('WAYLAND_DISPLAY')):
-        raise ValueError('there is no display to show images on; leave out '
-                         '--show and look at the files of --out-dir')
+        raise ValueError('there is no display, which --show needs')
     try:
         cv2.namedWindow(WINDOW, cv2.WINDOW_NORMAL)
     except cv2.error as error:
-        raise ValueError(
-            'this OpenCV was built without windows; for --show, replace '
-            'opencv-python-headless with opencv-python') from error
+        raise ValueError('--show needs opencv-python in place of '
+                         'opencv-python-headless') from error

@@ -7,21 +7,17 @@ import json
 import os.path as osp
 import sys
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, Optional, Sequence, TextIO
 
 import cv2
 import numpy as np
 
-from lgm_pose_plugin.utils.files import check_utf8, replacing
+from lgm_pose_plugin.utils.files import replacing
 
 # Written by the FFmpeg in OpenCV's wheels; other videos become .mp4.
-VIDEO_CODECS = {
-    '.avi': 'MJPG',
-    '.m4v': 'mp4v',
-    '.mkv': 'mp4v',
-    '.mov': 'mp4v',
-    '.mp4': 'mp4v'
-}
+VIDEO_CODECS = dict.fromkeys(('.m4v', '.mkv', '.mov', '.mp4'), 'mp4v')
+VIDEO_CODECS['.avi'] = 'MJPG'
 
 
 def write_image(path: str, image: np.ndarray) -> None:
@@ -39,8 +35,7 @@ def write_image(path: str, image: np.ndarray) -> None:
         raise OSError(f'OpenCV cannot encode {path}')
     with replacing(path) as temporary:
         # Not tofile, which says nothing if the disk is full at the end.
-        with open(temporary, 'wb') as file:
-            file.write(data.tobytes())
+        Path(temporary).write_bytes(data.tobytes())
 
 
 def video_name(name: str) -> str:
@@ -131,7 +126,7 @@ class VideoWriter:
         """
         size = frame.shape[1::-1]
         if self._writer is None:
-            check_utf8(self.path)
+            self.path.encode()  # OpenCV would crash at other than UTF-8
             codec = VIDEO_CODECS[osp.splitext(self.path)[1].lower()]
             with ExitStack() as stack:
                 self._temporary = stack.enter_context(replacing(self.path))

@@ -16,7 +16,7 @@ from typing import (Dict, Iterator, List, NamedTuple, Optional, Sequence, Set,
 import cv2
 import numpy as np
 
-from lgm_pose_plugin.utils.files import IMAGE_SUFFIXES, check_utf8
+from lgm_pose_plugin.utils.files import IMAGE_SUFFIXES
 
 VIDEO_SUFFIXES = ('.avi', '.flv', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg',
                   '.mpg', '.webm', '.wmv')
@@ -62,17 +62,13 @@ def find_sources(specs: Sequence[str]) -> Tuple[List[Source], List[str]]:
         if osp.isdir(spec):
             paths = [
                 osp.join(spec, name) for name in sorted(os.listdir(spec))
-                if _kind(name) and not osp.isdir(osp.join(spec, name))
+                if _kind(name)
             ]
-            if not paths:
-                problems.append(f'{spec}: no pictures or videos in it')
         elif not osp.exists(spec) and glob.has_magic(spec):
-            paths = [
-                path for path in sorted(glob.glob(spec, recursive=True))
-                if not osp.isdir(path)
-            ]
-            if not paths:
-                problems.append(f'{spec}: no file has such a name')
+            paths = sorted(glob.glob(spec, recursive=True))
+        paths = [path for path in paths if not osp.isdir(path)]
+        if not paths:
+            problems.append(f'{spec}: no pictures or videos there')
         for path in paths:
             if not osp.exists(path):
                 problems.append(f'{path}: no such file or folder')
@@ -162,7 +158,7 @@ def read_image(path: str) -> np.ndarray:
     # Not imread, which on Windows opens no path with other than ASCII letters.
     data = np.fromfile(path, np.uint8)
     image: Optional[np.ndarray] = None
-    with suppress(cv2.error):  # raised of an empty file
+    if data.size:
         image = cv2.imdecode(data, cv2.IMREAD_COLOR)
     if image is None:
         raise ValueError('OpenCV cannot decode it; is the picture complete?')
@@ -188,7 +184,7 @@ class Video:
 
     def __init__(self, source: Source):
         self.live = source.kind == 'webcam'
-        check_utf8(source.path)
+        source.path.encode()  # OpenCV would crash at other than UTF-8
         self._capture = cv2.VideoCapture(
             int(source.path) if self.live else source.path)
         if not self._capture.isOpened():
@@ -244,14 +240,11 @@ def count_images(sources: Sequence[Source]) -> Optional[int]:
     for source in sources:
         if source.kind == 'webcam':
             return None
-        frames: Optional[int] = 1
-        if source.kind == 'video':
-            try:
-                with closing(Video(source)) as video:
-                    frames = video.frames
-            except ValueError:
-                frames = 0
-        if frames is None:
-            return None
-        total += frames
+        if source.kind == 'image':
+            total += 1
+            continue
+        with suppress(ValueError), closing(Video(source)) as video:
+            if video.frames is None:
+                return None
+            total += video.frames
     return total

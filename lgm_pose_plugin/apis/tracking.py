@@ -27,13 +27,8 @@ class Tracker:
     """
 
     def __init__(self, fps: float):
-        try:
-            from supervision import Detections
-            from trackers import ByteTrackTracker
-        except ImportError as error:
-            raise ImportError(
-                'tracking needs Python 3.10 or newer and '
-                f'trackers: pip install trackers ({error})') from error
+        from supervision import Detections
+        from trackers import ByteTrackTracker
         self._detections = Detections
         self._tracker = ByteTrackTracker(
             lost_track_buffer=round(30 * LOST_SECONDS),  # at 30 per second
@@ -76,11 +71,7 @@ class Smoother:
     """
 
     def __init__(self, fps: float):
-        try:
-            from OneEuroFilter import OneEuroFilter
-        except ImportError as error:
-            raise ImportError('smoothing needs OneEuroFilter: pip install '
-                              f'OneEuroFilter ({error})') from error
+        from OneEuroFilter import OneEuroFilter
         self._make: Callable[[], Any] = lambda: OneEuroFilter(fps, MIN_CUTOFF)
         # By track: when it was last seen, and a filter for each coordinate.
         self._tracks: Dict[int, Tuple[float, List[List[Any]]]] = {}

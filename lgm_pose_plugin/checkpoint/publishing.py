@@ -6,7 +6,7 @@ import re
 from collections import OrderedDict
 from datetime import date
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Optional, Union
 
 import mmengine
 import torch
@@ -26,38 +26,26 @@ def _portable_config(text: str) -> Optional[str]:
     The text is parsed, not run: it comes from a file.
     """
     try:
-        tree = ast.parse(text)
-        nodes = [list(ast.walk(statement)) for statement in tree.body]
+        # As Python counts lines, so without the other breaks of str.
+        lines = text.encode().splitlines(keepends=True)
+        for statement in reversed(ast.parse(text).body):
+            if isinstance(statement, ast.Assign) and getattr(
+                    statement.targets[0], 'id', None) in _MACHINE_SETTINGS:
+                del lines[statement.lineno - 1:statement.end_lineno]
+        text = b''.join(lines).decode()
+        names = {
+            ast.get_source_segment(text, node): node.value
+            for node in ast.walk(ast.parse(text))
+            if isinstance(node, ast.Constant) and isinstance(node.value, str)
+            and _ABSOLUTE_PATH.match(node.value)
+        }
     # The latter of texts made to break it.
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         return None
-    # ast counts columns in bytes
-    lines = text.encode().splitlines(keepends=True)
-    starts = [0]
-    for line in lines:
-        starts.append(starts[-1] + len(line))
-
-    def place(line: Any, column: Any) -> int:
-        return starts[line - 1] + column
-
-    edits = []
-    for statement, parts in zip(tree.body, nodes):
-        if isinstance(statement, ast.Assign) and getattr(
-                statement.targets[0], 'id', None) in _MACHINE_SETTINGS:
-            end: Any = statement.end_lineno
-            edits.append((place(statement.lineno, 0), starts[end], b''))
-            continue
-        for node in parts:
-            if isinstance(node, ast.Constant) and isinstance(
-                    node.value, str) and _ABSOLUTE_PATH.match(node.value):
-                name = re.split(r'[\\/]', node.value.rstrip('\\/'))[-1]
-                edits.append((place(node.lineno, node.col_offset),
-                              place(node.end_lineno,
-                                    node.end_col_offset), repr(name).encode()))
-    data = b''.join(lines)
-    for start, end, replacement in sorted(edits, reverse=True):
-        data = data[:start] + replacement + data[end:]
-    return data.decode()
+    for literal, path in names.items():
+        name = re.split(r'[\\/]', path.rstrip('\\/'))[-1]
+        text = text.replace(literal or path, repr(name))
+    return text
 
 
 def _halved(name: str, value: torch.Tensor) -> torch.Tensor:

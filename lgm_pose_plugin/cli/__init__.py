@@ -53,5 +53,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         print(f'lgm-pose {args.command}: interrupted', file=sys.stderr)
         return 130
     except (ImportError, MemoryError, OSError, ValueError) as error:
-        print(f'lgm-pose {args.command}: {error}', file=sys.stderr)
+        missing = isinstance(error, ModuleNotFoundError)
+        remedy = '; install it with pip' if missing else ''
+        print(f'lgm-pose {args.command}: {error}{remedy}', file=sys.stderr)
         return 1

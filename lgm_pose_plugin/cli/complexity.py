@@ -44,31 +44,28 @@ def run(args: argparse.Namespace) -> int:
     set_up_mmpose()
     from lgm_pose_plugin.analysis.complexity import count_all, package_configs
     rows = count_all(args.configs or package_configs())
+    status = int(any(row.differs for row in rows))
     if args.format == 'json':
-        print(
-            json.dumps([
-                dict(
-                    row._asdict(),
-                    paper=row.paper._asdict(),
-                    differs=row.differs) for row in rows
-            ],
-                       indent=2))
-        return int(any(row.differs for row in rows))
+        found = [
+            dict(
+                row._asdict(), paper=row.paper._asdict(), differs=row.differs)
+            for row in rows
+        ]
+        print(json.dumps(found, indent=2))
+        return status
     print('| config | input | params (M) | leaf | paper '
           '| MACs (G), MMEngine | conv | thop | paper | |')
     print('| --- | --- ' + '| ---: ' * 7 + '| --- |')
     for row in rows:
-        cells = [
-            row.name, f'{row.input_size[0]}x{row.input_size[1]}',
-            f'{row.params / 1e6:.4f}', f'{row.leaf_params / 1e6:.4f}',
-            _published(row.paper.params,
-                       row.paper.params_counter), f'{row.macs / 1e9:.4f}',
-            f'{row.conv_macs / 1e9:.4f}', f'{row.thop_macs / 1e9:.4f}',
-            _published(row.paper.macs, row.paper.macs_counter),
-            'differs' if row.differs else ''
-        ]
-        print(f'| {" | ".join(cells)} |')
-    return int(any(row.differs for row in rows))
+        paper = row.paper
+        print('| {} | {}x{} '.format(row.name, *row.input_size) +
+              f'| {row.params / 1e6:.4f} | {row.leaf_params / 1e6:.4f} '
+              f'| {_published(paper.params, paper.params_counter)} '
+              f'| {row.macs / 1e9:.4f} | {row.conv_macs / 1e9:.4f} '
+              f'| {row.thop_macs / 1e9:.4f} '
+              f'| {_published(paper.macs, paper.macs_counter)} '
+              f'| {"differs" if row.differs else ""} |')
+    return status
 
 
 def _published(figure: Optional[str], counter: str) -> str:

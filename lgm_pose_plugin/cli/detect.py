@@ -30,16 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='folder, picture or pattern as "*/*.jpg"')
     add_detector(parser, required=True, score_thr=0.05, nms_thr=None)
     add_file(
-        parser,
-        '--images-json',
-        help='write an annotation file with the images and their ids, and '
-        'without annotations')
-    add_file(
-        parser,
-        '-o',
-        '--out',
-        default='person_boxes.json',
-        help='the file of boxes to write')
+        parser, '--images-json',
+        'write an annotation file with the images and their ids, and without '
+        'annotations')
+    add_file(parser, '-o --out', 'the boxes', default='person_boxes.json')
 
 
 def run(args: argparse.Namespace) -> int:
@@ -65,9 +59,6 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError('--ann-file tells the images already, leave out '
                          '--images-json')
     outputs = [path for path in (args.out, args.images_json) if path]
-    if len({osp.realpath(path) for path in outputs}) < len(outputs):
-        raise ValueError(f'--out and --images-json are both {args.out}; give '
-                         'two files')
     for path in outputs:
         check_out_file(path)
     sources, problems = find_sources(args.images)

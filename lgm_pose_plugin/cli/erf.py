@@ -58,8 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_cfg_options(
         parser, 'options of CONFIG, not of those compared with it, e.g. '
         'test_dataloader.dataset.bbox_file=None')
-    add_file(
-        parser, '-o', '--out', default='erf.png', help='the picture to write')
+    add_file(parser, '-o --out', 'the picture to write', default='erf.png')
     add_format(parser, 'markdown', 'json')
 
 
@@ -88,9 +87,7 @@ def run(args: argparse.Namespace) -> int:
     check_picture_path(args.out)
     inputs = ('images'
               if args.images else 'dataset' if args.dataset else 'noise')
-    samples = args.samples
-    if samples is None:
-        samples = 32 if inputs == 'noise' else 8
+    samples = 32 if inputs == 'noise' else 8
     panels = measure(
         [(args.config, args.checkpoint)] + [(network + [None])[:2]
                                             for network in args.compare],
@@ -99,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
         at=args.at,
         images=args.images,
         dataset=args.dataset,
-        samples=samples,
+        samples=samples if args.samples is None else args.samples,
         seed=args.seed,
         cfg_options=cfg_options)
     draw(panels, args.out)

@@ -16,7 +16,7 @@ examples:
   lgm-pose export CONFIG epoch_210.pth --int8 --dataset -o lgm-pose-int8.onnx
 """
 import argparse
-from typing import Any, Dict, Union
+from typing import Union
 
 from lgm_pose_plugin.setup_env import set_up_mmpose
 from .options import (add_cfg_options, add_config, add_file, add_flag,
@@ -70,12 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_cfg_options(
         parser,
         'options of CONFIG, e.g. test_dataloader.dataset.bbox_file=None')
-    add_file(
-        parser,
-        '-o',
-        '--out',
-        required=True,
-        help='the file to write, ending in .onnx or .xml')
+    add_file(parser, '-o --out', 'ending in .onnx or .xml', required=True)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -95,11 +90,7 @@ def run(args: argparse.Namespace) -> int:
     """
     cfg_options = parse_cfg_options(args.cfg_options)
     set_up_mmpose()
-    try:
-        from lgm_pose_plugin.export.exporter import export
-    except ModuleNotFoundError as error:
-        raise ImportError(f'{error}; pip install onnx onnxruntime '
-                          'openvino') from error
+    from lgm_pose_plugin.export.exporter import export
     from lgm_pose_plugin.model_index import published_weights
     report = export(
         args.config,
@@ -125,17 +116,9 @@ def run(args: argparse.Namespace) -> int:
         print('{compared_keypoints} key points differ by at most '
               '{keypoints_max_difference_px:.1e} px, {other_keypoints} others '
               'depend on rounding'.format(**check))
-    if args.int8:
-        print_int8(report['int8'])
-    return 0
-
-
-def print_int8(int8: Dict[str, Any]) -> None:
-    """Print what int8 cost.
-
-    Args:
-        int8 (dict): The part ``int8`` of the report.
-    """
+    int8 = report.get('int8')
+    if not int8:
+        return 0
     print('float32: {:.2f} MB; int8 calibrated on {number_of_crops} crops '
           '({crops})'.format(int8['bytes_float32'] / 1e6,
                              **int8['calibration']))
@@ -146,3 +129,4 @@ def print_int8(int8: Dict[str, Any]) -> None:
         int8.get('accuracy', {}).get(name, {}) for name in ('float32', 'int8'))
     for metric, value in before.items():
         print(f'{metric}: {value:.4f} in float32, {after[metric]:.4f} in int8')
+    return 0

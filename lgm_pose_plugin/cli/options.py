@@ -1,18 +1,13 @@
 """Arguments that several sub-commands share."""
 import argparse
-from typing import TYPE_CHECKING, Any, Dict, Optional, Sequence
+from typing import Any, Dict, Optional, Sequence, Tuple
 
 from lgm_pose_plugin.setup_env import set_up_mmpose
-
-if TYPE_CHECKING:
-    from lgm_pose_plugin.apis.person_detector import PersonDetector
 
 CONFIG = (
     'path of a top-down config, mmpose::body_2d_keypoint/..., a model of '
     '`mim search lgm_pose_plugin` or a short name of `lgm-pose '
     'benchmark`')
-# Of boxes and of their overlap, as in MMPose's inferencers.
-BBOX_THR, NMS_THR = 0.3, 0.3
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):
@@ -25,6 +20,22 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
                 default != argparse.SUPPRESS):
             text += ' (default: %(default)s)'
         return text
+
+
+def size(text: str) -> Tuple[int, int]:
+    """Read two numbers.
+
+    Args:
+        text (str): As ``'256x192'``.
+
+    Returns:
+        tuple[int, int]: The numbers.
+
+    Raises:
+        ValueError: If it is something else.
+    """
+    first, second = text.split('x')
+    return int(first), int(second)
 
 
 def add_flag(parser: argparse._ActionsContainer, name: str, help: str) -> None:
@@ -62,17 +73,17 @@ def add_number(parser: argparse._ActionsContainer,
         help=help)
 
 
-def add_file(parser: argparse._ActionsContainer, *names: str, help: str,
+def add_file(parser: argparse._ActionsContainer, names: str, help: str,
              **kwargs: Any) -> None:
     """Add an option that takes a file.
 
     Args:
         parser (argparse.ArgumentParser): See :func:`add_flag`.
-        *names (str): As ``'-o', '--out'``.
+        names (str): As ``'-o --out'``.
         help (str): What to say of it.
         **kwargs: Further arguments of ``add_argument``.
     """
-    parser.add_argument(*names, metavar='FILE', help=help, **kwargs)
+    parser.add_argument(*names.split(), metavar='FILE', help=help, **kwargs)
 
 
 def add_config(parser: argparse.ArgumentParser, weights: str) -> None:
@@ -150,15 +161,17 @@ def parse_cfg_options(options: Sequence[str]) -> Dict[str, Any]:
 
 def add_detector(parser: argparse._ActionsContainer,
                  required: bool = False,
-                 score_thr: float = BBOX_THR,
-                 nms_thr: Optional[float] = NMS_THR) -> None:
+                 score_thr: float = 0.3,
+                 nms_thr: Optional[float] = 0.3) -> None:
     """Add the arguments that choose a detector, and ``--ann-file``.
 
     Args:
         parser (argparse.ArgumentParser): See :func:`add_flag`.
         required (bool): Whether there has to be one. Defaults to ``False``.
-        score_thr (float): Default of ``--bbox-thr``. Defaults to 0.3.
-        nms_thr (float, optional): Default of ``--nms-thr``. Defaults to 0.3.
+        score_thr (float): Default of ``--bbox-thr``. Defaults to 0.3, as in
+            MMPose's inferencers.
+        nms_thr (float, optional): Default of ``--nms-thr``. Defaults to 0.3,
+            as there.
     """
     parser.add_argument(
         '--det-config',
@@ -166,7 +179,7 @@ def add_detector(parser: argparse._ActionsContainer,
         metavar='CONFIG',
         help='an MMDetection config that finds the people, a path or as '
         'mmdet::rtmdet/rtmdet_m_8xb32-300e_coco.py')
-    add_file(parser, '--det-checkpoint', required=required, help='its weights')
+    add_file(parser, '--det-checkpoint', 'its weights', required=required)
     parser.add_argument(
         '--det-cat-ids',
         type=int,
@@ -186,10 +199,8 @@ def add_detector(parser: argparse._ActionsContainer,
     parser.add_argument(
         '--device',
         help='of checkpoints, as cuda:0 (default: a GPU if there is one)')
-    add_file(
-        parser,
-        '--ann-file',
-        help='COCO annotation file that gives the ids of the pictures')
+    add_file(parser, '--ann-file',
+             'COCO annotation file that gives the ids of the pictures')
 
 
 def choose_device(name: Optional[str]) -> str:
@@ -216,7 +227,7 @@ def choose_device(name: Optional[str]) -> str:
     return device
 
 
-def open_detector(args: argparse.Namespace) -> 'PersonDetector':
+def open_detector(args: argparse.Namespace) -> Any:
     """Open the detector that :func:`add_detector` chose.
 
     Args:

@@ -11,20 +11,14 @@ example: lgm-pose predict clip.mp4 --config CONFIG --checkpoint net.pth \\
     --det-config DET_CONFIG --det-checkpoint det.pth --track --smooth
 """
 import argparse
-import os.path as osp
 from functools import partial
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, List, Optional, Sequence, Tuple
 
 from lgm_pose_plugin.setup_env import set_up_mmpose
-from .options import (BBOX_THR, CONFIG, NMS_THR, add_cfg_options, add_detector,
-                      add_file, add_flag, add_number, choose_device,
-                      open_detector, parse_cfg_options)
-
-if TYPE_CHECKING:
-    from lgm_pose_plugin.apis.coco_files import ImageIds
-    from lgm_pose_plugin.apis.predictor import FindPeople, Network
-    from lgm_pose_plugin.apis.sources import Source
+from .options import (CONFIG, add_cfg_options, add_detector, add_file,
+                      add_flag, add_number, choose_device, open_detector,
+                      parse_cfg_options)
 
 # For those who name no network: a model whose weights lie in the package.
 DEFAULT_MODEL = 'lgm-pose_lsp-256x192'
@@ -43,8 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='SOURCE',
         help='picture, folder, pattern, video, or webcam:N')
     network = parser.add_argument_group('network')
-    add_file(
-        network, '--model', help='a file of `lgm-pose export`, .onnx or .xml')
+    add_file(network, '--model', 'a file of `lgm-pose export`, .onnx or .xml')
     network.add_argument(
         '--backend',
         choices=('onnxruntime', 'openvino'),
@@ -52,10 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_number(network, '--threads', None,
                'threads that run FILE (default: 1)')
     network.add_argument('--config', help=f'instead of FILE, {CONFIG}')
-    add_file(
-        network,
-        '--checkpoint',
-        help="the config's weights (default: those published of a model)")
+    add_file(network, '--checkpoint',
+             "the config's weights (default: those published of a model)")
     add_flag(
         network, '--flip-test',
         'average with the mirrored image; FILE then has to be exported with '
@@ -95,9 +86,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f'folder for all results (default: {OUT_DIR}, or none with '
         '--show or --coco-results)')
     add_file(
-        output,
-        '--coco-results',
-        help="write the pictures' key points in COCO's result format; ids are "
+        output, '--coco-results',
+        "write the pictures' key points in COCO's result format; ids are "
         'those of --ann-file or --boxes, else the numbers the names are, else '
         '1, 2, 3...')
     add_flag(output, '--no-draw', 'draw no pictures or videos')
@@ -175,39 +165,30 @@ def check_arguments(args: argparse.Namespace) -> None:
     Raises:
         ValueError: If arguments do not go together.
     """
-    boxes = args.boxes != 'whole'
+    people = args.boxes != 'whole', args.box, args.det_config
     for wrong, message in (
-        (args.checkpoint and not args.config, '--checkpoint needs --config'),
         (args.model and args.config, 'give either --model or --config'),
+        (args.checkpoint and not args.config, '--checkpoint needs --config'),
         (not args.model and (args.backend or args.threads is not None),
          '--backend and --threads are for --model'),
-        (args.model and args.cfg_options,
-         '--cfg-options are for --config, not for --model'),
-        (args.model and args.device and not args.det_config,
-         '--device is for --config and --det-config; --model runs on the CPU'),
-        (args.ann_file and not boxes and not args.coco_results,
-         '--ann-file is for --boxes and --coco-results'),
+        (args.model and (args.cfg_options or
+                         args.device and not args.det_config),
+         '--cfg-options and --device are not for --model'),
         (bool(args.det_config) != bool(args.det_checkpoint),
          '--det-config and --det-checkpoint go together'),
-        (boxes + bool(args.box) + bool(args.det_config) > 1,
+        (sum(map(bool, people)) > 1,
          'give only one of --boxes, --box and --det-config'),
-        (not args.det_config and
-         (args.det_cat_ids or args.nms_thr != NMS_THR),
-         '--det-cat-ids and --nms-thr are for --det-config'),
-        (not args.det_config and not boxes and args.bbox_thr != BBOX_THR,
-         '--bbox-thr is for --det-config and --boxes FILE'),
         (args.det_every < 1,
          f'--det-every is at least 1, not {args.det_every}'),
-        (args.show and args.no_draw, '--show shows what --no-draw leaves out'),
-        (args.draw_boxes and args.no_draw,
-         '--draw-boxes draws what --no-draw leaves out'),
+        (args.no_draw and (args.show or args.draw_boxes),
+         '--no-draw leaves out what --show and --draw-boxes show'),
     ):  # yapf: disable
         if wrong:
             raise ValueError(message)
 
 
 def check_files(args: argparse.Namespace, out_dir: Optional[str],
-                sources: Sequence['Source']) -> None:
+                sources: Sequence[Any]) -> None:
     """Check that results can be written and replace nothing that is read.
 
     Args:
@@ -224,10 +205,9 @@ def check_files(args: argparse.Namespace, out_dir: Optional[str],
                                              check_out_file)
     results: List[str] = []
     if out_dir is not None:
+        check_out_dir(out_dir)
         for source in sources:
             results += result_paths(out_dir, source)
-    for folder in sorted({osp.dirname(path) for path in results}):
-        check_out_dir(folder)
     if args.coco_results:
         check_out_file(args.coco_results)
         results.append(args.coco_results)
@@ -237,7 +217,7 @@ def check_files(args: argparse.Namespace, out_dir: Optional[str],
     check_inputs_kept(results, inputs)
 
 
-def open_network(args: argparse.Namespace) -> Tuple['Network', Dict[str, Any]]:
+def open_network(args: argparse.Namespace) -> Tuple[Any, Any]:
     """Open the network that finds key points.
 
     Args:
@@ -257,8 +237,7 @@ def open_network(args: argparse.Namespace) -> Tuple['Network', Dict[str, Any]]:
         runtime = PoseRuntime(args.model, args.backend, threads)
         if args.flip_test and runtime.metadata['decode']:
             raise ValueError(
-                f'{runtime.file} returns key points, the flip test averages '
-                'heat maps; export it with --no-decode')
+                f'--flip-test needs {args.model} exported with --no-decode')
         return partial(runtime, flip_test=args.flip_test), runtime.metadata
     if not args.config and not find_spec('mmpose'):
         raise ValueError('the default network needs MMPose, which is not '
@@ -267,13 +246,15 @@ def open_network(args: argparse.Namespace) -> Tuple['Network', Dict[str, Any]]:
     from lgm_pose_plugin.apis.pose_model import PoseModel
     from lgm_pose_plugin.model_index import published_weights
     config = args.config or DEFAULT_MODEL
+    if args.flip_test:
+        args.cfg_options.append('model.test_cfg.flip_test=True')
     model = PoseModel(config, args.checkpoint or published_weights(config),
                       choose_device(args.device),
                       parse_cfg_options(args.cfg_options))
-    return partial(model, flip_test=args.flip_test), model.metadata
+    return model, model.metadata
 
 
-def open_boxes(args: argparse.Namespace) -> 'FindPeople':
+def open_boxes(args: argparse.Namespace) -> Any:
     """Open what tells where people are.
 
     Args:
@@ -296,8 +277,7 @@ def open_boxes(args: argparse.Namespace) -> 'FindPeople':
     return whole_image
 
 
-def open_image_ids(args: argparse.Namespace,
-                   sources: Sequence['Source']) -> 'ImageIds':
+def open_image_ids(args: argparse.Namespace, sources: Sequence[Any]) -> Any:
     """Open the ids that ``--coco-results`` needs.
 
     Args:
@@ -314,6 +294,5 @@ def open_image_ids(args: argparse.Namespace,
     images = [source.path for source in sources if source.kind == 'image']
     if not images:
         raise ValueError('--coco-results is for pictures, and there are none')
-    if args.ann_file or args.boxes != 'whole':
-        return ImageIds.from_file(args.ann_file or args.boxes)
-    return ImageIds.from_names(images)
+    told = args.ann_file or ('' if args.boxes == 'whole' else args.boxes)
+    return ImageIds.from_file(told) if told else ImageIds.from_names(images)

@@ -39,13 +39,9 @@ def run(args: argparse.Namespace) -> int:
 
     Raises:
         FileNotFoundError: If there is no such checkpoint.
-        ValueError: If it cannot be published or the result not be written.
+        OSError: If the result cannot be written.
+        ValueError: If it cannot be published.
     """
     from lgm_pose_plugin.checkpoint.publishing import publish_checkpoint
-    try:
-        print(publish_checkpoint(args.checkpoint, args.out, args.half))
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise ValueError(f'{error}; choose another place with -o') from error
+    print(publish_checkpoint(args.checkpoint, args.out, args.half))
     return 0

@@ -6,38 +6,20 @@ OUT. The pictures depend on --seed, --size and --max-people only. A data set
 that exists with the same options is left as it is.
 """
 import argparse
-from typing import Any, Tuple
+from typing import Any
 
-from .options import add_flag, add_number
-
-
-def _size(text: str) -> Tuple[int, int]:
-    try:
-        width, height = map(int, text.split('x'))
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f'{text!r} is not WIDTHxHEIGHT, for example 320x240')
-    return width, height
-
-
-def _count(text: str) -> int:
-    # Here already: a wrong --val would be found after --train is rendered.
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f'{text!r} is not a number from 1 on')
-    return int(text)
+from .options import add_flag, add_number, size
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the arguments of ``lgm-pose render``."""
     parser.add_argument('out', metavar='OUT', help='the data root to write')
-    for name, default, help in (('--train', 1000, 'images of train2017'),
-                                ('--val', 200, 'images of val2017'),
-                                ('--max-people', 3, 'most people per image')):
-        parser.add_argument(
-            name, type=_count, default=default, metavar='N', help=help)
+    add_number(parser, '--train', 1000, 'images of train2017')
+    add_number(parser, '--val', 200, 'images of val2017')
+    add_number(parser, '--max-people', 3, 'most people per image')
     parser.add_argument(
         '--size',
-        type=_size,
+        type=size,
         default=(320, 240),
         metavar='WIDTHxHEIGHT',
         help='size of the images in pixels (default: 320x240)')

@@ -38,7 +38,7 @@ def load_config(name: str,
     path = NETWORKS.get(name, name)
     scope, separator, inner = path.partition('::')
     # MMEngine's get_config would install packages that are missing.
-    if separator and scope in ('mmpose', PACKAGE):
+    if separator and scope in ('mmdet', 'mmpose', PACKAGE):
         path = osp.join(
             BaseInferencer._get_repo_or_mim_dir(scope), 'configs', inner)
     if not osp.isfile(path):

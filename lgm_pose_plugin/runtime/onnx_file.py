@@ -2,33 +2,20 @@
 
 Needs the standard library alone.
 """
-from typing import Any, Iterator, Tuple
+from typing import Any, Dict, Iterator, Tuple
 
 from .metadata import is_int
 
-# Fields of ONNX's messages that lead to tensors, by message and number; see
+# What leads to tensors in ONNX's messages, and the numbers of such fields; see
 # onnx.proto.
-_ONNX = {
-    ('model', 7): 'graph',
-    ('model', 20): 'training',
-    ('model', 25): 'function',
-    ('graph', 1): 'node',
-    ('graph', 5): 'tensor',
-    ('graph', 15): 'sparse',
-    ('training', 1): 'graph',
-    ('training', 2): 'graph',
-    ('function', 7): 'node',
-    ('function', 11): 'attribute',
-    ('node', 5): 'attribute',
-    ('attribute', 5): 'tensor',
-    ('attribute', 6): 'graph',
-    ('attribute', 10): 'tensor',
-    ('attribute', 11): 'graph',
-    ('attribute', 22): 'sparse',
-    ('attribute', 23): 'sparse',
-    ('sparse', 1): 'tensor',
-    ('sparse', 2): 'tensor',
-}
+_ONNX: Dict[str, Dict[str, Tuple[int, ...]]] = dict(
+    model=dict(graph=(7, ), training=(20, ), function=(25, )),
+    graph=dict(node=(1, ), tensor=(5, ), sparse=(15, )),
+    training=dict(graph=(1, 2)),
+    function=dict(node=(7, ), attribute=(11, )),
+    node=dict(attribute=(5, )),
+    attribute=dict(tensor=(5, 10), graph=(6, 11), sparse=(22, 23)),
+    sparse=dict(tensor=(1, 2)))
 _EXTERNAL_DATA, _DATA_LOCATION = 13, 14
 # Of a model the graph's inputs, of these the type's tensor's shape.
 _INPUT_SHAPES = 7, 11, 2, 1, 2
@@ -57,7 +44,8 @@ def check_onnx(file: str, max_batch: int) -> None:
             batch for shape in _at(data, *_INPUT_SHAPES)
             for dim in list(_at(shape, 1))[:1] for batch in _at(dim, 1)
         ]
-    except (IndexError, RecursionError, ValueError) as error:
+    # The third where an integer stands for a message.
+    except (IndexError, RecursionError, TypeError, ValueError) as error:
         raise ValueError(
             f'{file} is not an ONNX file, or truncated ({error}); '
             'copy or export it again') from error
@@ -77,18 +65,15 @@ def _names_files(data: memoryview, message: str) -> bool:
         if message == 'tensor':
             if number == _EXTERNAL_DATA or number == _DATA_LOCATION and value:
                 return True
-        elif (message, number) in _ONNX:
-            if not isinstance(value, memoryview):
-                raise ValueError(f'a {message} with a broken field')
-            if _names_files(value, _ONNX[message, number]):
-                return True
+        elif any(
+                number in numbers and _names_files(value, inner)
+                for inner, numbers in _ONNX[message].items()):
+            return True
     return False
 
 
 def _at(data: Any, number: int, *numbers: int) -> Iterator[Any]:
     """Values of a field of a protobuf message, or of fields of theirs."""
-    if not isinstance(data, memoryview):
-        raise ValueError('an input with a broken type')
     for found, value in _fields(data):
         if found == number:
             if numbers:

@@ -5,14 +5,14 @@ hold raw heat maps, decoding are MMPose's (``GetBBoxCenterScale``,
 ``TopdownAffine``, the codecs), written for a whole batch.
 """
 import os.path as osp
-from typing import Dict, Optional, Sequence, Tuple, Union
+from typing import Dict, Optional, Tuple
 
 import numpy as np
 
 from .decoding import decode, flip_back, is_decodable
 from .metadata import read_metadata
 from .onnx_file import check_onnx
-from .preprocessing import (as_boxes, centers_and_scales, check_image,
+from .preprocessing import (Boxes, as_boxes, centers_and_scales, check_image,
                             crop_people, normalize)
 from .session import MAX_BATCH, open_session
 
@@ -83,23 +83,23 @@ class PoseRuntime:
             ) from error
         count = len(self.metadata['keypoint_names'])
         codec = self.metadata['codec']
-        # Shapes, where 0 stands for any size.
+        # Shapes, where -1 stands for any size.
         wanted: Dict[str, Tuple[int, ...]] = {}
         if self.metadata['decode']:
             wanted = dict(keypoints=(1, count, 2), scores=(1, count))
         elif codec['type'] == 'SimCCLabel':
-            wanted = dict(simcc_x=(1, count, 0), simcc_y=(1, count, 0))
+            wanted = dict(simcc_x=(1, count, -1), simcc_y=(1, count, -1))
         elif is_decodable(codec):
-            wanted = dict(heatmaps=(1, count, 0, 0))
+            wanted = dict(heatmaps=(1, count, -1, -1))
         for name, shape in wanted.items():
             found = outputs[name].shape if name in outputs else ()
-            if len(found) != len(shape) or any(
-                    one != other if other else not one
+            if len(found) != len(shape) or not all(
+                    one == other or one and other < 0
                     for one, other in zip(found, shape)):
                 raise ValueError(
-                    f'{self.file} has metadata of {count} key points and '
-                    f'should compute {name} of shape {shape} (0: any); it '
-                    f'computes {found or "nothing"}. Export it again')
+                    f'{self.file} should compute {name} of shape {shape} (-1: '
+                    f'any) for its {count} key points, it computes {found}. '
+                    'Export it again')
         self._check_finite(*(outputs[name] for name in wanted))
 
     def _check_finite(self, *values: np.ndarray) -> None:
@@ -109,12 +109,10 @@ class PoseRuntime:
                 f'{self.file} computes values that are not finite; its '
                 'weights are broken. Export it again from a good checkpoint')
 
-    def __call__(
-        self,
-        image: np.ndarray,
-        boxes: Union[np.ndarray, Sequence[Sequence[float]], None] = None,
-        flip_test: bool = False,
-    ) -> Tuple[np.ndarray, np.ndarray]:
+    def __call__(self,
+                 image: np.ndarray,
+                 boxes: Optional[Boxes] = None,
+                 flip_test: bool = False) -> Tuple[np.ndarray, np.ndarray]:
         """Find the key points of the people in an image.
 
         Args:
@@ -154,11 +152,9 @@ class PoseRuntime:
             centers[:, None] - 0.5 * scales[:, None])
         return keypoints.astype(np.float32), scores
 
-    def crop(
-        self,
-        image: np.ndarray,
-        boxes: Union[np.ndarray, Sequence[Sequence[float]], None] = None,
-    ) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def crop(self,
+             image: np.ndarray,
+             boxes: Optional[Boxes] = None) -> Tuple[np.ndarray, ...]:
         """Cut people out of an image.
 
         Args:
@@ -200,11 +196,9 @@ class PoseRuntime:
         wanted = (*self.metadata['input_size'][::-1], 3)
         if not (isinstance(crops, np.ndarray) and crops.dtype == np.uint8
                 and crops.shape[1:] == wanted):
-            found = type(crops).__name__
-            if isinstance(crops, np.ndarray):
-                found = f'{crops.dtype} of shape {crops.shape}'
             raise ValueError(f'the crops must be uint8 of shape (M, *{wanted})'
-                             f', got {found}')
+                             f', got {getattr(crops, "dtype", type(crops))} of'
+                             f' shape {getattr(crops, "shape", ())}')
         if flip_test and self.metadata['decode']:
             raise ValueError(
                 f'{self.file} returns key points, the flip test averages heat '
@@ -226,9 +220,8 @@ class PoseRuntime:
         return keypoints, scores
 
     def _centers_and_scales(
-        self, image: np.ndarray, boxes: Union[np.ndarray,
-                                              Sequence[Sequence[float]], None]
-    ) -> Tuple[np.ndarray, np.ndarray]:
+            self, image: np.ndarray,
+            boxes: Optional[Boxes]) -> Tuple[np.ndarray, np.ndarray]:
         """Check the arguments; return centres and sizes of the crops."""
         check_image(image)
         if boxes is None:
@@ -241,24 +234,20 @@ class PoseRuntime:
         inputs = crops
         if not self.metadata['normalize']:
             inputs = normalize(crops, self.metadata)
-        size = self.session.batch
-        if size is None:
-            outputs = self.session.run(inputs)
-            for name, value in outputs.items():
-                if value.shape[:1] != (len(crops), ):
-                    raise ValueError(
-                        f'{self.file} computes {name} of shape {value.shape} '
-                        f'for {len(crops)} crops. Export it again')
-            return outputs
+        size = self.session.batch or len(inputs)
         # A fixed batch is filled up with the last crop, again and again.
-        missing = -len(inputs) % size
-        inputs = np.concatenate([inputs, np.repeat(inputs[-1:], missing, 0)])
+        last = np.repeat(inputs[-1:], -len(inputs) % size, 0)
+        inputs = np.concatenate([inputs, last])
         chunks = [
             self.session.run(inputs[start:start + size])
             for start in range(0, len(inputs), size)
         ]
-        return {
-            name: np.concatenate([chunk[name]
-                                  for chunk in chunks])[:len(crops)]
-            for name in chunks[0]
-        }
+        outputs = {}
+        for name in chunks[0]:
+            value = np.concatenate([chunk[name] for chunk in chunks])
+            outputs[name] = value[:len(crops)]
+            if len(value) != len(inputs):
+                raise ValueError(
+                    f'{self.file} computes {name} of shape {value.shape} for '
+                    f'{len(inputs)} crops. Export it again')
+        return outputs

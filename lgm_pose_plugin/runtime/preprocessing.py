@@ -4,6 +4,7 @@ from typing import Any, Dict, Sequence, Tuple, Union
 import cv2
 import numpy as np
 
+Boxes = Union[np.ndarray, Sequence[Sequence[float]]]
 # People of an image at most.
 MAX_PEOPLE = 10000
 # Boxes lie within so many pixels of the origin.
@@ -21,15 +22,13 @@ def check_image(image: np.ndarray) -> None:
     """
     if not (isinstance(image, np.ndarray) and image.dtype == np.uint8
             and image.ndim == 3 and image.shape[2] == 3 and image.size):
-        found = type(image).__name__
-        if isinstance(image, np.ndarray):
-            found = f'{image.dtype} of shape {image.shape}'
-        raise ValueError('the image must be a BGR array, uint8 of shape '
-                         f'(H, W, 3), got {found}')
+        raise ValueError(
+            'the image must be a BGR array, uint8 of shape (H, W, 3), got '
+            f'{getattr(image, "dtype", type(image))} of shape '
+            f'{getattr(image, "shape", ())}')
 
 
-def as_boxes(
-        boxes: Union[np.ndarray, Sequence[Sequence[float]]]) -> np.ndarray:
+def as_boxes(boxes: Boxes) -> np.ndarray:
     """Check boxes of people.
 
     Args:
@@ -51,14 +50,11 @@ def as_boxes(
                          f'{type(boxes).__name__} ({error})') from error
     if boxes.shape in ((0, ), (0, 4)):
         return np.empty((0, 4))
-    if boxes.ndim != 2 or boxes.shape[1] != 4:
-        raise ValueError(f'boxes must have the shape (M, 4), got '
-                         f'{boxes.shape}')
-    if boxes.dtype.kind not in 'iuf':
-        raise ValueError(f'boxes must be numbers, got {boxes.dtype}')
-    if len(boxes) > MAX_PEOPLE:
-        raise ValueError(f'{len(boxes):,} boxes are more than the '
-                         f'{MAX_PEOPLE:,} that are taken of one image')
+    if not (boxes.ndim == 2 and boxes.shape[1] == 4
+            and boxes.dtype.kind in 'iuf' and len(boxes) <= MAX_PEOPLE):
+        raise ValueError(
+            'boxes must be numbers of shape (M, 4), of at most '
+            f'{MAX_PEOPLE:,} people, got {boxes.dtype} of shape {boxes.shape}')
     # As MMPose, which computes in the precision of the boxes.
     if boxes.dtype != np.float32:
         boxes = boxes.astype(np.float64)

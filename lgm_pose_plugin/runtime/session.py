@@ -71,9 +71,8 @@ def open_session(file: str,
     opener = dict(onnxruntime=_open_onnxruntime, openvino=_open_openvino)
     try:
         session = opener[backend](file, threads)
-    except ImportError as error:
-        raise ImportError(f'{file} needs {backend}: pip install {backend} '
-                          f'({error})') from error
+    except ImportError:
+        raise
     # Runtimes raise whatever a broken file leads them to.
     except Exception as error:
         raise ValueError(

@@ -4,8 +4,6 @@ from typing import Any
 import torch
 from mmengine.dist import utils
 
-__all__ = ['allow_processes_without_gpu']
-
 
 def allow_processes_without_gpu() -> None:
     """Let ``--launcher pytorch`` start processes that have no GPU.

@@ -1,10 +1,10 @@
 """Files that are replaced whole or left as they were."""
-import hashlib
 import json
 import os
 import os.path as osp
 from contextlib import contextmanager
 from typing import Any, Iterator, Sequence, Union
+from uuid import uuid4
 
 
 def check_out_file(path: str) -> None:
@@ -44,22 +44,6 @@ def check_out_dir(path: str) -> None:
         raise ValueError(f'cannot write in {path}; choose another place')
 
 
-def check_utf8(path: str) -> None:
-    """Check that OpenCV, which takes UTF-8, can open a path as a video.
-
-    Args:
-        path (str): The path.
-
-    Raises:
-        ValueError: If it has other bytes, at which OpenCV would crash.
-    """
-    try:
-        path.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError('its name is not UTF-8, which OpenCV needs for '
-                         'videos; rename it') from error
-
-
 def check_inputs_kept(outputs: Sequence[str], inputs: Sequence[str]) -> None:
     """Check that nothing is written over what is read.
 
@@ -90,25 +74,16 @@ def replacing(path: str) -> Iterator[str]:
         removed and ``path`` stays as it was.
     """
     path = osp.realpath(path)
-    temporary = temporary_path(path)
-    os.makedirs(osp.dirname(path), exist_ok=True)
+    folder, suffix = osp.dirname(path), osp.splitext(path)[1]
+    # Short, since the name itself may be as long as names can be.
+    temporary = osp.join(folder, f'.partial-{uuid4().hex}{suffix}')
+    os.makedirs(folder, exist_ok=True)
     try:
         yield temporary
         os.replace(temporary, path)
     finally:
         if osp.exists(temporary):
             os.remove(temporary)
-
-
-def temporary_path(path: str) -> str:
-    """Beside ``path`` and with its suffix, by which OpenCV goes.
-
-    The name itself may be as long as names can be.
-    """
-    folder, name = osp.split(path)
-    digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:8]
-    return osp.join(folder,
-                    f'.partial-{os.getpid()}-{digest}{osp.splitext(name)[1]}')
 
 
 def write_json(path: str,

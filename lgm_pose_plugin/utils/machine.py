@@ -2,6 +2,7 @@
 import os
 import platform
 import re
+from contextlib import suppress
 
 
 def available_cpus() -> float:
@@ -14,19 +15,10 @@ def available_cpus() -> float:
         cpus = float(len(os.sched_getaffinity(0)))
     except AttributeError:  # not on macOS and Windows
         cpus = float(os.cpu_count() or 1)
-    for quota_file, period_file in (('/sys/fs/cgroup/cpu.max', None),
-                                    ('/sys/fs/cgroup/cpu/cpu.cfs_quota_us',
-                                     '/sys/fs/cgroup/cpu/cpu.cfs_period_us')):
-        try:
-            with open(quota_file) as file:
-                quota = file.read().split()
-            if period_file:
-                with open(period_file) as file:
-                    quota += file.read().split()
-            if float(quota[0]) > 0:
-                cpus = min(cpus, float(quota[0]) / float(quota[1]))
-        except (OSError, ValueError):  # no cgroup, or 'max': no quota
-            pass
+    # No cgroup, or 'max': no quota.
+    with suppress(OSError, ValueError), open('/sys/fs/cgroup/cpu.max') as file:
+        quota, period = map(float, file.read().split())
+        cpus = min(cpus, quota / period)
     return cpus
 
 
@@ -36,9 +28,8 @@ def cpu_model() -> str:
     Returns:
         str: The name.
     """
-    if os.path.exists('/proc/cpuinfo'):
-        with open('/proc/cpuinfo') as file:
-            found = re.search(r'model name\s*: (.+)', file.read())
+    with suppress(OSError), open('/proc/cpuinfo') as file:
+        found = re.search(r'model name\s*: (.+)', file.read())
         if found:
             return found.group(1)
     return platform.processor() or platform.machine()

@@ -1,7 +1,6 @@
 """Runs over many files: bar, failures by name, and an orderly stop."""
 import signal
 import sys
-import threading
 import time
 from typing import Any, Dict, Iterable, Optional, TypeVar
 
@@ -56,14 +55,12 @@ class Progress:
         self._handlers: Dict[int, Any] = {}
 
     def __enter__(self) -> 'Progress':
-        # Python lets only the main thread do it.
-        if threading.current_thread() is threading.main_thread():
-            numbers = [signal.SIGINT, signal.SIGTERM]
-            hang_up = getattr(signal, 'SIGHUP', None)  # not on Windows
-            if hang_up and signal.getsignal(hang_up) == signal.SIG_DFL:
-                numbers.append(hang_up)
-            for number in numbers:
-                self._handlers[number] = signal.signal(number, self._stop)
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        hang_up = getattr(signal, 'SIGHUP', None)  # not on Windows
+        if hang_up and signal.getsignal(hang_up) == signal.SIG_DFL:
+            numbers.append(hang_up)
+        for number in numbers:
+            self._handlers[number] = signal.signal(number, self._stop)
         return self
 
     def __exit__(self, *_: Any) -> None:

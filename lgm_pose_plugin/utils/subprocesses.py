@@ -2,8 +2,6 @@
 import sys
 from typing import Any, List
 
-__all__ = ['function_command']
-
 
 def function_command(module: str, function: str, *args: Any) -> List[str]:
     """Make the command of a process that calls one function.

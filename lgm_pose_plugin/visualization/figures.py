@@ -33,11 +33,9 @@ def save_picture(figure: Figure, path: str) -> None:
         path (str): The picture to write.
 
     Raises:
-        ValueError: If it cannot be written.
+        OSError: If it cannot be written.
+        ValueError: As :func:`check_picture_path`.
     """
     check_picture_path(path)
-    try:
-        with replacing(path) as temporary:
-            figure.savefig(temporary, dpi=150)
-    except OSError as error:
-        raise ValueError(f'{error}; choose another place') from error
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=150)

@@ -25,12 +25,7 @@ class Drawer:
                  skeleton: Sequence[Sequence[int]],
                  score_thr: float = 0.3,
                  draw_boxes: bool = False):
-        try:
-            import supervision
-        except ImportError as error:
-            raise ImportError(
-                'drawing needs supervision: pip install '
-                f'supervision, or --no-draw ({error})') from error
+        import supervision
         self._sv = supervision
         self._edges = [(a + 1, b + 1) for a, b in skeleton]  # from 1 there
         self.score_thr = score_thr

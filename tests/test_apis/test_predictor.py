@@ -6,7 +6,7 @@ import pytest
 from lgm_pose_plugin.apis.coco_files import Boxes, ImageIds
 from lgm_pose_plugin.apis.predictor import (Follower, People, Predictor,
                                             Settings, boxes_of_keypoints,
-                                            in_sight, whole_image)
+                                            whole_image)
 from lgm_pose_plugin.apis.sources import find_sources
 from lgm_pose_plugin.datasets.rendered.scene import render_image
 from lgm_pose_plugin.utils.progress import Progress
@@ -35,7 +35,8 @@ def test_boxes_of_key_points_are_about_those_of_people():
             points = np.reshape(person['keypoints'], (1, 17, 3))
             if (points[..., 2] > 0).all():
                 found = boxes_of_keypoints(
-                    People(None, np.ones(1), points[..., :2], points[..., 2]))
+                    People(None, np.ones(1), points[..., :2], points[..., 2]),
+                    IMAGE)
                 ratios.append((found.boxes[0, 2:] - found.boxes[0, :2]) /
                               person['bbox'][2:])
     assert len(ratios) > 10
@@ -46,7 +47,7 @@ def test_boxes_of_key_points_need_two_of_them():
     points = np.array([[[10., 20], [30, 60], [0, 0]]] * 3)
     scores = np.array([[.9, .9, .1], [.9, .1, .1], [.1, .1, .1]])
     found = boxes_of_keypoints(
-        People(None, np.array([.5, .6, .7]), points, scores))
+        People(None, np.array([.5, .6, .7]), points, scores), IMAGE)
     np.testing.assert_allclose(
         found.boxes, [[20 - 13, 40 - 24, 20 + 13, 40 + 24]], rtol=1e-6)
     assert found.scores == pytest.approx([.5])
@@ -179,14 +180,18 @@ def test_instances():
     ((0, -150, 50, 249), True),
     ((0, -150, 50, 251), False),
 ])
-def test_in_sight(box, expected):
-    image = np.zeros((100, 200, 3), np.uint8)
-    assert in_sight(np.float32([box]), image).tolist() == [expected]
+def test_boxes_that_run_away_are_left_out(box, expected):
+    corners = np.reshape(box, (2, 2))
+    points = corners.mean(0) + (corners - corners.mean(0)) / (1.3, 1.2)
+    found = boxes_of_keypoints(
+        People(None, np.ones(1), points[None], np.ones((1, 2))),
+        np.zeros((100, 200, 3), np.uint8))
+    assert len(found.boxes) == len(found.scores) == expected
 
 
 def test_image_id_0(tmp_path):
     assert cv2.imwrite(str(tmp_path / 'a.png'), IMAGE)
-    ids = ImageIds([dict(id=0, file_name='a.png')], 'it')
+    ids = ImageIds(dict(images=[dict(id=0, file_name='a.png')]), 'it')
     predictor = Predictor(network, whole_image, image_ids=ids)
     with Progress(1) as progress:
         predictor.run(find_sources([str(tmp_path / 'a.png')])[0], progress)

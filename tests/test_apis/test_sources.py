@@ -101,8 +101,8 @@ def test_what_is_nothing_of_it_is_told(folder):
         ['gone.jpg', '*.gif', 'empty', 'notes.txt', 'b.jpg'])
     assert [source.path for source in found] == ['b.jpg']
     for problem, start in zip(problems, [
-            'gone.jpg: no such file', '*.gif: no file', 'empty: no pictures',
-            'notes.txt: neither picture nor video'
+            'gone.jpg: no such file', '*.gif: no pictures',
+            'empty: no pictures', 'notes.txt: neither picture nor video'
     ]):
         assert problem.startswith(start)
     assert len(problems) == 4

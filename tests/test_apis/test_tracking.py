@@ -1,5 +1,4 @@
 """Who is who in a video, and smooth key points."""
-import sys
 
 import numpy as np
 import pytest
@@ -93,14 +92,6 @@ def test_no_track_is_not_smoothed_and_a_lost_one_starts_anew():
     assert 0 < second[0, 0] < 100
     again = smoothed(smoother, points[1:] * 3, 0, LOST_SECONDS + 1)
     np.testing.assert_array_equal(again, points[1:] * 3)
-
-
-@pytest.mark.parametrize('module, make', [('trackers', Tracker),
-                                          ('OneEuroFilter', Smoother)])
-def test_missing_packages(monkeypatch, module, make):
-    monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(ImportError, match=f'pip install {module}'):
-        make(FPS)
 
 
 @pytest.mark.parametrize('seconds, kept', [(.8, True), (1.4, False)])

@@ -145,16 +145,6 @@ def test_wrong_options(results, args, match):
     assert not given
 
 
-def test_missing_package(monkeypatch):
-
-    def run_benchmark(*args, **kwargs):
-        raise ModuleNotFoundError("No module named 'onnx'")
-
-    monkeypatch.setattr(benchmark, 'run_benchmark', run_benchmark)
-    with pytest.raises(ImportError, match='onnx.*pip install'):
-        call('a')
-
-
 def test_usage(capsys):
     for args in (['--input-size', '256'], ['--backends', 'tensorrt']):
         with pytest.raises(SystemExit):

@@ -94,8 +94,6 @@ def test_wrong_arguments(detector_files, data, tmp_path, capsys):
         ([image, '-o', tmp_path / 'gone/boxes.json'], 'no folder'),
         ([image, '-o', image], 'is read and would be replaced'),
         ([image, *out, *ann_file, '--images-json', 'i.json'], 'leave out'),
-        ([image, *out, '--images-json',
-          tmp_path / 'boxes.json'], 'boxes.json; give two files'),
         ([image, *out, '--det-cat-ids', 5], 'classes 0 to 1'),
         ([image, *out, '--device', 'gpu'], '--device gpu cannot be used: '),
     ):

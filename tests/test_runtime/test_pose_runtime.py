@@ -266,15 +266,15 @@ def test_wrong_images(exported, image):
     ([[0, 0, 8, np.nan]], 'box 0 is .*nan'),
     ([[0, 0, 8, 8], [4, 4, 4, 8]], 'box 1 is .*right above left'),
     ([[8, 8, 2, 2]], 'box 0'),
-    ([0, 0, 8, 8], r'shape \(M, 4\), got \(4,\)'),
-    (np.zeros((2, 5)), r'got \(2, 5\)'),
-    ([[]], r'got \(1, 0\)'),
+    ([0, 0, 8, 8], r'shape \(M, 4\), .* of shape \(4,\)'),
+    (np.zeros((2, 5)), r'of shape \(2, 5\)'),
+    ([[]], r'of shape \(1, 0\)'),
     ([[0, 0, 8, 8], [0, 0, 8]], r'boxes must .* shape \(M, 4\)'),
-    ([['0', '0', '8', '8']], 'must be numbers, got <U1'),
-    ([[0, 0, 8, 8j]], 'must be numbers, got complex'),
-    ([[0, 0, 8, 10**30]], 'must be numbers, got object'),
+    ([['0', '0', '8', '8']], 'must be numbers .* got <U1'),
+    ([[0, 0, 8, 8j]], 'must be numbers .* got complex'),
+    ([[0, 0, 8, 10**30]], 'must be numbers .* got object'),
     ([[0, 0, 8, 1e300]], 'at most 1,000,000 pixels away'),
-    (np.ones((10001, 4)), '10,001 boxes are more than the 10,000'),
+    (np.ones((10001, 4)), r'at most 10,000 people, got .*\(10001, 4\)'),
 ])
 def test_wrong_boxes(exported, picture, boxes, match):
     with pytest.raises(ValueError, match=match):
