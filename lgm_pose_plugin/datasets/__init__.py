@@ -1,9 +1,10 @@
 """Data sets of the plugin."""
-from .datasets.base.checked_dataset import BadDataError, CheckedDataset
+from .datasets.base.checked_dataset import (BadDataError, CheckedDataset,
+                                            target_tensors)
 from .datasets.body import CheckedCocoDataset, CheckedMpiiDataset, LspDataset
 from .transforms.loading import LoadCheckedImage
 
 __all__ = [
     'BadDataError', 'CheckedCocoDataset', 'CheckedDataset',
-    'CheckedMpiiDataset', 'LoadCheckedImage', 'LspDataset'
+    'CheckedMpiiDataset', 'LoadCheckedImage', 'LspDataset', 'target_tensors'
 ]

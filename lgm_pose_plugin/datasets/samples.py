@@ -56,7 +56,7 @@ def image_samples(cfg: Config, paths: Sequence[str],
 
 
 def open_dataset(cfg: Config, split: str = 'test') -> BaseDataset:
-    """Read a config's data set, without its pipeline.
+    """Read a config's data set.
 
     Args:
         cfg (Config): The config.
@@ -64,8 +64,8 @@ def open_dataset(cfg: Config, split: str = 'test') -> BaseDataset:
             ``'test'``.
 
     Returns:
-        BaseDataset: The people, each what the pipeline of a top-down config
-        starts from.
+        BaseDataset: The people; ``get_data_info`` gives what the pipeline of
+        a top-down config starts from.
 
     Raises:
         ValueError: If the data set is not there or empty.
@@ -73,8 +73,7 @@ def open_dataset(cfg: Config, split: str = 'test') -> BaseDataset:
     try:
         # xtcocotools prints.
         with redirect_stdout(sys.stderr):
-            dataset = DATASETS.build(
-                _without_pipeline(cfg[f'{split}_dataloader'].dataset))
+            dataset = DATASETS.build(cfg[f'{split}_dataloader'].dataset)
     except (AssertionError, AttributeError, FileNotFoundError, KeyError,
             TypeError, ValueError) as error:
         raise ValueError(
@@ -84,22 +83,6 @@ def open_dataset(cfg: Config, split: str = 'test') -> BaseDataset:
     if not len(dataset):
         raise ValueError(f'the {split} data set of {cfg.filename} is empty')
     return dataset
-
-
-def _without_pipeline(cfg: dict) -> dict:
-    """A data set's config without its pipeline, maybe that of wrapped ones.
-
-    The data sets that MMPose's CombinedDataset joins keep theirs, which bring
-    them to common key points.
-    """
-    if 'pipeline' in cfg:
-        return dict(cfg, pipeline=[])
-    if 'dataset' in cfg:
-        return dict(cfg, dataset=_without_pipeline(cfg['dataset']))
-    if 'datasets' in cfg:
-        return dict(
-            cfg, datasets=list(map(_without_pipeline, cfg['datasets'])))
-    return cfg
 
 
 def pipeline_batch(cfg: Config, raw: List[Dict[str, Any]]) -> Dict[str, Any]:
@@ -170,7 +153,6 @@ def find_samples(cfg: Config,
         return []
     people = open_dataset(cfg, split)
     number = min(samples, len(people))
-    indices = range(number) if split == 'test' else np.linspace(
-        0,
-        len(people) - 1, number).astype(int)
-    return [people[int(i)] for i in indices]
+    last = number if split == 'test' else len(people)
+    indices = np.linspace(0, last - 1, number)
+    return [people.get_data_info(int(i)) for i in indices]

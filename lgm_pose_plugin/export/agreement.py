@@ -49,7 +49,7 @@ def evaluation_people(
             'e.g. test_evaluator.ann_file') from error
     for evaluator in evaluators:
         evaluator.dataset_meta = dataset.metainfo
-    raw = [dataset[i] for i in range(len(dataset))]
+    raw = [dataset.get_data_info(i) for i in range(len(dataset))]
     if people is None or people >= len(raw):
         return raw, evaluators
     taken = {one['img_id'] for one in raw[:people]}

@@ -14,9 +14,8 @@ from xtcocotools.coco import COCO
 
 from lgm_pose_plugin.cli import main
 from lgm_pose_plugin.datasets.rendered import figure, scene
-from lgm_pose_plugin.datasets.rendered.figure import PARTS
-from lgm_pose_plugin.datasets.rendered.scene import (annotate, render_image,
-                                                     sample_person)
+from lgm_pose_plugin.datasets.rendered.figure import PARTS, Figure, hull
+from lgm_pose_plugin.datasets.rendered.scene import annotate, render_image
 from lgm_pose_plugin.datasets.rendered.writer import write_dataset
 
 NUM_IMAGES = 30
@@ -48,7 +47,7 @@ def _keypoints(annotation):
 
 
 def _render_alone(seed, image_size=(320, 240)):
-    person = sample_person(np.random.default_rng(seed), image_size)
+    person = Figure(np.random.default_rng(seed), image_size)
     ids = scene._paint_ids([(1, person.shapes)], image_size)
     return person, ids
 
@@ -185,7 +184,7 @@ def test_occluded_keypoints_are_labelled_as_such():
     before = _keypoints(alone)
     assert np.count_nonzero(before[:, 2] == 2) > 5
     corners = np.array([(0, 0), (320, 0), (320, 240), (0, 240)], np.float64)
-    blind = (0, scene._hull(corners), [0, 0, 0])
+    blind = (0, hull(corners), [0, 0, 0])
     first = 1 + len(PARTS)
     ids = scene._paint_ids([(1, person.shapes), (first, [blind])], (320, 240))
     annotation = annotate(ids, person, 1)
@@ -294,10 +293,10 @@ def test_stopped_run_leaves_no_dataset(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize('change, message', [
-    (dict(num_images=0), 'num_images=0; use at least 1'),
-    (dict(seed=-1), 'seed=-1; use 0 or'),
-    (dict(image_size=(320, 10)), r'image_size=\(320, 10\) is too small'),
-    (dict(max_people=0), 'max_people=0 leaves nobody'),
+    (dict(num_images=0), 'num_images=0.* use at least 1 image'),
+    (dict(seed=-1), 'seed=-1; use .* not negative'),
+    (dict(image_size=(320, 10)), r'image_size=\(320, 10\).* 64x64 pixels'),
+    (dict(max_people=0), 'max_people=0; use .* 1 person'),
 ])
 def test_wrong_parameters(tmp_path, change, message):
     with pytest.raises(ValueError, match=message):

@@ -120,23 +120,6 @@ def test_bfloat16_learns_as_float32_does(name, steps, small):
         assert max(full[-1], half[-1]) < 0.5 * full[0]
 
 
-@pytest.mark.parametrize('message, match', [
-    ('expected scalar type BFloat16 but found Float',
-     'cannot compute this network in bfloat16 .* use a later torch'),
-    ('out of memory', '^out of memory$'),
-])
-def test_layers_without_bfloat16(small, monkeypatch, message, match):
-    model = small()
-    optim = wrapper(model, type='BFloat16OptimWrapper')
-
-    def fail(*args):
-        raise RuntimeError(message)
-
-    monkeypatch.setattr(type(model.backbone), 'forward', fail)
-    with pytest.raises(RuntimeError, match=match):
-        model.train_step(make_batch(2), optim)
-
-
 @needs_mixing
 def test_half_precision_of_a_head_in_evaluation(small):
     """Predictions of a bfloat16 forward are near those of float32."""

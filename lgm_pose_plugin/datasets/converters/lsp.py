@@ -1,21 +1,19 @@
 """Leeds Sports Pose: from ``joints.mat`` to COCO-style annotations."""
-import json
 import os
 import os.path as osp
-import re
-from contextlib import ExitStack
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 import numpy as np
 from scipy.io import loadmat
 
-from lgm_pose_plugin.utils.files import replacing
+from lgm_pose_plugin.utils.files import write_json
 from lgm_pose_plugin.utils.progress import with_bar
 from ..coco_format import person_category
 from ..datasets.body import LspDataset
 from ..transforms.loading import read_size
 
-NUM_JOINTS = 14
+# The first two sides of the array of joints.
+LAYOUTS = {(14, 3): 'lspet', (3, 14): 'lsp'}
 MIN_JOINTS = 8
 # A labelled joint further outside than this part of the image's longer side
 # is an error of the annotation.
@@ -31,25 +29,11 @@ AREA_OF_BOX = .53
 # LSP's is that of its authors.
 SPLITS = dict(
     lspet=dict(train=1, val=6001, extra=7001), lsp=dict(train=1, val=1001))
-# Digits in the images' names.
-DIGITS = dict(lspet=5, lsp=4)
+# The images' names.
+FILE_NAMES = dict(lspet='im{:05d}.jpg', lsp='im{:04d}.jpg')
 
 
-class Records(NamedTuple):
-    """The content of a ``joints.mat``.
-
-    Attributes:
-        name (str): ``'lsp'`` or ``'lspet'``.
-        joints (np.ndarray): x and y in pixels, (N, 14, 2).
-        flags (np.ndarray): COCO's visibility (0 not labelled, 1 hidden, 2
-            visible), (N, 14).
-    """
-    name: str
-    joints: np.ndarray
-    flags: np.ndarray
-
-
-def load_joints(path: str) -> Records:
+def load_joints(path: str) -> Tuple[str, np.ndarray, np.ndarray]:
     """Read a ``joints.mat``.
 
     LSPET's array is 14x3xN and its third column is 1 for a labelled joint;
@@ -60,7 +44,11 @@ def load_joints(path: str) -> Records:
         path (str): The file.
 
     Returns:
-        Records: The joints and what data set they belong to.
+        tuple:
+        - name (str): ``'lsp'`` or ``'lspet'``.
+        - joints (np.ndarray): x and y in pixels, (N, 14, 2).
+        - flags (np.ndarray): COCO's visibility (0 not labelled, 1 hidden, 2
+          visible), (N, 14).
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -68,63 +56,21 @@ def load_joints(path: str) -> Records:
     """
     if not osp.isfile(path):
         raise FileNotFoundError(
-            f'{path} is missing; unpack the archive of LSP or LSPET, which '
-            'has joints.mat and images/, and pass its folder.')
+            f'{path} is missing; unpack the archive of LSP '
+            'or LSPET and pass its folder.')
     try:
-        array = loadmat(path)['joints']
+        array = loadmat(path)['joints'].astype(np.float64)
+        name = LAYOUTS[array.shape[:2]]
+        axes = (1, 2, 0) if name == 'lspet' else (0, 2, 1)
+        x, y, third = array.transpose(axes)
     except Exception as error:
         raise ValueError(f'{path} is not the joints.mat of LSP or LSPET: '
                          f'{error!r}. Unpack the archive again.') from error
-    if array.ndim != 3 or array.shape[:2] not in ((NUM_JOINTS, 3),
-                                                  (3, NUM_JOINTS)):
-        raise ValueError(f'{path} has joints of shape {array.shape}, not '
-                         '14x3xN (LSPET) or 3x14xN (LSP).')
-    array = array.astype(np.float64)
-    name = 'lspet' if array.shape[0] == NUM_JOINTS else 'lsp'
-    array = array.transpose((2, 0, 1) if name == 'lspet' else
-                            (2, 1, 0))  # (N, 14, 3)
-    third = array[..., 2]
     if not np.isin(third, (0, 1)).all():
         raise ValueError(f'{path} has visibility flags other than 0 and 1; it '
                          'is not the joints.mat of LSP or LSPET.')
     flags = 2 * third if name == 'lspet' else 2 - third
-    return Records(name, array[..., :2], flags.astype(np.int64))
-
-
-def find_images(folder: str, name: str, number: int) -> List[str]:
-    """Find the images of a data set.
-
-    Args:
-        folder (str): The folder ``images``.
-        name (str): ``'lsp'`` or ``'lspet'``.
-        number (int): The number of records.
-
-    Returns:
-        list[str]: The file names, ``im00001.jpg`` (LSPET) or ``im0001.jpg``
-        (LSP) and so on.
-
-    Raises:
-        FileNotFoundError: If there is no such folder.
-        ValueError: If it has not exactly the images of the records.
-    """
-    if not osp.isdir(folder):
-        raise FileNotFoundError(f'{folder} is missing; unpack the images of '
-                                'the archive beside joints.mat.')
-    digits = DIGITS[name]
-    wanted = [f'im{index:0{digits}d}.jpg' for index in range(1, number + 1)]
-    found = {
-        file
-        for file in os.listdir(folder)
-        if re.fullmatch(fr'im\d{{{digits}}}\.jpg', file)
-    }
-    if found != set(wanted):
-        odd = sorted(found.symmetric_difference(wanted))
-        raise ValueError(
-            f'{folder} has {len(found)} images {wanted[0]} and so on, '
-            f'joints.mat {number} records; without the other are '
-            f'{", ".join(odd[:3])}{" ..." * (len(odd) > 3)}. Unpack both from '
-            'one archive.')
-    return wanted
+    return name, np.stack([x, y], axis=2), flags.astype(np.int64)
 
 
 def find_fault(joints: np.ndarray, flags: np.ndarray,
@@ -141,7 +87,7 @@ def find_fault(joints: np.ndarray, flags: np.ndarray,
     """
     labelled = flags > 0
     if labelled.sum() < MIN_JOINTS:
-        return (f'{labelled.sum()} joints labelled, fewer than {MIN_JOINTS}')
+        return f'{labelled.sum()} joints labelled, fewer than {MIN_JOINTS}'
     slack = MAX_OUTSIDE * max(size)
     # Written so that NaN is outside, too.
     inside = ((joints >= -slack) & (joints <= np.array(size) + slack)).all(1)
@@ -204,11 +150,8 @@ def split_records(name: str,
         ValueError: If ``train`` or ``val`` has no image.
     """
     starts = SPLITS[name] if val_from is None else dict(train=1, val=val_from)
-    stops = [*list(starts.values())[1:], number + 1]
-    splits = {
-        split: range(start, min(stop, number + 1))
-        for (split, start), stop in zip(starts.items(), stops)
-    }
+    bounds = [min(first, number + 1) for first in starts.values()]
+    splits = dict(zip(starts, map(range, bounds, [*bounds[1:], number + 1])))
     if not splits['train'] or not splits['val']:
         raise ValueError(
             f'val from image {starts["val"]} on leaves train or val without '
@@ -240,82 +183,57 @@ def convert(source: str,
         'reason'}]}``.
 
     Raises:
-        FileNotFoundError: If ``joints.mat`` or ``images`` is missing.
-        ValueError: If they do not belong together, an image cannot be read or
-            ``out`` has other images.
+        FileNotFoundError: If ``joints.mat`` is missing.
+        OSError: If ``out`` cannot be written.
+        ValueError: If an image is missing or cannot be read, or ``out`` has
+            other images.
     """
     name, joints, flags = load_joints(osp.join(source, 'joints.mat'))
-    image_dir = osp.join(source, 'images')
-    file_names = find_images(image_dir, name, len(joints))
     splits = split_records(name, len(joints), val_from)
-    _check_out(source, out, file_names)
-    sizes = [
-        read_size(osp.join(image_dir, file_name))
-        for file_name in with_bar(file_names)
+    file_names = [
+        FILE_NAMES[name].format(number)
+        for number in range(1,
+                            len(joints) + 1)
     ]
-    files, removed = {}, []
-    for split, numbers in splits.items():
-        images, annotations = [], []
+    images = osp.abspath(osp.join(source, 'images'))
+    sizes = [
+        read_size(osp.join(images, file)) for file in with_bar(file_names)
+    ]
+    out_images = osp.join(out, 'images')
+    if not osp.lexists(out_images):
+        os.makedirs(out, exist_ok=True)
+        os.symlink(images, out_images)
+    elif not {*file_names} <= {*os.listdir(out_images)}:
+        raise ValueError(f'{out_images} lacks images of {source}; copy them '
+                         'there or choose another folder to write to.')
+    files: Dict[str, Dict[str, Any]] = {
+        f'{name}_{split}.json':
+        dict(
+            info=dict(description=f'{name.upper()} {split}, converted by '
+                      'lgm_pose_plugin'),
+            licenses=[],
+            images=[],
+            annotations=[],
+            categories=[person_category(LspDataset.METAINFO)])
+        for split in splits
+    }
+    removed = []
+    for (split, numbers), content in zip(splits.items(), files.values()):
         for number in numbers:
-            file_name, size = file_names[number - 1], sizes[number - 1]
-            record = joints[number - 1], flags[number - 1], size
+            record = joints[number - 1], flags[number - 1], sizes[number - 1]
+            file_name, (width, height) = file_names[number - 1], record[2]
             fault = find_fault(*record)
             if fault:
                 removed.append(
                     dict(file_name=file_name, split=split, reason=fault))
                 continue
-            images.append(
+            content['images'].append(
                 dict(
-                    id=number,
-                    file_name=file_name,
-                    width=size[0],
-                    height=size[1]))
-            annotations.append(
+                    id=number, file_name=file_name, width=width,
+                    height=height))
+            content['annotations'].append(
                 dict(id=number, image_id=number, **annotate(*record)))
-        files[f'{name}_{split}.json'] = dict(
-            info=dict(description=f'{name.upper()} {split}, converted by '
-                      'lgm_pose_plugin'),
-            licenses=[],
-            images=images,
-            annotations=annotations,
-            categories=[person_category(LspDataset.METAINFO)])
     files[f'{name}_removed.json'] = dict(removed=removed)
-    _write(files, source, out)
-    # Of a conversion with other splits, whose images are now in these.
-    for split in SPLITS[name].keys() - splits.keys():
-        stale = osp.join(out, 'annotations', f'{name}_{split}.json')
-        if osp.exists(stale):
-            os.remove(stale)
+    for file, content in files.items():
+        write_json(osp.join(out, 'annotations', file), content)
     return files
-
-
-def _check_out(source: str, out: str, file_names: List[str]) -> None:
-    """ValueError if ``out`` has a folder of images without ours."""
-    images = osp.join(out, 'images')
-    if osp.lexists(images):
-        missing = sorted(
-            file for file in file_names
-            if not osp.exists(osp.join(images, file)))
-        if missing:
-            raise ValueError(
-                f'{images} lacks {len(missing)} of the images of {source} '
-                f'({", ".join(missing[:3])}); copy them there or choose '
-                'another folder to write to.')
-
-
-def _write(files: Dict[str, Dict[str, Any]], source: str, out: str) -> None:
-    """Write the annotation files, all or none, and link the images."""
-    folder = osp.join(out, 'annotations')
-    images = osp.join(out, 'images')
-    try:
-        with ExitStack() as stack:
-            for name, content in files.items():
-                path = stack.enter_context(replacing(osp.join(folder, name)))
-                with open(path, 'w') as file:
-                    json.dump(content, file)
-            if not osp.lexists(images):
-                os.symlink(osp.abspath(osp.join(source, 'images')), images)
-    except OSError as error:
-        raise ValueError(
-            f'{error}; choose another folder than {out}, or copy the images '
-            'there if they cannot be linked.') from error

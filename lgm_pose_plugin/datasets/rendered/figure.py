@@ -1,6 +1,7 @@
 """An articulated figure: joints in space and the shapes that clothe them."""
 from typing import Dict, Iterable, List, Optional, Tuple
 
+import cv2
 import numpy as np
 from scipy.spatial.transform import Rotation
 
@@ -31,6 +32,7 @@ LEG_POSES = np.array([
     [[(0, 6), (0, 5), (0, 15), (0, 5)],
      [(2, 45), (20, 100), (0, 40), (20, 110)]],  # one leg lifted
 ], np.float64)  # yapf: disable
+SHIFT = 4  # fractional bits of the corners given to OpenCV
 SIDES = ('left', 'right')
 PARTS = ('torso', 'pelvis', 'neck', 'head', 'hair', 'nose') + tuple(
     f'{side}_{part}' for part in ('eye', 'ear', 'upper_arm', 'forearm', 'hand',
@@ -73,9 +75,24 @@ Shape = Tuple[Optional[int], np.ndarray, List[float]]
 
 
 class Figure:
-    """Joints (17, 3), frames and parts of a figure before its projection."""
+    """A posed figure in the picture.
 
-    def __init__(self, rng: np.random.Generator) -> None:
+    Args:
+        rng (np.random.Generator): The source of randomness.
+        image_size (tuple[int, int]): Width and height of the picture, outside
+            of which the figure may lie in part.
+
+    Attributes:
+        keypoints (np.ndarray): COCO key points in pixels, (17, 2).
+        owners (list[set[int]]): For each key point the indices in ``PARTS``
+            of the parts that may cover it without hiding it.
+        shapes (list[Shape]): What to paint, far to near.
+        texture (np.ndarray): Strength of the texture of each part, (P, ).
+        height (float): The standing height in pixels.
+    """
+
+    def __init__(self, rng: np.random.Generator,
+                 image_size: Tuple[int, int]) -> None:
         self.rng, self.frames = rng, _sample_frames(rng)
         self.build = rng.uniform(.85, 1.25)
         self.light = rng.uniform(-.5, .5, 2)
@@ -87,6 +104,27 @@ class Figure:
         for side in range(2):
             self._add_limbs(side)
         self.parts.sort(key=lambda part: part[0])
+        self.owners = self._find_owners()
+        self._project(np.array(image_size))
+
+    def _project(self, size: np.ndarray) -> None:
+        rng = self.rng
+        self.height = min(size[1], size[0] * 1.3) * np.exp(
+            rng.uniform(np.log(.42), np.log(1.05)))
+        scale = np.array([self.height, -self.height])
+        self.keypoints = self.joints[:, :2] * scale
+        low, high = self.keypoints.min(axis=0), self.keypoints.max(axis=0)
+        # Keep the body inside where it fits, but let a part of it stick out.
+        room = np.maximum(size - (high - low), 0) / 2 + .12 * (high - low)
+        centre = size / 2 + rng.uniform(-1, 1, 2) * room
+        offset = centre - (low + high) / 2
+        self.keypoints += offset
+        self.shapes: List[Shape] = []
+        for _, name, layers in self.parts:
+            for number, (points, color) in enumerate(layers):
+                self.shapes.append((None if number else PART_INDEX[name],
+                                    hull(points[:, :2] * scale + offset),
+                                    np.clip(color, 0, 255).tolist()))
 
     def _place_joints(self) -> None:
         frames, stretch = self.frames, self.rng.uniform(.93, 1.07, len(LIMBS))
@@ -149,9 +187,6 @@ class Figure:
                       for part in trousers_parts]] = rng.uniform(0, 16)
         self.texture[PART_INDEX['hair']] = 12
 
-    def _add(self, name: str, depth: float, layers: List[tuple]) -> None:
-        self.parts.append((depth, name, layers))
-
     def _add_limbs(self, side: int) -> None:
         for part, (_, _, *widths) in LIMBS.items():
             name = f'{SIDES[side]}_{part}'
@@ -172,7 +207,8 @@ class Figure:
                     (start[:2] + edges * radii[0]).reshape(2, 2),
                     (end[:2] + edges * radii[1]).reshape(2, 2), 4)
             # In front of the trunk when side by side with it.
-            self._add(name, depth + .025 + .002 * (part == 'hand'), layers)
+            self.parts.append(
+                (depth + .025 + .002 * (part == 'hand'), name, layers))
 
     def _stripe(self, start: np.ndarray, end: np.ndarray,
                 number: int) -> List[tuple]:
@@ -214,13 +250,13 @@ class Figure:
                 disc = capsule((button, button), (.01, .01))
                 layers.append((disc, self.trim))
         middle = self.waist[2] + (torso @ (0, .09, 0))[2]
-        self._add('torso', middle, layers)
+        self.parts.append((middle, 'torso', layers))
         pelvis = [(np.concatenate([waist, hips]), self.colors['pelvis'])]
-        self._add('pelvis', self.waist[2] / 2 - .001, pelvis)
+        self.parts.append((self.waist[2] / 2 - .001, 'pelvis', pelvis))
         base = self.waist + torso @ (0, .2, -.005)
         top = self._on_head(np.array((0, -.05, -.01)))
         neck = capsule((base, top), (.036, .03))
-        self._add('neck', base[2] - .01, [(neck, self.skin * .88)])
+        self.parts.append((base[2] - .01, 'neck', [(neck, self.skin * .88)]))
 
     def _add_head(self) -> None:
         frame, size = self.frames['head'], self.head_size
@@ -232,19 +268,19 @@ class Figure:
             corners = np.array([(-.018, -.048, .06), (.018, -.048, .06)])
             mouth = capsule(self._on_head(corners), (.005, .005))
             face.append((mouth, self.skin * (.6, .55, .8)))
-        self._add('head', base, face)
+        self.parts.append((base, 'head', face))
         # What hair covers of the skull: its back and its top.
         back, top = self.rng.uniform(-.3, .05), self.rng.uniform(.45, .7)
         height, front = _SPHERE[:, 1], _SPHERE[:, 2]
         for part in (front < back + .35 * height, height > top):
             if np.any(part & facing):
                 lock = self._on_head(_SPHERE[part & facing] * HEAD_AXES * 1.06)
-                self._add('hair', base + .001, [(lock, self.hair)])
+                self.parts.append((base + .001, 'hair', [(lock, self.hair)]))
         if self.rng.random() < .4:
             tail = self._on_head(np.array([(0, 0, -.04), (0, -.14, -.055)]))
             radii = np.array((.062, .05)) * size
-            self._add('hair', tail[:, 2].mean() + .01,
-                      [(capsule(tail, radii), self.hair * .9)])
+            self.parts.append((tail[:, 2].mean() + .01, 'hair',
+                               [(capsule(tail, radii), self.hair * .9)]))
         bridge = self._on_head(np.array((0, .01, .068)))
         nose = capsule((bridge, self.joints[0]), (.007 * size, .013 * size))
         features: List[tuple] = [('nose', 0, [(nose, self.skin * .8)])]
@@ -260,9 +296,10 @@ class Figure:
                 (f'{name}_ear', 3 + side, [(shell, self.skin * .82)]))
         for name, index, layers in features:
             front = self.joints[index, 2] > self.head[2]
-            self._add(name, base + (.002 if front else -.002), layers)
+            self.parts.append(
+                (base + (.002 if front else -.002), name, layers))
 
-    def owners(self) -> List[set]:
+    def _find_owners(self) -> List[set]:
         """Parts that may cover each key point without hiding it."""
         owners: List[set] = [set() for _ in range(17)]
         owners[0].add(PART_INDEX['nose'])
@@ -293,6 +330,11 @@ def any_color(rng: np.random.Generator) -> np.ndarray:
     """A colour (3, ), more often dull than bright."""
     color = rng.uniform(5, 250, 3)
     return color.mean() + (color - color.mean()) * rng.random()
+
+
+def hull(points: np.ndarray) -> np.ndarray:
+    """The convex hull of points (N, 2) in fixed point."""
+    return cv2.convexHull(np.rint(points * (1 << SHIFT)).astype(np.int32))
 
 
 def capsule(ends: Iterable[np.ndarray], radii: Iterable[float]) -> np.ndarray:

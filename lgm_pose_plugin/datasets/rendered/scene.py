@@ -1,82 +1,21 @@
 """Pictures of figures, and the annotations of what can be seen."""
-from typing import Any, Dict, List, NamedTuple, Tuple
+from typing import Any, Dict, List, Tuple
 
 import cv2
 import numpy as np
 
-from .figure import (CIRCLE, PART_INDEX, PARTS, SKINS, Figure, Shape,
-                     any_color, capsule, pick)
+from .figure import (CIRCLE, PARTS, SHIFT, SKINS, Figure, Shape, any_color,
+                     capsule, hull, pick)
 
 MIN_VISIBLE_KEYPOINTS = 5
 MIN_IMAGE_SIZE = 64
-_SHIFT = 4  # fractional bits of the corners given to OpenCV
 # Id of the first part and shapes, from far to near.
 Scene = List[Tuple[int, List[Shape]]]
 
 
-class Person(NamedTuple):
-    """A posed figure in the picture.
-
-    Attributes:
-        keypoints (np.ndarray): COCO key points in pixels, (17, 2).
-        owners (list[set[int]]): For each key point the indices in ``PARTS``
-            of the parts that may cover it without hiding it.
-        shapes (list[Shape]): What to paint, far to near.
-        texture (np.ndarray): Strength of the texture of each part, (P, ).
-        height (float): The standing height in pixels.
-    """
-    keypoints: np.ndarray
-    owners: List[set]
-    shapes: List[Shape]
-    texture: np.ndarray
-    height: float
-
-
-def sample_person(rng: np.random.Generator, image_size: Tuple[int,
-                                                              int]) -> Person:
-    """Sample a figure and its place in the picture.
-
-    Args:
-        rng (np.random.Generator): The source of randomness.
-        image_size (tuple[int, int]): Width and height of the picture.
-
-    Returns:
-        Person: The figure, which may lie partly outside the picture.
-    """
-    figure = Figure(rng)
-    size = np.array(image_size)
-    height = min(size[1], size[0] * 1.3) * np.exp(
-        rng.uniform(np.log(.42), np.log(1.05)))
-    scale = np.array([height, -height])
-    keypoints = figure.joints[:, :2] * scale
-    low, high = keypoints.min(axis=0), keypoints.max(axis=0)
-    # Keep the body inside where it fits, but let a part of it stick out.
-    room = np.maximum(size - (high - low), 0) / 2 + .12 * (high - low)
-    centre = size / 2 + rng.uniform(-1, 1, 2) * room
-    offset = centre - (low + high) / 2
-    parts, outlines, colors = zip(*(
-        (PART_INDEX[name] if number == 0 else None, layer[0], layer[1])
-        for _, name, layers in figure.parts
-        for number, layer in enumerate(layers)))  # yapf: disable
-    points = np.concatenate([points[:, :2] for points in outlines])
-    points = points * scale + offset
-    cuts = np.cumsum([len(outline) for outline in outlines])[:-1]
-    shapes = list(
-        zip(parts, [_hull(part) for part in np.split(points, cuts)],
-            np.clip(colors, 0, 255).tolist()))
-    return Person(keypoints + offset, figure.owners(), shapes, figure.texture,
-                  height)
-
-
-def _hull(points: np.ndarray) -> np.ndarray:
-    """The convex hull of points (N, 2) in fixed point."""
-    return cv2.convexHull(np.rint(points * (1 << _SHIFT)).astype(np.int32))
-
-
 def _fill(image: np.ndarray, points: np.ndarray, color: np.ndarray) -> None:
     """Fill the convex hull of points (N, 2), in place."""
-    cv2.fillConvexPoly(image, _hull(points), color.tolist(), cv2.LINE_AA,
-                       _SHIFT)
+    cv2.fillConvexPoly(image, hull(points), color.tolist(), cv2.LINE_AA, SHIFT)
 
 
 def _smooth_noise(rng: np.random.Generator, image_size: Tuple[int, int],
@@ -153,7 +92,7 @@ def _degrade(rng: np.random.Generator, image: np.ndarray,
         result, cv2.cvtColor(noise, cv2.COLOR_GRAY2BGR), dtype=cv2.CV_8U)
 
 
-def _visibility(ids: np.ndarray, person: Person, first_id: int) -> np.ndarray:
+def _visibility(ids: np.ndarray, person: Figure, first_id: int) -> np.ndarray:
     """COCO flags (17, ) from the buffer (H, W) of part ids."""
     height, width = ids.shape
     flags = np.zeros(17, np.int64)
@@ -164,12 +103,12 @@ def _visibility(ids: np.ndarray, person: Person, first_id: int) -> np.ndarray:
     return flags
 
 
-def annotate(ids: np.ndarray, person: Person, first_id: int) -> Dict[str, Any]:
+def annotate(ids: np.ndarray, person: Figure, first_id: int) -> Dict[str, Any]:
     """Make the COCO annotation of a person.
 
     Args:
         ids (np.ndarray): The part id in front at each pixel, (H, W).
-        person (Person): The person.
+        person (Figure): The person.
         first_id (int): The id in ``ids`` of the person's first part.
 
     Returns:
@@ -194,13 +133,10 @@ def annotate(ids: np.ndarray, person: Person, first_id: int) -> Dict[str, Any]:
 
 
 def check_parameters(image_size: Tuple[int, int], max_people: int) -> None:
-    if min(image_size) < MIN_IMAGE_SIZE:
-        raise ValueError(f'image_size={tuple(image_size)} is too small to '
-                         'recognise people in; use at least '
-                         f'{MIN_IMAGE_SIZE}x{MIN_IMAGE_SIZE}.')
-    if max_people < 1:
-        raise ValueError(f'max_people={max_people} leaves nobody to render; '
-                         'use at least 1.')
+    if min(image_size) < MIN_IMAGE_SIZE or max_people < 1:
+        raise ValueError(
+            f'image_size={tuple(image_size)}, max_people={max_people}; use at '
+            f'least {MIN_IMAGE_SIZE}x{MIN_IMAGE_SIZE} pixels and 1 person.')
 
 
 def render_image(
@@ -228,7 +164,7 @@ def render_image(
             less than 1.
     """
     check_parameters(image_size, max_people)
-    people: Dict[int, Person] = {}
+    people: Dict[int, Figure] = {}
     while not people:
         people, scene = _sample_scene(rng, image_size, max_people)
         ids = _paint_ids(scene, image_size)
@@ -243,8 +179,8 @@ def render_image(
             ids = _paint_ids(scene, image_size)
     image = _render_background(rng, image_size)
     for _, shapes in scene:
-        for _, hull, color in shapes:
-            cv2.fillConvexPoly(image, hull, color, cv2.LINE_AA, _SHIFT)
+        for _, outline, color in shapes:
+            cv2.fillConvexPoly(image, outline, color, cv2.LINE_AA, SHIFT)
     # The ids of the people, and last that of the occluding objects.
     strength = np.zeros(1 + max_people * len(PARTS) + 1, np.float32)
     for first, person in people.items():
@@ -256,10 +192,10 @@ def render_image(
 
 
 def _sample_scene(rng: np.random.Generator, image_size: Tuple[int, int],
-                  max_people: int) -> Tuple[Dict[int, Person], Scene]:
+                  max_people: int) -> Tuple[Dict[int, Figure], Scene]:
     """Sample people, by their first part id, and what to paint."""
     people = [
-        sample_person(rng, image_size)
+        Figure(rng, image_size)
         for _ in range(rng.integers(1, max_people + 1))
     ]
     people.sort(key=lambda person: person.height)
@@ -274,7 +210,7 @@ def _sample_scene(rng: np.random.Generator, image_size: Tuple[int, int],
                 0, .05, 2) * person.height
             blob = _sample_blob(rng, centre,
                                 rng.uniform(.06, .22) * person.height)
-            shape = (0, _hull(blob), any_color(rng).tolist())
+            shape = (0, hull(blob), any_color(rng).tolist())
             scene.append((occluder_id, [shape]))
     return indexed, scene
 
@@ -283,7 +219,8 @@ def _paint_ids(scene: Scene, image_size: Tuple[int, int]) -> np.ndarray:
     """Paint the buffer (H, W) of the part id in front, 0 for background."""
     ids = np.zeros(image_size[::-1], np.int32)
     for first, shapes in scene:
-        for part, hull, _ in shapes:
+        for part, outline, _ in shapes:
             if part is not None:
-                cv2.fillConvexPoly(ids, hull, first + part, cv2.LINE_8, _SHIFT)
+                cv2.fillConvexPoly(ids, outline, first + part, cv2.LINE_8,
+                                   SHIFT)
     return ids

@@ -65,10 +65,9 @@ def write_dataset(root: str,
             place of the split.
     """
     check_parameters(image_size, max_people)
-    if num_images < 1:
-        raise ValueError(f'num_images={num_images}; use at least 1.')
-    if seed < 0:
-        raise ValueError(f'seed={seed}; use 0 or a positive integer.')
+    if num_images < 1 or seed < 0:
+        raise ValueError(f'num_images={num_images}, seed={seed}; use at least '
+                         '1 image and a seed that is not negative.')
     ann_file = osp.join(root, 'annotations', f'person_keypoints_{split}.json')
     image_dir = osp.join(root, split)
     info = dict(
@@ -79,7 +78,7 @@ def write_dataset(root: str,
         num_images=num_images,
         image_size=list(image_size),
         max_people=max_people)
-    if _exists(root, ann_file, image_dir, info, overwrite):
+    if _exists(ann_file, image_dir, info, overwrite):
         return False
     # A run that was stopped leaves this folder only, never half a data set.
     partial_dir = osp.join(root, f'.{split}.partial')
@@ -122,23 +121,17 @@ def _write_images(folder: str, info: Dict[str, Any]) -> Tuple[list, list]:
     return images, annotations
 
 
-def _exists(root: str, ann_file: str, image_dir: str, info: Dict[str, Any],
+def _exists(ann_file: str, image_dir: str, info: Dict[str, Any],
             overwrite: bool) -> bool:
     """Whether the split exists already; ValueError if another one does."""
-    if osp.isfile(root):
-        raise ValueError(f'{root} is a file; choose a folder.')
     if not osp.exists(ann_file):
         if osp.isdir(image_dir) and os.listdir(image_dir):
             raise ValueError(
                 f'{image_dir} has files but no {ann_file}; remove the folder '
                 'or choose another one for the data set.')
         return False
-    try:
-        with open(ann_file) as file:
-            found = json.load(file).get('info') or {}
-    # Not JSON, or not a dictionary.
-    except (AttributeError, ValueError):
-        found = {}
+    with open(ann_file) as file:
+        found = json.load(file)['info']
     if found.get('description') != DESCRIPTION:
         raise ValueError(f'{ann_file} was not written by this renderer and is '
                          'not replaced; choose another folder.')

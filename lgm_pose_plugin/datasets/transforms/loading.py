@@ -1,5 +1,5 @@
 """Loading of pictures that refuses broken ones."""
-from typing import Optional, Tuple
+from typing import Tuple
 
 import mmcv
 import mmengine.fileio as fileio
@@ -27,28 +27,9 @@ class LoadCheckedImage(LoadImage):
     Required keys are ``img_path`` or ``img``, and optionally ``img_shape``,
     height and width in the annotation file.
 
-    Args:
-        to_float32 (bool): Whether the picture becomes float32. Defaults to
-            ``False``.
-        color_type (str): As in :func:`mmcv.imfrombytes`. Defaults to
-            ``'color'``; ``'color_ignore_orientation'`` leaves EXIF aside.
-        imdecode_backend (str): As in :func:`mmcv.imfrombytes`. Defaults to
-            ``'cv2'``.
-        backend_args (dict, optional): Where files come from, see
-            :func:`mmengine.fileio.get`. Defaults to ``None``.
+    The arguments are those of ``LoadImage``;
+    ``color_type='color_ignore_orientation'`` leaves EXIF aside.
     """
-
-    def __init__(self,
-                 to_float32: bool = False,
-                 color_type: str = 'color',
-                 imdecode_backend: str = 'cv2',
-                 *,
-                 backend_args: Optional[dict] = None):
-        super().__init__(
-            to_float32,
-            color_type,
-            imdecode_backend,
-            backend_args=backend_args)
 
     def transform(self, results: dict) -> dict:
         """Load the picture.
@@ -64,30 +45,27 @@ class LoadCheckedImage(LoadImage):
                 or has another size than ``img_shape``.
         """
         if 'img' not in results:
-            path = results['img_path']
-            image = self._read(path)
-            annotated = tuple(results.get('img_shape', image.shape[:2]))
-            if image.shape[:2] != annotated:
-                raise BadDataError(_size_fault(path, image, annotated))
-            results['img'] = image
+            results['img'] = image = self._read(results['img_path'])
+            height, width = results.get('img_shape', image.shape[:2])
+            if image.shape[:2] != (height, width):
+                raise BadDataError(
+                    f'{results["img_path"]} is {image.shape[1]}x'
+                    f'{image.shape[0]}, and {width}x{height} in the annotation'
+                    ' file; if the annotations are for the picture without '
+                    'its EXIF orientation, set '
+                    "color_type='color_ignore_orientation' in LoadCheckedImage"
+                )
         return super().transform(results)
 
     def _read(self, path: str) -> np.ndarray:
         try:
             content = fileio.get(path, backend_args=self.backend_args)
-        except Exception as error:  # that of the backend, for a broken file
-            raise BadDataError(
-                f'{path} cannot be opened: {error!r}') from error
-        if not content:
-            raise BadDataError(f'{path} is empty')
-        if is_cut_jpeg(content):
-            raise BadDataError(f'{path} is a JPEG without an end')
-        try:
+            if is_cut_jpeg(content):
+                raise ValueError('a JPEG without an end')
             image = mmcv.imfrombytes(
                 content, flag=self.color_type, backend=self.imdecode_backend)
-        except Exception as error:  # each decoder has its own
-            raise BadDataError(
-                f'{path} cannot be decoded: {error!r}') from error
+        except Exception as error:  # each backend and decoder has its own
+            raise BadDataError(f'{path} cannot be read: {error!r}') from error
         if image is None:
             raise BadDataError(f'{path} is broken or not a picture')
         return image
@@ -136,15 +114,3 @@ def is_cut_jpeg(content: bytes) -> bool:
         position += 2 + int.from_bytes(content[position + 2:position + 4],
                                        'big')
     return False
-
-
-def _size_fault(path: str, image: np.ndarray, annotated: tuple) -> str:
-    height, width = image.shape[:2]
-    message = (f'{path} is {width}x{height}, and {annotated[1]}x'
-               f'{annotated[0]} in the annotation file')
-    if annotated == (width, height):
-        message += (
-            "; if the annotations are for the picture without its EXIF "
-            "orientation, set color_type='color_ignore_orientation' in "
-            'LoadCheckedImage')
-    return message

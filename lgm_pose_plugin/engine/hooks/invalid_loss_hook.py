@@ -9,6 +9,7 @@ from mmengine.runner import Runner
 from mmpose.registry import HOOKS
 from torch import Tensor
 
+from lgm_pose_plugin.datasets import target_tensors
 from lgm_pose_plugin.utils.files import write_json
 
 # With loss scaling, which starts too high and is halved at each of them.
@@ -118,14 +119,11 @@ class InvalidLossHook(Hook):
 
 
 def _describe(inputs: Tensor, sample: Any) -> Dict[str, Any]:
-    targets = [
-        value for name in ('gt_fields', 'gt_instance_labels')
-        for _, value in sample.get(name, {}).items()
-        if isinstance(value, Tensor)
-    ]
     return dict(
         image=sample.get('img_path'),
         image_id=sample.get('img_id'),
         annotation=sample.get('id'),
         inputs_finite=bool(inputs.isfinite().all()),
-        targets_finite=all(bool(value.isfinite().all()) for value in targets))
+        targets_finite=all(
+            bool(value.isfinite().all())
+            for value in target_tensors(sample).values()))

@@ -1,10 +1,9 @@
 """LAPX's training strategy for its Non-Local layers (arXiv 2512.16089)."""
-from typing import Optional, Union
+from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmpose.registry import HOOKS
-from torch.nn.parallel import DistributedDataParallel
 
 from lgm_pose_plugin.models.layers import NonLocal
 
@@ -43,8 +42,7 @@ class NonLocalRampHook(Hook):
 
     Raises:
         ValueError: If not ``0 <= begin < end``; before training, if the model
-            has no :class:`NonLocal` layer that is not frozen, or cannot leave
-            parameters unused.
+            has no :class:`NonLocal` layer that is not frozen.
     """
 
     def __init__(self,
@@ -69,8 +67,7 @@ class NonLocalRampHook(Hook):
             runner (Runner): The runner of the training.
 
         Raises:
-            ValueError: If there are none, or the model is wrapped for several
-                processes such that every parameter must be used.
+            ValueError: If there are none.
         """
         self.layers = [
             module for module in runner.model.modules()
@@ -79,42 +76,29 @@ class NonLocalRampHook(Hook):
         if not self.layers:
             raise ValueError(
                 'NonLocalRampHook found no NonLocal layer in the model, or '
-                'frozen ones alone, which keep their gamma. Take it out of '
-                'custom_hooks, or give the backbone one, e.g. '
-                "neck_attention=dict(type='ECANonLocal')")
+                'frozen ones alone; take it out of custom_hooks')
         length = runner.max_epochs if self.by_epoch else runner.max_iters
         if length < self.end:
             runner.logger.warning(
                 f'NonLocalRampHook raises gamma until {self.end}, the '
-                f'training ends at {length}: the Non-Local layers do not get '
-                'there, and before begin they are off, loaded gammas '
-                'included. Set begin and end, or take the hook out of '
-                'custom_hooks to keep a loaded gamma')
-        if isinstance(runner.model, DistributedDataParallel
-                      ) and not runner.model.find_unused_parameters:
-            raise ValueError(
-                'NonLocalRampHook leaves parameters without gradients, which '
-                'DistributedDataParallel allows only with '
-                'find_unused_parameters=True: set it in the config (or in its '
-                'model_wrapper_cfg, if there is one)')
+                f'training ends at {length}; set begin and end, or take the '
+                'hook out of custom_hooks to keep a loaded gamma')
 
-    def before_train_iter(
-            self,
-            runner: Runner,
-            batch_idx: int,
-            data_batch: Optional[Union[dict, tuple, list]] = None) -> None:
+    def before_train_iter(self,
+                          runner: Runner,
+                          batch_idx: int,
+                          data_batch: Any = None) -> None:
         """Set the layers for this iteration and log gamma.
 
         Args:
             runner (Runner): The runner of the training.
             batch_idx (int): Number of the step in the epoch, from 0.
-            data_batch (dict or tuple or list, optional): Unused.
+            data_batch (Any): Unused.
         """
+        unit, now = 1, runner.iter
         if self.by_epoch:
             unit = len(runner.train_dataloader)
             now = runner.epoch * unit + batch_idx
-        else:
-            unit, now = 1, runner.iter
         step = now + 1 - self.begin * unit
         length = (self.end - self.begin) * unit
         for i, layer in enumerate(self.layers, start=1):

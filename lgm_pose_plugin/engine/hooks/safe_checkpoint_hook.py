@@ -2,16 +2,13 @@
 import os
 import os.path as osp
 import re
-import textwrap
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Dict, Iterator, List, Union
+from typing import Set, Union
 from zipfile import is_zipfile
 
 from mmengine.dist import barrier, is_main_process
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from mmpose.registry import HOOKS
@@ -25,8 +22,20 @@ class WholeFileBackend(LocalBackend):
     """MMEngine's local files, of which each is written whole or not at all.
 
     MMEngine writes into the file itself; a process killed while it does so
-    leaves half of the new one and nothing of the old one.
+    leaves half of the new one and nothing of the old one. It also removes
+    outdated files before it writes the new one; here they go afterwards.
     """
+
+    # MMEngine makes a backend for each write.
+    _outdated: Set[str] = set()
+
+    def remove(self, filepath: Union[str, Path]) -> None:
+        """Remove a file once the next one is written.
+
+        Args:
+            filepath (str | Path): The file's path.
+        """
+        self._outdated.add(osp.realpath(filepath))
 
     def put(self, obj: bytes, filepath: Union[str, Path]) -> None:
         """Write a file beside ``filepath``, then replace that.
@@ -35,11 +44,15 @@ class WholeFileBackend(LocalBackend):
             obj (bytes): What to write.
             filepath (str | Path): The file's path.
         """
+        outdated = self._outdated - {osp.realpath(filepath)}
+        self._outdated.clear()
         with replacing(str(filepath)) as temporary:
             with open(temporary, 'wb') as file:
                 file.write(obj)
                 file.flush()
                 os.fsync(file.fileno())
+        for path in outdated:
+            os.remove(path)
 
 
 @HOOKS.register_module()
@@ -95,9 +108,10 @@ class SafeCheckpointHook(CheckpointHook):
         named = last_checkpoint.read_text().strip()
         if '://' in named or is_zipfile(named):
             return
-        folders = {last_checkpoint.parent}
-        if named:
-            folders.add(Path(named).parent)
+        folders = {
+            last_checkpoint.parent,
+            Path(named or last_checkpoint).parent
+        }
         whole = [
             path for folder in folders
             for path in folder.glob(re.sub('{.*}', '*', self.filename_tmpl))
@@ -127,10 +141,8 @@ class SafeCheckpointHook(CheckpointHook):
                 if a resumed training would run a part of the checkpoint.
         """
         if runner._resume and 'config' in (checkpoint.get('meta') or {}):
-            raise ValueError(
-                "The checkpoint has a text meta['config'], which MMEngine "
-                'would run as code to resume; refused, since MMEngine itself '
-                'saves none')
+            raise ValueError("The checkpoint has a text meta['config'], which "
+                             'MMEngine would run as code to resume; refused')
         weights = checkpoint.get('state_dict', checkpoint)
         check_finite(weights, 'The checkpoint')
         # Before the training it is a dictionary; a test has none.
@@ -138,16 +150,11 @@ class SafeCheckpointHook(CheckpointHook):
                                 BaseLoop) and not runner._resume
         if fine_tunes:
             return
-        model = runner.model
-        if is_model_wrapper(model):
-            model = model.module
         try:
-            _load_checkpoint_to_model(model, checkpoint, strict=True)
+            _load_checkpoint_to_model(runner.model, checkpoint, strict=True)
         except RuntimeError as error:
-            raise ValueError(
-                'The checkpoint is not of the network in the config: '
-                f'{textwrap.shorten(str(error), 400)}. Check that config and '
-                'checkpoint belong together') from error
+            raise ValueError('The checkpoint is not of the network in the '
+                             f'config: {error}') from error
 
     def before_train(self, runner: Runner) -> None:
         """Run the validation that a kill may have prevented.
@@ -157,75 +164,22 @@ class SafeCheckpointHook(CheckpointHook):
         """
         super().before_train(runner)
         loop = runner.train_loop
-        if isinstance(loop, EpochBasedTrainLoop) and (
-                loop.iter != loop.epoch * len(runner.train_dataloader)):
-            if not self.by_epoch:
-                runner.logger.warning(
-                    'Resumed from the middle of an epoch, which starts anew')
-                return
+        by_epochs = isinstance(loop, EpochBasedTrainLoop)
+        if by_epochs and loop.iter != loop.epoch * len(
+                runner.train_dataloader):
             runner.logger.warning(
-                f'Resumed after {loop.iter / loop.epoch:g} iterations in an '
-                f'epoch, now there are {len(runner.train_dataloader)}: what '
-                'the learning rate does by iterations keeps its old lengths. '
-                'With another batch or number of GPUs rather start a new '
-                'training with load_from')
+                f'Resumed after {loop.iter} iterations in {loop.epoch} epochs,'
+                f' of now {len(runner.train_dataloader)} iterations each: an '
+                'epoch that had begun starts anew, and schedules by '
+                'iterations keep their old lengths. With another batch or '
+                'number of GPUs rather start a new training with load_from')
+            if not self.by_epoch:
+                return
         # Of `dynamic_intervals`, at the resumed epoch.
         loop._decide_current_val_interval()
-        done, last = ((loop.epoch, loop.max_epochs) if isinstance(
-            loop, EpochBasedTrainLoop) else (loop.iter, loop.max_iters))
+        done, last = ((loop.epoch, loop.max_epochs) if by_epochs else
+                      (loop.iter, loop.max_iters))
         if 0 < done >= loop.val_begin and runner.val_loop is not None and (
                 done % loop.val_interval == 0 or done == last):
             runner.logger.info('Validating the resumed checkpoint')
             runner.val_loop.run()
-
-    def after_train_epoch(self, runner: Runner) -> None:
-        """Save, then remove what is outdated.
-
-        Args:
-            runner (Runner): The runner of the training.
-        """
-        with self._removing_afterwards():
-            super().after_train_epoch(runner)
-
-    def after_train_iter(self, *args, **kwargs) -> None:
-        """Save, then remove what is outdated.
-
-        Args:
-            *args: Those of ``CheckpointHook``.
-            **kwargs: Those of ``CheckpointHook``.
-        """
-        with self._removing_afterwards():
-            super().after_train_iter(*args, **kwargs)
-
-    def after_val_epoch(self, runner: Runner, metrics: Dict[str,
-                                                            float]) -> None:
-        """Save the best checkpoint, then remove the one that was the best.
-
-        Args:
-            runner (Runner): The runner of the training.
-            metrics (dict[str, float]): What the validation gave.
-        """
-        if self.save_best:
-            with self._removing_afterwards():
-                super().after_val_epoch(runner, metrics)
-
-    @contextmanager
-    def _removing_afterwards(self) -> Iterator[None]:
-        """Put off what CheckpointHook removes; without it on an error."""
-        remove = self.file_backend.remove
-        outdated: List[str] = []
-        self.file_backend.remove = outdated.append
-        try:
-            yield
-        finally:
-            del self.file_backend.remove
-        # A validation that is repeated may write the best one anew.
-        best = getattr(self, 'best_ckpt_path_dict',
-                       dict(one=getattr(self, 'best_ckpt_path', None)))
-        written = {
-            osp.realpath(path)
-            for path in (self.last_ckpt, *best.values()) if path
-        }
-        for path in outdated:
-            if osp.realpath(path) not in written:
-                remove(path)

@@ -28,18 +28,6 @@ class BFloat16OptimWrapper(OptimWrapper):
 
         Yields:
             None: Within, layers compute in bfloat16.
-
-        Raises:
-            RuntimeError: If this torch lacks bfloat16 for one of the layers:
-                1.13 for LayerNorm, and so LARM, on CPUs.
         """
-        try:
-            with super().optim_context(model), autocast(dtype=torch.bfloat16):
-                yield
-        except RuntimeError as error:
-            if 'BFloat16' not in str(error):
-                raise
-            raise RuntimeError(
-                f'torch {torch.__version__} cannot compute this network in '
-                f'bfloat16 ({error}); use a later torch, or train in float32 '
-                "with optim_wrapper.type='OptimWrapper'") from error
+        with super().optim_context(model), autocast(dtype=torch.bfloat16):
+            yield

@@ -37,11 +37,11 @@ class CocoSubmission(CocoMetric):
         super().results2json(keypoints, outfile_prefix)
         written = f'{outfile_prefix}.keypoints.json'
         fields = ('image_id', 'category_id', 'keypoints', 'score')
+        result_file = f'{outfile_prefix}.json'
         dump([{
             field: result[field]
             for field in fields
-        } for result in load(written)], written)
-        result_file = f'{outfile_prefix}.json'
-        os.replace(written, result_file)
+        } for result in load(written)], result_file)
+        os.remove(written)
         print_log(f'Submission written to {result_file}', 'current')
         return result_file

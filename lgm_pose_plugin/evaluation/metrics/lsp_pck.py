@@ -7,9 +7,11 @@ from mmpose.evaluation.functional import keypoint_pck_accuracy
 from mmpose.evaluation.metrics import PCKAccuracy
 from mmpose.registry import METRICS
 
-_JOINTS = dict(
-    ankle=(0, 5), knee=(1, 4), hip=(2, 3), wrist=(6, 11), elbow=(7, 10),
-    shoulder=(8, 9), neck=(12, ), head=(13, ))  # yapf: disable
+_FIGURES = {
+    'PCK': slice(14), 'ankle PCK': [0, 5], 'knee PCK': [1, 4],
+    'hip PCK': [2, 3], 'wrist PCK': [6, 11], 'elbow PCK': [7, 10],
+    'shoulder PCK': [8, 9], 'neck PCK': [12], 'head PCK': [13]
+}  # yapf: disable
 # Shoulder and opposite hip: the left shoulder's first.
 _DIAGONALS = ((9, 2), (8, 3))
 
@@ -44,25 +46,19 @@ class LspPCKAccuracy(PCKAccuracy):
             collect_device=collect_device,
             prefix=prefix)
 
-    @property
-    def dataset_meta(self) -> Optional[dict]:
+    @PCKAccuracy.dataset_meta.setter
+    def dataset_meta(self, dataset_meta: dict) -> None:
         """Metainfo of the data set.
 
         Raises:
             ValueError: If it is set to that of other key points.
         """
-        return self._dataset_meta
-
-    @dataset_meta.setter
-    def dataset_meta(self, dataset_meta: dict) -> None:
-        names = dataset_meta['keypoint_id2name']
-        if len(names) != 14 or not all(joint in names[i]
-                                       for joint, indices in _JOINTS.items()
-                                       for i in indices):
+        names = list(dataset_meta['keypoint_id2name'].values())
+        if names[12:] != ['neck', 'head_top']:
             raise ValueError(
                 f'{type(self).__name__} is for the 14 joints of Leeds Sports '
-                f'Pose, the data set has {", ".join(names.values())}; take '
-                "another metric out of MMPose's, as CocoMetric or PCKAccuracy")
+                f'Pose, the data set has {", ".join(names)}; take another '
+                'metric, as CocoMetric or PCKAccuracy')
         self._dataset_meta = dataset_meta
 
     def compute_metrics(self, results: list) -> Dict[str, float]:
@@ -92,15 +88,8 @@ class LspPCKAccuracy(PCKAccuracy):
             'others have no torso.')
         by_joint, _, _ = keypoint_pck_accuracy(
             predicted, truth, mask, self.thr, np.stack([torso, torso], axis=1))
-        return dict(
-            PCK=_mean(by_joint),
-            **{
-                f'{name} PCK': _mean(by_joint[list(indices)])
-                for name, indices in _JOINTS.items()
-            })
-
-
-def _mean(accuracies: np.ndarray) -> float:
-    """The mean without joints that are nowhere labelled, which have -1."""
-    known = accuracies[accuracies >= 0]
-    return float(known.mean()) if known.size else float('nan')
+        by_joint = np.ma.masked_less(by_joint, 0)  # -1: nowhere labelled
+        return {
+            name: float(np.ma.filled(by_joint[indices].mean(), np.nan))
+            for name, indices in _FIGURES.items()
+        }

@@ -447,7 +447,7 @@ def distribute(folder, rank):
         losses=MessageHub.get_instance(run.experiment_name).get_scalar(
             'train/loss')._log_history.tolist(),
         parameters={
-            name: p.detach()
+            name: p.detach().clone()
             for name, p in net.named_parameters()
         })
     for key in ('gradients', 'weights'):
@@ -458,7 +458,7 @@ def distribute(folder, rank):
     try:
         runner(Recorder(), False).train()
         record['error'] = 'none'
-    except ValueError as error:
+    except RuntimeError as error:  # of torch
         record['error'] = str(error)
     torch.save(record, folder / f'rank{rank}.pth')
     torch.distributed.destroy_process_group()

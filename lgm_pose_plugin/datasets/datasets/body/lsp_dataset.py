@@ -3,47 +3,42 @@ from mmpose.registry import DATASETS
 
 from ..base.checked_dataset import CheckedDataset
 
-_LEFT, _MIDDLE, _RIGHT = [0, 255, 0], [51, 153, 255], [255, 128, 0]
-
-
-def _side(name: str) -> list:
-    if name.startswith('left'):
-        return _LEFT
-    return _RIGHT if name.startswith('right') else _MIDDLE
+_COLORS = dict(left=[0, 255, 0], right=[255, 128, 0])
+_MIDDLE = [51, 153, 255]
 
 
 def _keypoint_info() -> dict:
     names = ('right_ankle', 'right_knee', 'right_hip', 'left_hip', 'left_knee',
              'left_ankle', 'right_wrist', 'right_elbow', 'right_shoulder',
              'left_shoulder', 'left_elbow', 'left_wrist', 'neck', 'head_top')
-    opposite = {'left': 'right', 'right': 'left'}
     info = {}
     for index, name in enumerate(names):
         side, _, joint = name.partition('_')
+        opposite = 'left' if side == 'right' else 'right'
         info[index] = dict(
             name=name,
             id=index,
-            color=_side(name),
+            color=_COLORS.get(side, _MIDDLE),
             type='lower' if joint in ('ankle', 'knee', 'hip') else 'upper',
-            swap=f'{opposite[side]}_{joint}' if side in opposite else '')
+            swap=f'{opposite}_{joint}' if side in _COLORS else '')
     return info
 
 
 def _skeleton_info() -> dict:
-    links = [(f'{side}_{start}', f'{side}_{end}') for side in ('right', 'left')
+    links = [(f'{side}_{start}', f'{side}_{end}', color)
+             for side, color in reversed(_COLORS.items())
              for start, end in (('ankle', 'knee'), ('knee', 'hip'),
                                 ('wrist', 'elbow'), ('elbow', 'shoulder'))]
-    links += [('right_hip', 'left_hip'), ('right_shoulder', 'right_hip'),
-              ('left_shoulder', 'left_hip'), ('right_shoulder', 'neck'),
-              ('left_shoulder', 'neck'), ('neck', 'head_top')]
+    links += [(start, end, _MIDDLE)
+              for start, end in (('right_hip', 'left_hip'), ('right_shoulder',
+                                                             'right_hip'),
+                                 ('left_shoulder',
+                                  'left_hip'), ('right_shoulder', 'neck'),
+                                 ('left_shoulder', 'neck'), ('neck',
+                                                             'head_top'))]
     return {
-        index:
-        dict(
-            link=link,
-            id=index,
-            # Limbs have the colour of their side.
-            color=_side(link[0]) if index < 8 else _MIDDLE)
-        for index, link in enumerate(links)
+        index: dict(link=(start, end), id=index, color=color)
+        for index, (start, end, color) in enumerate(links)
     }
 
 
