@@ -15,7 +15,7 @@ from mmpose.structures import PoseDataSample
 from lgm_pose_plugin.compat import mmcv_ops
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.e2e,
     pytest.mark.skipif(
         not sys.modules['mmcv._ext'].__file__.endswith(('.so', '.pyd')),
         reason="mmcv's operators are not compiled")
