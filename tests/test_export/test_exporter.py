@@ -373,6 +373,7 @@ def int8_command(small_network, tmp_path, *options):
     ]
 
 
+@pytest.mark.e2e
 def test_int8_of_a_data_set(small_network, tmp_path, capsys, any_agreement):
     """Other people are calibrated on than measured."""
     pytest.importorskip('nncf')
