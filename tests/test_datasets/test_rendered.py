@@ -348,4 +348,4 @@ def test_command_line_refuses_a_malformed_size(tmp_path, capsys):
     with pytest.raises(SystemExit) as error:
         main(['render', str(tmp_path), '--size', '320'])
     assert error.value.code == 2
-    assert '320x240' in capsys.readouterr().err
+    assert "--size: invalid size value: '320'" in capsys.readouterr().err
