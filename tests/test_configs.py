@@ -17,13 +17,14 @@ PATTERN = re.compile(
     r'(?P<net>lgm-pose|lapx|lap|mobilenetv2|litehrnet-18|rtmpose-t)'
     r'(?:-(?P<variant>[a-z0-9-]+))?'
     r'_(?P<gpus>\d+)xb(?P<batch>\d+)-(?P<epochs>\d+)e'
-    r'_(?P<data>coco|mpii|lsp|rendered)-(?P<height>\d+)x(?P<width>\d+)'
+    r'_(?P<data>coco|mpii|lsp|rendered|body17)-(?P<height>\d+)x(?P<width>\d+)'
     r'(?P<note>-[a-z]+(?:-[a-z]+)?)?')
 # Of the others `test_no_flip_changes_the_test_alone` knows the rest.
 WITH_FLIP = [name for name in NAMES if not name.endswith('-no-flip')]
 DATA = dict(
     coco=('CheckedCocoDataset', 17),
     rendered=('CheckedCocoDataset', 17),
+    body17=('CheckedCocoDataset', 17),
     mpii=('CheckedMpiiDataset', 16),
     lsp=('LspDataset', 14))
 
@@ -96,8 +97,9 @@ def test_faults_are_noticed_and_kills_survived(load_config, name):
     cfg = load_config(name)
     for loader in ('train', 'val', 'test'):
         dataset = cfg[f'{loader}_dataloader'].dataset
-        assert issubclass(DATASETS.get(dataset.type), CheckedDataset)
-        assert dataset.pipeline[0].type == 'LoadCheckedImage'
+        for part in dataset.get('datasets', [dataset]):
+            assert issubclass(DATASETS.get(part.type), CheckedDataset)
+            assert part.pipeline[0].type == 'LoadCheckedImage'
     assert {
         'EpochSeedHook', 'InvalidLossHook', 'LoggerHook', 'SafeCheckpointHook',
         'SkippedDataHook'
@@ -245,6 +247,27 @@ def test_lsp_recipe(load_config, name):
     assert cfg.train_dataloader.dataset.ann_file.endswith('_train.json')
     assert cfg.default_hooks.checkpoint.save_best == 'lsp/PCK'
     assert cfg.default_hooks.checkpoint.rule == 'greater'
+
+
+@pytest.mark.parametrize('name',
+                         [name for name in NAMES if '_body17-' in name])
+def test_body17_recipe(load_config, name):
+    cfg, parts = load_config(name), PATTERN.fullmatch(name)
+    dataset = cfg.train_dataloader.dataset
+    coco, lspet, people = (part.ann_file for part in dataset.datasets)
+    assert (coco, lspet, people) == ('coco_train.json', 'lspet_train.json',
+                                     'people_train.json')
+    assert dataset.datasets[1].indices == 5672
+    # COCO's labels are made by people, and weigh the most.
+    assert dataset.sample_ratio_factor[0] == max(dataset.sample_ratio_factor)
+    assert cfg.val_evaluator.type == 'CocoMetric'
+    assert cfg.val_evaluator.ann_file == (
+        cfg.data_root + cfg.val_dataloader.dataset.ann_file)
+    assert cfg.val_dataloader.dataset.ann_file == 'coco_val.json'
+    assert cfg.auto_scale_lr.base_batch_size == int(parts['batch'])
+    assert cfg.default_hooks.checkpoint.save_best == 'coco/AP'
+    assert cfg.default_hooks.checkpoint.rule == 'greater'
+    assert 'EMAHook' in [hook.type for hook in cfg.custom_hooks]
 
 
 @pytest.mark.parametrize('variant, neck', [

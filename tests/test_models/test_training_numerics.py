@@ -120,6 +120,28 @@ def test_bfloat16_learns_as_float32_does(name, steps, small):
         assert max(full[-1], half[-1]) < 0.5 * full[0]
 
 
+@pytest.mark.promise('mixed-precision')
+@needs_mixing
+def test_strided_depthwise_layers_keep_float32(small):
+    """oneDNN's bfloat16 gradient of them is slow, which makes AMX no use."""
+    computed = {True: set(), False: set()}
+
+    def note(conv, _, output):
+        is_slow = conv.groups > 1 and max(conv.stride) > 1
+        computed[is_slow].add((output.grad_fn.name(), output.dtype))
+
+    model = small()
+    for module in model.backbone.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(note)
+    model.train_step(
+        make_batch(2), wrapper(model, type='BFloat16OptimWrapper'))
+    assert computed == {
+        True: {('ToCopyBackward0', torch.bfloat16)},
+        False: {('ConvolutionBackward0', torch.bfloat16)}
+    }
+
+
 @needs_mixing
 def test_half_precision_of_a_head_in_evaluation(small):
     """Predictions of a bfloat16 forward are near those of float32."""

@@ -1,12 +1,33 @@
 """Training in bfloat16."""
 from contextlib import contextmanager
-from typing import Iterator
+from typing import Any, Callable, Iterator, Optional, Tuple
 
 import torch
 from mmengine.optim import OptimWrapper
 from mmengine.runner import autocast
 from mmpose.registry import OPTIM_WRAPPERS
 from torch import nn
+from torch.overrides import TorchFunctionMode
+
+
+class _StridedDepthwiseInFloat32(TorchFunctionMode):
+    """On CPUs, compute strided depthwise convolutions in float32.
+
+    oneDNN's gradient of them takes several times as long in bfloat16.
+    """
+
+    def __torch_function__(self,
+                           func: Callable,
+                           types: Tuple[type, ...],
+                           args: tuple = (),
+                           kwargs: Optional[dict] = None) -> Any:
+        if func is torch.conv2d and len(args) == 7:
+            x, weight, bias, stride, *_, groups = args
+            if (x.device.type == 'cpu' and groups == x.shape[1] > 1
+                    and max(stride) > 1):
+                with torch.autocast('cpu', enabled=False):
+                    return func(x.float(), *args[1:]).bfloat16()
+        return func(*args, **(kwargs or {}))
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -29,5 +50,6 @@ class BFloat16OptimWrapper(OptimWrapper):
         Yields:
             None: Within, layers compute in bfloat16.
         """
-        with super().optim_context(model), autocast(dtype=torch.bfloat16):
+        with super().optim_context(model), autocast(
+                dtype=torch.bfloat16), _StridedDepthwiseInFloat32():
             yield

@@ -1,5 +1,6 @@
 """Data sets that do not train on what is broken."""
 import collections
+import logging
 from typing import Any, Dict, List, Optional, Tuple
 
 import cv2
@@ -218,8 +219,16 @@ class CheckedDataset(BaseCocoStyleDataset):
                 bbox_scale=np.ones((1, 2), np.float32),
                 bbox_score=np.zeros(1, np.float32))
             sample = self.pipeline(info)
-        if self._pending and 'data_samples' in (sample or ()):
-            sample['data_samples'].set_metainfo(dict(skipped=self._pending))
+        if sample and self._pending:
+            if 'data_samples' in sample:
+                sample['data_samples'].set_metainfo(
+                    dict(skipped=self._pending))
+            else:  # CombinedDataset makes the sample
+                for one in self._pending:
+                    print_log(
+                        f'skipped annotation {one["annotation"]} of '
+                        f'{one["image"]}: {one["reason"]}', 'current',
+                        logging.WARNING)
             self._pending = []
         return sample
 

@@ -1,0 +1,16 @@
+# From other weights of LGM-Pose: `--cfg-options load_from=CHECKPOINT`.
+_base_ = [
+    '../../../_base_/models/lgm-pose.py',
+    '../../../_base_/datasets/body17_256x192.py',
+    '../../../_base_/schedules/1xb256-120e_body17.py'
+]
+
+train_dataloader = dict(batch_size=256, num_workers=8)
+
+model = dict(
+    backbone=dict(input_size=_base_.codec.input_size),
+    head=dict(
+        out_channels=17,
+        loss=dict(_delete_=True, type='KeypointCrossEntropyLoss'),
+        decoder=_base_.codec),
+    test_cfg=dict(shift_heatmap=False))
