@@ -3,4 +3,3 @@
 EAGER_BACKENDS = ('eager', 'channels_last', 'compile')
 BACKENDS = EAGER_BACKENDS + ('onnxruntime', 'openvino', 'onnxruntime-int8',
                              'openvino-int8')
-PIPELINE_BACKENDS = ('eager', 'onnxruntime', 'openvino')

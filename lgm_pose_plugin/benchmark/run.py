@@ -13,9 +13,9 @@ from lgm_pose_plugin.analysis.complexity import count_macs
 from lgm_pose_plugin.model_index import NETWORKS
 from lgm_pose_plugin.utils.machine import available_cpus, cpu_model
 from . import BACKENDS, EAGER_BACKENDS
-from .networks import build_network, published_ap
-from .timing import (check_options, describe_environment, load_average,
-                     percentiles, time_interleaved)
+from .networks import build_network
+from .timing import (describe_environment, load_average, percentiles,
+                     time_interleaved)
 from .worker import MATMUL_SIZE, Worker, describe_error
 
 CALIBRATION_IMAGES = 8
@@ -81,8 +81,6 @@ def run_benchmark(
         - ``input_size``, ``rounds``: The arguments.
         - ``params`` (int), ``macs`` (int): Number of parameters, and of
           multiply-adds of one image.
-        - ``published_ap`` (float, optional), ``ap_source`` (str): See
-          :func:`~lgm_pose_plugin.benchmark.networks.published_ap`.
         - ``runtime`` (str): Name and version of the runtime.
         - ``error`` (str, optional): Why the figures below are ``None``.
         - ``p10_ms``, ``median_ms``, ``p90_ms`` (float): Percentiles of the
@@ -100,18 +98,21 @@ def run_benchmark(
         ValueError: If an argument is out of range, or a config is unknown or
             not top-down.
     """
-    check_options(
-        backends,
-        BACKENDS,
-        threads=min(threads),
-        batch=min(batches),
-        rounds=rounds)
+    for backend in backends:
+        if backend not in BACKENDS:
+            raise ValueError(f'there is no backend {backend!r}; choose some '
+                             f'of {", ".join(BACKENDS)}')
+    if min(*threads, *batches, rounds) < 1:
+        raise ValueError('threads, batch and rounds must be at least 1')
     baseline = choose_baseline(names, backends, baseline)
     load = load_average()
     networks = {name: build_network(name, input_size) for name in names}
     # Counted before the export, which would change the number.
     facts = {
-        name: describe_network(name, network, input_size)
+        name:
+        dict(
+            params=sum(p.numel() for p in network.parameters()),
+            macs=int(sum(count_macs(network, input_size).values())))
         for name, network in networks.items()
     }
     entries = list(
@@ -188,27 +189,6 @@ def choose_baseline(names: Sequence[str], backends: Sequence[str],
                          f'networks {", ".join(names)} and one of the '
                          f'backends {", ".join(backends)}')
     return chosen
-
-
-def describe_network(name: str, network: nn.Module,
-                     input_size: Tuple[int, int]) -> Dict[str, Any]:
-    """Say what does not depend on backend, threads and batch.
-
-    Args:
-        name (str): The network's name.
-        network (nn.Module): The network.
-        input_size (tuple[int, int]): Height and width of the images.
-
-    Returns:
-        dict: ``params``, ``macs``, ``published_ap`` and ``ap_source``, see
-        :func:`run_benchmark`.
-    """
-    ap, source = published_ap(name, input_size)
-    return dict(
-        params=sum(p.numel() for p in network.parameters()),
-        macs=int(sum(count_macs(network, input_size).values())),
-        published_ap=ap,
-        ap_source=source)
 
 
 Found = Dict[Hashable, Dict[str, Any]]

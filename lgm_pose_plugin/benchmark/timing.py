@@ -76,27 +76,6 @@ def percentiles(seconds: Sequence[float]) -> Tuple[float, float, float]:
     return float(p10), float(median), float(p90)
 
 
-def check_options(backends: Sequence[str], known: Sequence[str],
-                  **numbers: int) -> None:
-    """Check what a benchmark is asked for.
-
-    Args:
-        backends (Sequence[str]): The backends to time.
-        known (Sequence[str]): Those there are.
-        **numbers (int): Numbers that must be positive, by name.
-
-    Raises:
-        ValueError: If a backend is unknown or a number is not positive.
-    """
-    for backend in backends:
-        if backend not in known:
-            raise ValueError(f'this benchmark has no backend {backend!r}; '
-                             f'choose some of {", ".join(known)}')
-    for name, value in numbers.items():
-        if value < 1:
-            raise ValueError(f'{name} must be at least 1, got {value}')
-
-
 def describe_environment(load: float, threads: int,
                          rounds: int) -> Dict[str, Any]:
     """Say what times depend on.

@@ -4,21 +4,21 @@ Renders a small COCO-format data set of articulated people, trains on it
 through `mim train`, tests with the COCO metric through `mim test` on pictures
 of the same renderer that were not trained on, before and after, and draws
 predictions beside the truth. AP rises from 0 to about 0.14. All of it goes
-into OUT: data/rendered, work_dir with the checkpoint, pictures, and a log of
-each call of mim. Run again with the same OUT, it keeps the data set and
-trains anew. Two CPU cores are enough (set OMP_NUM_THREADS=1 if others use
-them, too); nothing is downloaded.
+into OUT: data/rendered, work_dir with the checkpoint and the training's log,
+pictures, and a log of each test. Run again with the same OUT, it keeps the
+data set and trains anew. Two CPU cores are enough (set OMP_NUM_THREADS=1 if
+others use them, too); nothing is downloaded.
 """
 import argparse
 import json
 import os
 import os.path as osp
-import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from importlib import util
-from typing import Any, Dict, NoReturn
+from typing import Dict
 
 from lgm_pose_plugin.doctor.facts import find_mim_configs
 from lgm_pose_plugin.setup_env import set_up_mmpose
@@ -56,83 +56,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the demo.
+    """Render, test, train, test and draw.
 
     Args:
         args (argparse.Namespace): The parsed arguments.
 
     Returns:
-        int: 0, 1 if a call of mim failed, or 128 and the number of the
-        signal that stopped it.
+        int: 0.
 
     Raises:
+        ChildProcessError: If mim fails.
         ImportError: If mim is missing or would not find the plugin.
         ValueError: If a number is out of range or OUT holds other data.
     """
     if args.epochs < 1:
         raise ValueError(f'--epochs {args.epochs}; use at least 1.')
     check_mim()
-    out = osp.abspath(args.out)
-    os.makedirs(out, exist_ok=True)
-    # As Ctrl-C, they end mim, too, unless they are ignored as by nohup.
-    handlers = {
-        number: signal.signal(number, _interrupt)
-        for number in (signal.SIGTERM, getattr(signal, 'SIGHUP', None))
-        if number and signal.getsignal(number) == signal.SIG_DFL
-    }
-    try:
-        show(out, args)
-        return 0
-    except KeyboardInterrupt as interrupt:
-        print(
-            '\nlgm-pose demo: interrupted; run it again to train anew.',
-            file=sys.stderr)
-        return 128 + (interrupt.args or [signal.SIGINT])[0]
-    except subprocess.CalledProcessError as error:
-        print(
-            f'lgm-pose demo: mim {error.cmd[3]} ended with exit status '
-            f'{error.returncode}; see {error.output}',
-            file=sys.stderr)
-        return 1
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-
-
-def _interrupt(number: int, frame: Any) -> NoReturn:
-    raise KeyboardInterrupt(number)
-
-
-def check_mim() -> None:
-    """Check that mim is there and will find the plugin's configs.
-
-    Raises:
-        ImportError: If not; the message says what to do.
-    """
-    if util.find_spec('mim') is None:
-        raise ImportError('MIM is missing; run `pip install openmim`.')
-    if not find_mim_configs():
-        raise ImportError(
-            'mim finds the configs of an installed lgm_pose_plugin only, and '
-            'not those of an editable installation; run `pip install .` in '
-            'its source folder.')
-
-
-def show(out: str, args: argparse.Namespace) -> None:
-    """Render, test, train, test and draw.
-
-    Args:
-        out (str): The folder of the demo.
-        args (argparse.Namespace): The parsed arguments.
-
-    Raises:
-        subprocess.CalledProcessError: If mim fails, see :func:`call_mim`.
-        ValueError: If a number is out of range or there are other data.
-    """
     from mmengine.runner import save_checkpoint
 
     from lgm_pose_plugin.models.builder import build_model, load_config
     started = time.perf_counter()
+    out = osp.abspath(args.out)
     num_test = max(NUM_PICTURES, args.images // 20)
     print(f'Rendering {args.images} + {num_test} images', flush=True)
     set_up_mmpose()
@@ -168,6 +112,22 @@ def show(out: str, args: argparse.Namespace) -> None:
     print(f'pictures, truth left and prediction right: {pictures}')
     print(f'AP on {num_test} unseen images: {before:.3f} before training, '
           f'{after:.3f} after')
+    return 0
+
+
+def check_mim() -> None:
+    """Check that mim is there and will find the plugin's configs.
+
+    Raises:
+        ImportError: If not; the message says what to do.
+    """
+    if util.find_spec('mim') is None:
+        raise ImportError('MIM is missing; run `pip install openmim`.')
+    if not find_mim_configs():
+        raise ImportError(
+            'mim finds the configs of an installed lgm_pose_plugin only, and '
+            'not those of an editable installation; run `pip install .` in '
+            'its source folder.')
 
 
 def test(out: str, checkpoint: str, name: str) -> float:
@@ -182,16 +142,12 @@ def test(out: str, checkpoint: str, name: str) -> float:
         float: COCO's AP on ``val2017``.
     """
     metrics = osp.join(out, f'{name}.json')
+    work_dir = osp.join(out, 'work_dir', name)
     call_mim(
         out,
         'test',
-        '-C',
-        checkpoint,
-        '--out',
-        metrics,
-        '--work-dir',
-        osp.join(out, 'work_dir', name),
-        log=name)
+        *('-C', checkpoint, '--out', metrics, '--work-dir', work_dir),
+        log=f'{name}.log')
     with open(metrics) as file:
         return float(json.load(file)['coco/AP'])
 
@@ -203,50 +159,32 @@ def call_mim(out: str, command: str, *options: str, log: str = '') -> None:
         out (str): The folder of the demo, where the config finds its data.
         command (str): ``'train'`` or ``'test'``.
         *options (str): The options.
-        log (str): Name of the log, which alone gets the output. Defaults to
-            ``''``: the log is named after the command, and the output is
-            shown as well.
+        log (str): Name of a file in ``out`` that gets the output. Defaults
+            to ``''``: it is shown.
 
     Raises:
-        subprocess.CalledProcessError: If mim fails; ``output`` is the path
-            of the log.
+        ChildProcessError: If mim fails.
     """
-    # `python -m mim` is the mim of this environment, on PATH or not.
-    call = [
-        sys.executable, '-m', 'mim', command, 'lgm_pose_plugin',
-        f'{CONFIG}.py', *options
-    ]
-    log_path = osp.join(out, f'{log or command}.log')
-    # A session of its own, so that mim, the script it starts and the workers
-    # of that one are stopped together.
-    with open(
-            log_path, 'wb', buffering=0) as file, subprocess.Popen(
-                call,
-                cwd=out,
-                # One thread is faster at this batch size.
-                env={
-                    'OMP_NUM_THREADS': '1',
-                    **os.environ
-                },
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                start_new_session=True) as process:
-        try:
-            for line in process.stdout or ():
-                file.write(line)
-                if not log:
-                    sys.stdout.write(line.decode(errors='replace'))
-                    sys.stdout.flush()
-            status = process.wait()
-        except BaseException:
-            if hasattr(os, 'killpg'):
-                os.killpg(process.pid, signal.SIGKILL)
-            else:
-                process.kill()
-            raise
+    with (open(osp.join(out, log), 'wb') if log else nullcontext()) as file:
+        # `python -m mim` is the mim of this environment, on PATH or not.
+        status = subprocess.run(
+            [
+                sys.executable, '-m', 'mim', command, 'lgm_pose_plugin',
+                f'{CONFIG}.py', *options
+            ],
+            cwd=out,
+            # One thread is faster at this batch size.
+            env={
+                'OMP_NUM_THREADS': '1',
+                **os.environ
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT).returncode
     if status:
-        raise subprocess.CalledProcessError(status, call, output=log_path)
+        raise ChildProcessError(
+            f'mim {command} ended with exit status {status}; see its output ' +
+            (f'in {osp.join(out, log)}' if log else 'above'))
 
 
 def draw(out: str, checkpoint: str, pictures: str) -> None:

@@ -194,21 +194,18 @@ def check_unsafe_loading(facts: Facts) -> Iterator[Result]:
 def check_threads(facts: Facts) -> Iterator[Result]:
     """Whether threads outnumber the CPUs."""
     value = facts.environ.get('OMP_NUM_THREADS', '')
-    cpus = max(1, int(facts.cpus))
-    found = (f'OMP_NUM_THREADS={value or "(unset)"}, {facts.cpus:g} of '
-             f'{facts.cores:g} CPUs usable, load {facts.load:.1f}')
-    if value.split(',')[0] in map(str, range(1, cpus + 1)):
+    most = max(1, int(facts.cpus))
+    found = (f'OMP_NUM_THREADS={value or "(unset)"}, {facts.cpus:g} CPUs '
+             'usable')
+    if value.split(',')[0] in map(str, range(1, most + 1)):
         yield Result('threads', 'ok', found)
-    elif value or facts.cpus < facts.cores or facts.load > facts.cpus / 2:
+    else:
         yield Result(
-            'threads', 'warn',
+            'threads', 'warn' if value else 'info',
             f'{found}; threads wait for each other at every layer: beside '
             'other processes two can be 20 times slower than one',
             'export OMP_NUM_THREADS=1 beside other load (data loader '
-            f'workers, several runs), else at most {cpus}')
-    else:
-        yield Result('threads', 'info',
-                     f'{found}; set it to 1 when several processes run')
+            f'workers, several runs), else at most {most}')
 
 
 def check_mim(facts: Facts) -> Iterator[Result]:

@@ -15,9 +15,7 @@ class Facts(NamedTuple):
     python: Sequence[int]
     versions: Dict[str, str]  # of the installed distributions
     environ: Dict[str, str]
-    cores: float  # the machine's
     cpus: float  # those this process may use
-    load: float  # processes that run now
     mim_configs: str  # where mim finds the configs, or ''
     probes: Dict[str, Probe]
 
@@ -55,8 +53,6 @@ def collect_facts() -> Facts:
         python=sys.version_info[:3],
         versions=versions,
         environ=dict(os.environ),
-        cores=float(os.cpu_count() or 1),
         cpus=available_cpus(),
-        load=os.getloadavg()[0] if hasattr(os, 'getloadavg') else 0.,
         mim_configs=find_mim_configs(),
         probes=run_probes(PROBES))

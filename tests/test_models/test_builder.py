@@ -1,11 +1,9 @@
-"""Networks by short name, and what is published of them."""
-import re
-
+"""Networks by short name."""
 import pytest
 import torch
 from mmengine.model import PretrainedInit
 
-from lgm_pose_plugin.benchmark.networks import build_network, published_ap
+from lgm_pose_plugin.benchmark.networks import build_network
 from lgm_pose_plugin.cli import main
 from lgm_pose_plugin.model_index import NETWORKS
 from lgm_pose_plugin.models import builder as networks
@@ -147,32 +145,3 @@ def test_pretrained_weights_in_lists_are_not_loaded():
     std = model.head.final_layer.weight.std().item()
     assert std == pytest.approx(.001, rel=.1)
     assert cfg.model.backbone.init_cfg[0].type == 'Pretrained'
-
-
-@pytest.mark.parametrize('name, expected', [
-    ('rtmpose-t', (68.2, 'metafile')),
-    ('litehrnet-30', (67.6, 'metafile')),
-    ('hrnet-w32', (74.6, 'metafile')),
-    ('lgm-pose', (68.6, 'paper')),
-    ('lgm-pose-l', (None, '')),
-    ('lgm-pose-mobilevit', (None, '')),
-])
-def test_published_ap(name, expected):
-    assert published_ap(name, (256, 192)) == expected
-    assert published_ap(name, (128, 96)) == (None, '')
-
-
-def test_published_ap_without_metafile(tmp_path):
-    path = tmp_path / 'mine.py'
-    networks.load_config('lgm-pose').dump(str(path))
-    assert published_ap(str(path), (256, 192)) == (None, '')
-
-
-@pytest.mark.promise('readme-figures')
-def test_readme_has_the_papers_figures(request):
-    page = (request.config.rootpath / 'docs/model_zoo.md').read_text()
-    table = dict(re.findall(r'^\| (\S+) \| ([\d.]+)', page, re.MULTILINE))
-    for name, column in (('lgm-pose', 'LGM-Pose'), ('lapx', 'LAPX'), ('lap',
-                                                                      'LAP')):
-        ap, source = published_ap(name, (256, 192))
-        assert f'{ap:.1f}' == table[column] and source == 'paper'

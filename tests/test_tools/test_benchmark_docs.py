@@ -1,18 +1,14 @@
 """The figures of docs/benchmark.md come from JSON."""
 import json
+import re
 import subprocess
-from importlib.util import module_from_spec, spec_from_file_location
 
 import pytest
 
 
 @pytest.fixture(scope='module')
-def tool(request):
-    path = request.config.rootpath / 'tools' / 'benchmark_docs.py'
-    spec = spec_from_file_location('benchmark_docs', str(path))
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def tool(load_tool):
+    return load_tool('benchmark_docs')
 
 
 def row(network, backend, median, error=None):
@@ -21,10 +17,10 @@ def row(network, backend, median, error=None):
         backend=backend,
         threads=1,
         batch=1,
+        device='CPU',
+        input_size=[256, 192],
         params=1_000_000,
         macs=600_000_000,
-        published_ap=68.6,
-        ap_source='paper',
         error=error,
         median_ms=median,
         p10_ms=median,
@@ -112,6 +108,7 @@ def test_writes_the_document(tool, reports, request, tmp_path, monkeypatch):
     """The committed document with figures of a run; again changes nothing."""
     monkeypatch.setattr(subprocess, 'run', None)
     document = tmp_path / 'benchmark.md'
+    (tmp_path / 'images').mkdir()
     text = (request.config.rootpath / 'docs' / 'benchmark.md').read_text()
     document.write_text(text)
     for name, report in reports.items():
@@ -127,7 +124,9 @@ def test_writes_the_document(tool, reports, request, tmp_path, monkeypatch):
     assert written.startswith(text.split('<!-- benchmark')[0])
     tool.main([str(arg) for arg in args])
     assert document.read_text() == written
-    assert len(list(tmp_path.iterdir())) == len(reports) + 1
+    assert len(list(tmp_path.iterdir())) == len(reports) + 2
+    plot, = (tmp_path / 'images').iterdir()
+    assert plot.read_bytes().startswith(b'\x89PNG')
 
 
 def test_runs_the_benchmark(tool, reports, tmp_path, monkeypatch):
@@ -140,6 +139,7 @@ def test_runs_the_benchmark(tool, reports, tmp_path, monkeypatch):
 
     monkeypatch.setattr(subprocess, 'run', run)
     document = tmp_path / 'benchmark.md'
+    (tmp_path / 'images').mkdir()
     names = [*reports, 'targets', 'networks']
     document.write_text(''.join(
         f'<!-- benchmark:{name} -->\n<!-- /benchmark:{name} -->\n'
@@ -154,8 +154,10 @@ def test_runs_the_benchmark(tool, reports, tmp_path, monkeypatch):
     from lgm_pose_plugin.cli import benchmark as command_line
     parser = command_line.argparse.ArgumentParser()
     command_line.add_arguments(parser)
-    for command in commands:
+    for command in commands[:-1]:
+        assert command[2:4] == ['lgm_pose_plugin', 'benchmark']
         parser.parse_args(command[4:])
+    assert commands[-1][1] == 'tools/frame_benchmark.py'
 
 
 def test_no_place_for_the_document(tool, tmp_path, monkeypatch):
@@ -169,3 +171,26 @@ def test_wrong_markers(tool):
     with pytest.raises(ValueError, match='markers a, .* for b'):
         tool.replace_sections('<!-- benchmark:a -->\n<!-- /benchmark:a -->',
                               dict(b=''))
+
+
+@pytest.mark.parametrize('name, expected', [
+    ('rtmpose-t', (68.2, 'metafile')),
+    ('litehrnet-30', (67.6, 'metafile')),
+    ('hrnet-w32', (74.6, 'metafile')),
+    ('lgm-pose', (68.6, 'paper')),
+    ('lgm-pose-l', (None, '')),
+    ('lgm-pose-mobilevit', (None, '')),
+])
+def test_published_ap(tool, name, expected):
+    assert tool.published_ap(name, (256, 192)) == expected
+    assert tool.published_ap(name, (128, 96)) == (None, '')
+
+
+@pytest.mark.promise('readme-figures')
+def test_readme_has_the_papers_figures(tool, request):
+    page = (request.config.rootpath / 'docs/model_zoo.md').read_text()
+    table = dict(re.findall(r'^\| (\S+) \| ([\d.]+)', page, re.MULTILINE))
+    for name, column in (('lgm-pose', 'LGM-Pose'), ('lapx', 'LAPX'), ('lap',
+                                                                      'LAP')):
+        ap, source = tool.published_ap(name, (256, 192))
+        assert f'{ap:.1f}' == table[column] and source == 'paper'

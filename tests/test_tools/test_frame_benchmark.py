@@ -1,4 +1,4 @@
-"""Timing whole frames."""
+"""tools/frame_benchmark.py times whole frames."""
 import numpy as np
 import pytest
 from mmpose.apis import inference_topdown
@@ -6,23 +6,26 @@ from mmpose.apis import inference_topdown
 onnx = pytest.importorskip('onnx')
 pytest.importorskip('onnxruntime')
 pytest.importorskip('openvino')
-from lgm_pose_plugin.benchmark import pipeline  # noqa: E402
-from lgm_pose_plugin.benchmark.report import pipeline_table  # noqa: E402
 from lgm_pose_plugin.models import builder as networks  # noqa: E402
 
 
 @pytest.fixture(scope='module')
-def frame():
-    return pipeline.rendered_frame()
+def tool(load_tool):
+    return load_tool('frame_benchmark')
+
+
+@pytest.fixture(scope='module')
+def frame(tool):
+    return tool.rendered_frame()
 
 
 @pytest.fixture(params=['udp', 'rtmpose'])
-def network(request, small_network):
+def network(request, tool, small_network):
     """Config and network; heat maps and SimCC."""
     path, options, checkpoint = small_network(request.param)
     cfg = networks.load_config(path)
     cfg.merge_from_dict(options)
-    model = pipeline.prepare_model(cfg)
+    model = tool.prepare_model(cfg)
     model.load_state_dict(networks.load_checkpoint(checkpoint)['state_dict'])
     return cfg, model
 
@@ -37,14 +40,14 @@ def test_frame(frame):
         assert left < center[0] < right and top < center[1] < bottom
 
 
-def test_parts_are_those_of_the_whole(frame, network, tmp_path):
+def test_parts_are_those_of_the_whole(tool, frame, network, tmp_path):
     """What is timed part by part computes what is timed as one."""
     image, boxes, _ = frame
     cfg, model = network
-    calls = pipeline.frame_calls(model, '', 'eager', 1, 4, *frame)
-    assert set(calls) == {'whole', *pipeline.STAGES}
+    calls = tool.frame_calls(model, '', 'eager', 1, 4, *frame)
+    assert set(calls) == {'whole', *tool.STAGES}
     assert calls['read']().shape == image.shape
-    few = pipeline.frame_calls(model, '', 'eager', 1, 1, *frame)
+    few = tool.frame_calls(model, '', 'eager', 1, 1, *frame)
     drawn = [(one['draw']() != image).sum() for one in (few, calls)]
     assert 0 < drawn[0] < drawn[1]
     expected = [one.pred_instances for one in calls['whole']()]
@@ -52,9 +55,9 @@ def test_parts_are_those_of_the_whole(frame, network, tmp_path):
         np.testing.assert_array_equal(one.pred_instances.keypoints,
                                       other.keypoints)
     assert len(calls['crop']()) == len(expected) == 4
-    file = pipeline.export_graph(cfg, model, str(tmp_path))
+    file = tool.export_graph(cfg, model, str(tmp_path))
     for backend in ('onnxruntime', 'openvino'):
-        parts = pipeline.runtime_calls(file, backend, 1, image, boxes)
+        parts = tool.runtime_calls(file, backend, 1, image, boxes)
         assert set(parts) == set(calls) - {'read', 'draw'}
         keypoints, scores = parts['whole']()
         decoded = parts['decode']()
@@ -66,7 +69,7 @@ def test_parts_are_those_of_the_whole(frame, network, tmp_path):
             for value in parts['normalize']().values()
         }.values()
         inputs = model.data_preprocessor(
-            pipeline.pseudo_collate(calls['crop']()), False)['inputs']
+            tool.pseudo_collate(calls['crop']()), False)['inputs']
         np.testing.assert_allclose(normalized, inputs, atol=1e-5)
 
 
@@ -80,37 +83,26 @@ def test_flip_test_is_off(frame, network):
     assert not np.array_equal(before.keypoint_scores, after.keypoint_scores)
 
 
-def test_figures(monkeypatch):
+def test_figures(tool, load_tool, monkeypatch):
     """Times are those of the stages, whatever the machine does."""
     durations = dict(
         read=1., crop=2., normalize=3., network=40., decode=5., draw=6.)
     durations['whole'] = 50.
-    monkeypatch.setattr(pipeline, 'frame_calls',
+    monkeypatch.setattr(tool, 'frame_calls',
                         lambda *args: dict(zip(durations, durations)))
-    monkeypatch.setattr(pipeline, 'export_graph', lambda *args: '')
-    monkeypatch.setattr(pipeline, 'time_call',
-                        lambda part: 1e-3 * durations[part])
-    report = pipeline.run_pipeline(['rtmpose-t'], rounds=3)
+    monkeypatch.setattr(tool, 'export_graph', lambda *args: '')
+    monkeypatch.setattr(tool, 'time_call', lambda part: 1e-3 * durations[part])
+    report = tool.time_frames(['rtmpose-t'], rounds=3, threads=1)
     results = report['results']
-    assert [(result['backend'], result['people']) for result in results
-            ] == [(backend, people) for backend in pipeline.PIPELINE_BACKENDS
-                  for people in (1, 4)]
+    assert [(result['backend'], result['people']) for result in results] == [
+        (backend, people) for backend in tool.BACKENDS for people in (1, 4)
+    ]
     for result in results:
         assert result['total_ms'] == pytest.approx(50.)
         assert result['around_share'] == pytest.approx(.2)
         assert result['stages_ms'] == pytest.approx(
             {stage: durations[stage]
-             for stage in pipeline.STAGES})
-    lines = pipeline_table(results)
+             for stage in tool.STAGES})
+    lines = load_tool('benchmark_docs').frames_table(results)
     assert ('| rtmpose-t | eager | 1 | 1.00 | 2.00 | 3.00 | 40.00 | 5.00 '
             '| 6.00 | 50.00 | 50.00-50.00 | 20.0% |') in lines
-
-
-@pytest.mark.parametrize('kwargs, match', [
-    (dict(rounds=0), 'rounds must be at least 1'),
-    (dict(backends=['compile']), "'compile'.*eager, onnxruntime"),
-    (dict(names=['vgg']), 'no config.*vgg'),
-])
-def test_bad_arguments(kwargs, match):
-    with pytest.raises(ValueError, match=match):
-        pipeline.run_pipeline(**kwargs)

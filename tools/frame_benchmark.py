@@ -1,5 +1,13 @@
-"""Where the time of a frame goes, from the image file to the drawing."""
+"""Time frames from the image file to the drawing, part by part.
+
+The frame is rendered, 640x480, with one person and with four. The networks
+have random weights, so the people that are drawn are those that were
+rendered. `eager` is MMPose's `inference_topdown`, the others are the runtimes
+below `PoseRuntime`. All are timed in one interleaved run.
+"""
+import argparse
 import os.path as osp
+import shlex
 import sys
 import tempfile
 from functools import partial
@@ -20,50 +28,42 @@ from mmpose.models import TopdownPoseEstimator
 from mmpose.structures import PoseDataSample
 from mmpose.visualization import PoseLocalVisualizer
 
+from lgm_pose_plugin.benchmark.timing import (describe_environment,
+                                              load_average, percentiles,
+                                              time_call, time_interleaved)
 from lgm_pose_plugin.datasets.rendered.scene import render_image
 from lgm_pose_plugin.export.graph import ExportedNetwork, describe
 from lgm_pose_plugin.export.onnx_file import finish_onnx, to_onnx
 from lgm_pose_plugin.models.builder import build_model, last_maps, load_config
 from lgm_pose_plugin.runtime.pose_runtime import PoseRuntime
 from lgm_pose_plugin.runtime.session import open_session
+from lgm_pose_plugin.setup_env import set_up_mmpose
+from lgm_pose_plugin.utils.files import write_json
 from lgm_pose_plugin.utils.machine import cpu_model
-from . import PIPELINE_BACKENDS
-from .timing import (check_options, describe_environment, load_average,
-                     percentiles, time_call, time_interleaved)
 
 IMAGE_SIZE = (640, 480)
 PEOPLE = (1, 4)
+BACKENDS = ('eager', 'onnxruntime', 'openvino')
 STAGES = ('read', 'crop', 'normalize', 'network', 'decode', 'draw')
 Calls = Dict[str, Callable[[], Any]]
 
 
-def run_pipeline(names: Sequence[str] = ('lgm-pose', ),
-                 backends: Sequence[str] = PIPELINE_BACKENDS,
-                 *,
-                 threads: int = 1,
-                 rounds: int = 200) -> Dict[str, Any]:
+def time_frames(names: Sequence[str], rounds: int,
+                threads: int) -> Dict[str, Any]:
     """Time frames with one person and with four, in one interleaved run.
-
-    The image is rendered, 640x480. The networks have random weights, so the
-    people that are drawn are those that were rendered.
 
     Args:
         names (Sequence[str]): Configs, see
-            :func:`~lgm_pose_plugin.models.builder.load_config`. Defaults to
-            ``('lgm-pose', )``.
-        backends (Sequence[str]): Some of ``PIPELINE_BACKENDS``. Defaults to
-            all.
-        threads (int): Threads of the runtimes. Defaults to 1.
-        rounds (int): Timed frames. Defaults to 200.
+            :func:`~lgm_pose_plugin.models.builder.load_config`.
+        rounds (int): Timed frames.
+        threads (int): Threads of the runtimes.
 
     Returns:
         dict: ``environment``, a dict of what the times depend on, and
         ``results``, a list of dicts with these keys:
 
         - ``network`` (str): The network's name, as it was asked for.
-        - ``backend`` (str): ``'eager'``: MMPose's ``inference_topdown``; else
-          the runtime below
-          :class:`~lgm_pose_plugin.runtime.PoseRuntime`.
+        - ``backend`` (str): One of ``BACKENDS``.
         - ``people`` (int): People in the frame, the network's batch.
         - ``threads`` (int): Threads the runtime may use.
         - ``precision`` (str), ``flip`` (bool): ``'float32'``, ``False``.
@@ -83,10 +83,8 @@ def run_pipeline(names: Sequence[str] = ('lgm-pose', ),
 
     Raises:
         ImportError: If a runtime is missing.
-        ValueError: If an argument is out of range, or a config is unknown or
-            cannot be exported.
+        ValueError: If a config is unknown or cannot be exported.
     """
-    check_options(backends, PIPELINE_BACKENDS, threads=threads, rounds=rounds)
     load = load_average()
     torch.set_num_threads(threads)
     frame = rendered_frame()
@@ -95,10 +93,8 @@ def run_pipeline(names: Sequence[str] = ('lgm-pose', ),
         for name in names:
             cfg = load_config(name)
             model = prepare_model(cfg)
-            file = ''
-            if set(backends) - {'eager'}:
-                file = export_graph(cfg, model, folder)
-            for backend, people in product(backends, PEOPLE):
+            file = export_graph(cfg, model, folder)
+            for backend, people in product(BACKENDS, PEOPLE):
                 parts = frame_calls(model, file, backend, threads, people,
                                     *frame)
                 for part, call in parts.items():
@@ -107,7 +103,7 @@ def run_pipeline(names: Sequence[str] = ('lgm-pose', ),
         with torch.no_grad():
             seconds = time_interleaved(calls, rounds)
     results = []
-    for name, backend, people in product(names, backends, PEOPLE):
+    for name, backend, people in product(names, BACKENDS, PEOPLE):
         times = {
             part: percentiles(seconds[name, backend, people, part])
             for part in ('whole', *STAGES)
@@ -188,7 +184,7 @@ def frame_calls(model: TopdownPoseEstimator, file: str, backend: str,
     Args:
         model (TopdownPoseEstimator): What :func:`prepare_model` returns.
         file (str): What :func:`export_graph` returns; unused by ``'eager'``.
-        backend (str): One of ``PIPELINE_BACKENDS``.
+        backend (str): One of ``BACKENDS``.
         threads (int): Threads the runtime may use.
         people (int): How many of the people to look at.
         image (np.ndarray): As :func:`rendered_frame` returns it.
@@ -323,3 +319,38 @@ def runtime_calls(file: str, backend: str, threads: int, image: np.ndarray,
         calls[part] = partial(session.run, inputs)
         values = session.run(inputs)
     return calls
+
+
+def main() -> None:
+    """Time frames and write the JSON."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        'configs',
+        nargs='+',
+        metavar='CONFIG',
+        help='as of `lgm-pose benchmark`')
+    parser.add_argument(
+        '--rounds',
+        type=int,
+        default=200,
+        help='timed frames (default: %(default)s)')
+    parser.add_argument(
+        '--threads',
+        type=int,
+        default=1,
+        help='threads of the runtimes (default: %(default)s)')
+    parser.add_argument(
+        '--json', metavar='FILE', required=True, help='the file to write')
+    args = parser.parse_args()
+    set_up_mmpose()
+    report = time_frames(args.configs, args.rounds, args.threads)
+    report['environment'] = dict(
+        command=shlex.join(['tools/frame_benchmark.py', *sys.argv[1:]]),
+        **report['environment'])
+    write_json(args.json, report, indent=2)
+
+
+if __name__ == '__main__':
+    main()
