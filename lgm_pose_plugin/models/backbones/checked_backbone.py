@@ -1,5 +1,5 @@
 """What the plugin's backbones have in common."""
-from typing import Any, Sequence
+from typing import Any, List
 
 import torch
 import torch.nn as nn
@@ -34,7 +34,7 @@ def channels_last(x: Tensor) -> Tensor:
 class CheckedBackbone(BaseBackbone):
     """Backbone that freezes parts of itself and refuses foreign weights.
 
-    A subclass defines :attr:`freezable`, calls :meth:`freeze_stages` at the
+    A subclass sets :attr:`freezable` and calls :meth:`freeze_stages` at the
     end of its constructor, and runs its parts by :meth:`run`.
 
     Args:
@@ -44,7 +44,12 @@ class CheckedBackbone(BaseBackbone):
         with_cp (bool): Whether activations are recomputed in the backward
             pass.
         init_cfg (dict or list[dict], optional): Initialization config.
+
+    Attributes:
+        freezable (list[nn.Module]): The parts that ``frozen_stages`` counts.
     """
+
+    freezable: List[nn.Module]
 
     def __init__(self, frozen_stages: int, norm_eval: bool, with_cp: bool,
                  init_cfg: OptMultiConfig):
@@ -54,11 +59,6 @@ class CheckedBackbone(BaseBackbone):
         self.with_cp = with_cp
         self._register_load_state_dict_pre_hook(
             self._refuse_foreign_state_dict)
-
-    @property
-    def freezable(self) -> Sequence[nn.Module]:
-        """The parts that ``frozen_stages`` counts."""
-        raise NotImplementedError
 
     def freeze_stages(self) -> None:
         """Freeze the parts up to ``frozen_stages``.
@@ -120,16 +120,6 @@ class CheckedBackbone(BaseBackbone):
         """
         name = type(self).__name__
         own = {prefix + key: value for key, value in self.state_dict().items()}
-        if not own.keys() & state_dict.keys():
-            # torch and MMEngine have taken out the keys without the prefix.
-            found = next(
-                iter(state_dict),
-                f'no key with {prefix!r} (weights of a backbone alone are for '
-                "its init_cfg=dict(type='Pretrained', checkpoint=...))")
-            raise ValueError(
-                f'These weights are not of {name}: none of its keys '
-                f'({next(iter(own))}, ...) is among them, they hold {found}, '
-                '... Check that config and checkpoint belong together.')
         given = {
             key: value
             for key, value in state_dict.items() if key.startswith(prefix)
@@ -145,6 +135,6 @@ class CheckedBackbone(BaseBackbone):
         ]
         if faults:
             raise ValueError(
-                f'These weights are of another design of {name}: {faults[0]}. '
-                'Check that config and checkpoint belong together.')
+                f'These weights are not of {name} as the config makes it: '
+                f'{faults[0]}. Check that the two belong together.')
         check_finite(given, f'These weights of {name} are broken')

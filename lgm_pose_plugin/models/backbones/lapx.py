@@ -18,9 +18,8 @@ AttentionConfig = Union[OptConfigType, Sequence[OptConfigType]]
 
 def build_attention(cfg: OptConfigType, channels: int) -> nn.Module:
     """Build an attention layer for maps of ``channels``; ``None`` is none."""
-    if cfg is None:
-        return nn.Identity()
-    return MODELS.build(dict(cfg, in_channels=channels))
+    return nn.Identity() if cfg is None else MODELS.build(
+        dict(cfg, in_channels=channels))
 
 
 class Hourglass(BaseModule):
@@ -227,11 +226,8 @@ class LAPX(CheckedBackbone):
         post_attention = self._per_stage('post_attention', post_attention,
                                          num_stages)
         if neck_attention == 'default':
-            outer = (0, num_stages - 1)
-            neck_attention = [
-                dict(type='ECANonLocal' if i in outer else 'LAPXECA')
-                for i in range(num_stages)
-            ]
+            neck_attention = [dict(type='LAPXECA')] * num_stages
+            neck_attention[0] = neck_attention[-1] = dict(type='ECANonLocal')
         neck_attention = self._per_stage('neck_attention', neck_attention,
                                          num_stages)
         block_cfg = dict(
@@ -264,27 +260,19 @@ class LAPX(CheckedBackbone):
                 is_last=i == num_stages - 1,
                 block_cfg=block_cfg) for i in range(num_stages)
         ])
+        self.freezable = [self.stem, *self.stages]
         self.freeze_stages()
 
     @staticmethod
     def _per_stage(name: str, cfg: AttentionConfig,
                    num_stages: int) -> Sequence[OptConfigType]:
         """One attention config per stage."""
-        if isinstance(cfg, str):
-            raise ValueError(f'{name} must be a config, as '
-                             f'dict(type={cfg!r}), got {cfg!r}')
         if cfg is None or isinstance(cfg, dict):
             return [cfg] * num_stages
-        if len(cfg) != num_stages:
-            raise ValueError(
-                f'{name} has {len(cfg)} configs for {num_stages} stages; give '
-                'one per stage, or a single one for all')
+        if isinstance(cfg, str) or len(cfg) != num_stages:
+            raise ValueError(f'{name} must be one config, or one for each of '
+                             f'{num_stages} stages, got {cfg!r}')
         return cfg
-
-    @property
-    def freezable(self) -> Sequence[nn.Module]:
-        """The parts that ``frozen_stages`` counts."""
-        return [self.stem, *self.stages]
 
     def fits(self, key: str, given: Tensor, own: Tensor) -> bool:
         """Whether a weight can be loaded, or left out, in place of one.
