@@ -5,10 +5,7 @@ a user of the file needs is in its metadata, see docs/export.md.
 """
 import os
 import os.path as osp
-import platform
 import tempfile
-import time
-from importlib import import_module
 from typing import (Any, Callable, Dict, List, NamedTuple, Optional, Sequence,
                     Union)
 
@@ -23,8 +20,7 @@ from lgm_pose_plugin.datasets.samples import (find_samples, pipeline_batch,
 from lgm_pose_plugin.models.builder import build_model, load_config
 from lgm_pose_plugin.runtime.session import MAX_BATCH, open_session
 from lgm_pose_plugin.utils.files import check_out_file, write_json
-from lgm_pose_plugin.utils.machine import cpu_model
-from lgm_pose_plugin.version import __version__
+from lgm_pose_plugin.utils.machine import describe_machine
 from .agreement import check_agreement, compare, evaluation_people
 from .checks import check_keypoints, check_maps
 from .graph import (ExportedNetwork, describe, graph_inputs, reference_maps,
@@ -63,36 +59,6 @@ FORMATS = dict(
                 finish_onnx),
     openvino=Format('.xml', 'openvino', 'nncf', quantize_openvino,
                     finish_openvino))
-
-
-def environment(format: Format, int8: bool) -> Dict[str, str]:
-    """What the file was made and checked with.
-
-    Args:
-        format (Format): The file's format.
-        int8 (bool): Whether the network is quantised.
-
-    Returns:
-        dict[str, str]: Date, CPU and versions.
-
-    Raises:
-        ImportError: If a package is missing.
-    """
-    names = ['torch', 'mmpose', 'mmengine', 'numpy', 'onnx', format.runtime]
-    try:
-        versions = {
-            name: import_module(name).__version__
-            for name in names + [format.quantizer] * int8
-        }
-    except ImportError as error:
-        raise ImportError(f'{error}; pip install {error.name}') from error
-    return {
-        'date': time.strftime('%Y-%m-%d %H:%M'),
-        'CPU': cpu_model(),
-        'python': platform.python_version(),
-        'lgm_pose_plugin': __version__,
-        **versions
-    }
 
 
 class Exporter:
@@ -283,7 +249,7 @@ def export(config: str,
     suffixes = {name: one.suffix for name, one in FORMATS.items()}
     numbers = [samples, calibration]
     numbers += [] if eval_samples is None else [eval_samples]
-    for wrong, fault in (
+    faults = (
         (format not in FORMATS,
          f'unknown format {format!r}, choose one of {", ".join(FORMATS)}'),
         (osp.splitext(out)[1] != suffixes.get(format),
@@ -298,11 +264,14 @@ def export(config: str,
          "--images) or take the config's data set (dataset, --dataset)"),
         (eval_samples and not (int8 and dataset), 'eval_samples needs int8 '
          'and dataset: they are for the metrics before and after'),
-        (reduce_range and not int8, 'reduce_range needs int8')):
+        (reduce_range and not int8, 'reduce_range needs int8'))
+    for wrong, fault in faults:
         if wrong:
             raise ValueError(fault)
     check_out_file(out)
-    made_with = environment(FORMATS[format], int8)
+    made_with = describe_machine([
+        'torch', 'mmpose', 'mmengine', 'numpy', 'onnx', FORMATS[format].runtime
+    ] + [FORMATS[format].quantizer] * int8)
     cfg = load_config(config, cfg_options)
     model = build_model(cfg, checkpoint)
     raw = (

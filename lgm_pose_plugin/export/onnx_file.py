@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from lgm_pose_plugin.runtime.session import METADATA_KEY
+from lgm_pose_plugin.utils.errors import explain_errors
 from lgm_pose_plugin.version import __version__
 from .graph import MAP_NAMES, ExportedNetwork
 
@@ -47,22 +48,19 @@ def to_onnx(network: ExportedNetwork, example: Tensor, file: str,
     parameters = inspect.signature(torch.onnx.export).parameters
     options: Dict[str, Any] = (
         dict(dynamo=False) if 'dynamo' in parameters else {})
-    with warnings.catch_warnings():
+    hint = ' (a fixed --batch may help)' if dynamic else ''
+    with warnings.catch_warnings(), explain_errors(
+            f'torch cannot export this network to ONNX{hint}'):
         # Of the tracer, for constants in networks; of the exporter's age.
         warnings.simplefilter('ignore')
-        try:
-            torch.onnx.export(
-                network, (example, ),
-                file,
-                input_names=['images'],
-                output_names=names,
-                dynamic_axes=axes if dynamic else None,
-                opset_version=OPSET,
-                **options)
-        except RuntimeError as error:
-            hint = '; a fixed --batch may help' if dynamic else ''
-            raise ValueError('torch cannot export this network to ONNX' +
-                             hint + ': ' + str(error)[:300]) from error
+        torch.onnx.export(
+            network, (example, ),
+            file,
+            input_names=['images'],
+            output_names=names,
+            dynamic_axes=axes if dynamic else None,
+            opset_version=OPSET,
+            **options)
     exported = onnx.load(file)
     unite_weights(exported.graph)
     # The exporter leaves sizes open that are computed in the graph.

@@ -87,10 +87,9 @@ def float_node_names(graph: onnx.GraphProto) -> List[str]:
             convolved.update(node.output)
         else:
             stays |= bool(inputs & floats)
-        if inputs & convolved:
-            convolved.update(node.output)
-        if inputs & decoded:
-            decoded.update(node.output)
+        for known in (convolved, decoded):
+            if inputs & known:
+                known.update(node.output)
         if stays:
             kept.append(node.name)
             floats.update(node.output)

@@ -1,5 +1,5 @@
 """What the plugin's backbones have in common."""
-from typing import Any, List
+from typing import Any, List, Tuple, Union
 
 import torch
 import torch.nn as nn
@@ -12,30 +12,12 @@ from torch.utils.checkpoint import checkpoint
 from lgm_pose_plugin.checkpoint.loading import check_finite
 
 
-def channels_last(x: Tensor) -> Tensor:
-    """Bring images to the memory format that is fast on CPUs.
-
-    All later layers keep it. Results are the same; on our CPU LGM-Pose's
-    inference takes 0.88 of the time, its training half; LAPX's inference
-    0.77, its training 0.88 (medians of one interleaved run).
-
-    Args:
-        x (Tensor): Images of shape ``(B, C, H, W)``.
-
-    Returns:
-        Tensor: The images, converted if they are on a CPU and no tracer is
-        at work.
-    """
-    if x.device.type == 'cpu' and not torch.jit.is_tracing():
-        x = x.contiguous(memory_format=torch.channels_last)
-    return x
-
-
 class CheckedBackbone(BaseBackbone):
     """Backbone that freezes parts of itself and refuses foreign weights.
 
-    A subclass sets :attr:`freezable` and calls :meth:`freeze_stages` at the
-    end of its constructor, and runs its parts by :meth:`run`.
+    A subclass sets the attributes and calls :meth:`freeze_stages` at the
+    end of its constructor, and runs its
+    parts by :meth:`run`.
 
     Args:
         frozen_stages (int): Parts up to this number are frozen (no gradients,
@@ -47,9 +29,12 @@ class CheckedBackbone(BaseBackbone):
 
     Attributes:
         freezable (list[nn.Module]): The parts that ``frozen_stages`` counts.
+        image_shape (tuple): Channels, height and width of an image, or a
+            letter for what may be any number.
     """
 
     freezable: List[nn.Module]
+    image_shape: Tuple[Union[int, str], ...]
 
     def __init__(self, frozen_stages: int, norm_eval: bool, with_cp: bool,
                  init_cfg: OptMultiConfig):
@@ -97,6 +82,37 @@ class CheckedBackbone(BaseBackbone):
         if self.with_cp and torch.is_grad_enabled():
             return checkpoint(part, x, use_reentrant=False)
         return part(x)
+
+    def prepare(self, x: Tensor) -> Tensor:
+        """Check images and bring them to the memory format of fast CPUs.
+
+        All later layers keep it. Results are the same; on our CPU LGM-Pose's
+        inference takes 0.88 of the time, its training half; LAPX's inference
+        0.77, its training 0.88 (medians of one interleaved run).
+
+        Args:
+            x (Tensor): Images of shape ``(B, C, H, W)``.
+
+        Returns:
+            Tensor: The images, in channels_last if they are on a CPU. A
+            tracer gets them unchanged and unchecked.
+
+        Raises:
+            ValueError: If they are not of :attr:`image_shape`.
+        """
+        if torch.jit.is_tracing():
+            return x
+        if x.dim() != 4 or any(
+                isinstance(side, int) and side != given
+                for side, given in zip(self.image_shape, x.shape[1:])):
+            wanted = ', '.join(map(str, self.image_shape))
+            raise ValueError(
+                f'{type(self).__name__} was built for images of shape (B, '
+                f'{wanted}), got an input of shape {tuple(x.shape)}. Fit the '
+                "pipeline's input_size and model.backbone to each other")
+        if x.device.type == 'cpu':
+            x = x.contiguous(memory_format=torch.channels_last)
+        return x
 
     def fits(self, key: str, given: Tensor, own: Tensor) -> bool:
         """Whether a given weight can be loaded in place of the own one.

@@ -1,7 +1,6 @@
 """LAPX and LAP, lightweight stacked hourglasses (arXiv 2512.16089)."""
 from typing import Optional, Sequence, Tuple, Union
 
-import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from mmcv.cnn import build_activation_layer, build_norm_layer
@@ -11,7 +10,7 @@ from mmpose.utils.typing import ConfigType, OptConfigType, OptMultiConfig
 from torch import Tensor
 
 from ..layers import DWBottleneck
-from .checked_backbone import CheckedBackbone, channels_last
+from .checked_backbone import CheckedBackbone
 
 AttentionConfig = Union[OptConfigType, Sequence[OptConfigType]]
 
@@ -222,7 +221,7 @@ class LAPX(CheckedBackbone):
                  act_cfg: ConfigType = dict(type='ELU', inplace=True),
                  init_cfg: OptMultiConfig = default_init_cfg):
         super().__init__(frozen_stages, norm_eval, with_cp, init_cfg)
-        self.in_channels = in_channels
+        self.image_shape = (in_channels, 'H', 'W')
         post_attention = self._per_stage('post_attention', post_attention,
                                          num_stages)
         if neck_attention == 'default':
@@ -293,13 +292,7 @@ class LAPX(CheckedBackbone):
             tuple[Tensor]: Heat maps of every stage, each of shape
             ``(B, K, H / 4, W / 4)``, rounded up.
         """
-        # A tracer sees tensors here and would warn of a constant comparison.
-        if not torch.jit.is_tracing() and (x.dim() != 4
-                                           or x.shape[1] != self.in_channels):
-            raise ValueError(
-                f'LAPX takes images of shape (B, {self.in_channels}, H, W), '
-                f'got an input of shape {tuple(x.shape)}')
-        x = self.run(self.stem, channels_last(x))
+        x = self.run(self.stem, self.prepare(x))
         heatmaps = []
         for stage in self.stages:
             scores, x = self.run(stage, x)

@@ -2,7 +2,6 @@
 from math import prod
 from typing import Any, Dict, Sequence, Tuple
 
-import torch
 import torch.nn as nn
 from mmcv.cnn import ConvModule
 from mmpose.models.backbones.mobilenet_v2 import InvertedResidual
@@ -12,7 +11,7 @@ from mmpose.utils.typing import ConfigType, OptConfigType, OptMultiConfig
 from torch import Tensor
 
 from ..layers import LARM
-from .checked_backbone import CheckedBackbone, channels_last
+from .checked_backbone import CheckedBackbone
 
 
 def _conv(c: int, k: int, stride: int = 1) -> dict:
@@ -186,13 +185,10 @@ class MobileViM(CheckedBackbone):
         if arch not in DESIGNS:
             raise ValueError(
                 f'arch must be one of {", ".join(DESIGNS)}, got {arch!r}')
-        self.in_channels = in_channels
-        self.input_size = tuple(input_size)
-        self._make_layers(norm_cfg, **{
-            **DESIGNS['a'],
-            **DESIGNS[arch],
-            **design
-        })
+        width, height = input_size
+        self.image_shape = (in_channels, height, width)
+        design = {**DESIGNS['a'], **DESIGNS[arch], **design}
+        self._make_layers(norm_cfg, **design)
         self.freezable = list(self.layers)
         self.freeze_stages()
 
@@ -206,17 +202,16 @@ class MobileViM(CheckedBackbone):
                              f'{len(layers)}, got {self.out_indices}')
         layers = [_conv(stem_channels, 3, 2), *layers]
         stride = prod(layer.get('stride', 1) for layer in layers)
-        width, height = self.input_size
+        channels, height, width = self.image_shape
         if min(width, height) <= 0 or width % stride or height % stride:
             raise ValueError(
-                f'input_size must be a width and a height that are multiples '
-                f'of {stride}, got {self.input_size}; set the codec\'s '
-                'input_size and heatmap_size, and model.backbone.input_size, '
-                'accordingly')
+                'the sides of input_size must be multiples of '
+                f"{stride}, got {(width, height)}; set the codec's input_size "
+                'and heatmap_size, and model.backbone.input_size, accordingly')
         self.expand_ratio = expand_ratio
         self.module_cfg = dict(norm_cfg=norm_cfg, act_cfg=act_cfg)
         self.layers = nn.ModuleList()
-        channels, stride = self.in_channels, 1
+        stride = 1
         for layer in layers:
             stride *= layer.get('stride', 1)
             self.layers.append(
@@ -265,17 +260,7 @@ class MobileViM(CheckedBackbone):
             tuple[Tensor]: Outputs of the layers ``out_indices``, each of
             shape ``(B, C, H / stride, W / stride)``.
         """
-        width, height = self.input_size
-        # A tracer sees tensors here and would warn of a constant comparison.
-        if not torch.jit.is_tracing() and x.shape[1:] != (self.in_channels,
-                                                          height, width):
-            raise ValueError(
-                f'MobileViM was built for {self.in_channels} channels of '
-                f'{height}x{width} (HxW), got an input of shape '
-                f'{tuple(x.shape)}. Set model.backbone.input_size to the '
-                "codec's input_size; weights of another size are resized when "
-                'they are loaded.')
-        x = channels_last(x)
+        x = self.prepare(x)
         outs = []
         for i, layer in enumerate(self.layers):
             x = self.run(layer, x)

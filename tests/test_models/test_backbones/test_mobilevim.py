@@ -139,7 +139,7 @@ def test_wrong_input(shape):
     backbone = MobileViM(SMALL).eval()
     with pytest.raises(ValueError) as error:
         backbone(torch.rand(shape))
-    assert '3 channels of 128x96 (HxW)' in str(error.value)
+    assert '(B, 3, 128, 96)' in str(error.value)
     assert str(shape) in str(error.value)
     assert 'input_size' in str(error.value)
 
