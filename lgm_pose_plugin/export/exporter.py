@@ -160,11 +160,8 @@ class Exporter:
         """
         size, full = self.size(), self._path('full-int8')
         crops = pipeline_batch(self.cfg, calibration)
-        kept = self.format.quantize(
-            self.onnx,
-            full,
-            graph_inputs(self.model, crops, self.normalize),
-            reduce_range=reduce_range)
+        inputs = graph_inputs(self.model, crops, self.normalize)
+        kept = self.format.quantize(self.onnx, full, inputs, reduce_range)
         self.metadata['precision'] = 'int8'
         self.final = self._path('int8')
         self._finish(full)

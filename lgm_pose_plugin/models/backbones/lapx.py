@@ -231,22 +231,15 @@ class LAPX(CheckedBackbone):
                                          num_stages)
         block_cfg = dict(
             conv_bias=conv_bias, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        ungated = dict(block_cfg, soft_gate=False)
         self.stem = Sequential(
-            nn.Conv2d(
-                in_channels,
-                channels // 4,
-                7,
-                stride=2,
-                padding=3,
-                bias=conv_bias),
+            nn.Conv2d(in_channels, channels // 4, 7, 2, 3, bias=conv_bias),
             build_norm_layer(norm_cfg, channels // 4)[1],
             build_activation_layer(act_cfg),
-            DWBottleneck(
-                channels // 4, channels // 2, soft_gate=False, **block_cfg),
+            DWBottleneck(channels // 4, channels // 2, **ungated),
             nn.MaxPool2d(2, ceil_mode=True),
-            DWBottleneck(
-                channels // 2, channels, soft_gate=False, **block_cfg),
-            DWBottleneck(channels, channels, soft_gate=False, **block_cfg),
+            DWBottleneck(channels // 2, channels, **ungated),
+            DWBottleneck(channels, channels, **ungated),
             build_attention(stem_attention, channels))
         self.stages = ModuleList([
             Stage(

@@ -22,13 +22,13 @@ class GlobalBlock(BaseModule):
     Args:
         in_channels (int): Channels of input and output, C.
         embed_dims (int): Channels inside the mixer, d.
-        fusion_kernel_size (int): Kernel of the last convolution.
+        kernel (int): Kernel of the last convolution.
         cfg (dict): Arguments of the convolutions.
         **mixer (nn.Module): The mixer by the name of its weights.
     """
 
-    def __init__(self, in_channels: int, embed_dims: int,
-                 fusion_kernel_size: int, cfg: dict, **mixer: nn.Module):
+    def __init__(self, in_channels: int, embed_dims: int, kernel: int,
+                 cfg: dict, **mixer: nn.Module):
         super().__init__()
         self.local_conv = ConvModule(
             in_channels, in_channels, 3, padding=1, **cfg)
@@ -37,11 +37,7 @@ class GlobalBlock(BaseModule):
         self.add_module(self.mixer, module)
         self.project_conv = ConvModule(embed_dims, in_channels, 1, **cfg)
         self.fusion_conv = ConvModule(
-            2 * in_channels,
-            in_channels,
-            fusion_kernel_size,
-            padding=fusion_kernel_size // 2,
-            **cfg)
+            2 * in_channels, in_channels, kernel, padding=kernel // 2, **cfg)
 
     def mix(self, x: Tensor) -> Tensor:
         """Let the mixer see a map; the shape stays ``(B, d, H, W)``."""
@@ -103,13 +99,8 @@ class MobileViMBlock(GlobalBlock):
                  act_cfg: ConfigType = dict(type='SiLU')):
         larm: nn.Module = nn.Identity()
         if patch_size is not None:
-            larm = (FastLARM if fast else LARM)(
-                feature_size, (patch_size, patch_size),
-                mlp_ratios=mlp_ratios,
-                residual=residual)
-        super().__init__(
-            in_channels,
-            embed_dims,
-            1,
-            dict(norm_cfg=norm_cfg, act_cfg=act_cfg),
-            larm=larm)
+            larm = (FastLARM if fast else LARM)(feature_size,
+                                                (patch_size, patch_size),
+                                                mlp_ratios, residual)
+        cfg = dict(norm_cfg=norm_cfg, act_cfg=act_cfg)
+        super().__init__(in_channels, embed_dims, 1, cfg, larm=larm)

@@ -94,14 +94,16 @@ class MobileViTBlock(GlobalBlock):
                  fusion_kernel_size: int = 3,
                  norm_cfg: ConfigType = dict(type='BN'),
                  act_cfg: ConfigType = dict(type='SiLU')):
+        cfg = dict(norm_cfg=norm_cfg, act_cfg=act_cfg)
+        transformer = nn.Sequential(
+            *(TransformerLayer(embed_dims) for _ in range(num_layers)),
+            nn.LayerNorm(embed_dims))
         super().__init__(
             in_channels,
             embed_dims,
             fusion_kernel_size,
-            dict(norm_cfg=norm_cfg, act_cfg=act_cfg),
-            transformer=nn.Sequential(
-                *(TransformerLayer(embed_dims) for _ in range(num_layers)),
-                nn.LayerNorm(embed_dims)))
+            cfg,
+            transformer=transformer)
         self.patch_size = patch_size
         self.padding = (0, -feature_size[1] % patch_size, 0,
                         -feature_size[0] % patch_size)
