@@ -1,5 +1,5 @@
 """What the plugin's backbones have in common."""
-from typing import Any, List, Tuple, Union
+from typing import Any, List, Tuple
 
 import torch
 import torch.nn as nn
@@ -34,7 +34,7 @@ class CheckedBackbone(BaseBackbone):
     """
 
     freezable: List[nn.Module]
-    image_shape: Tuple[Union[int, str], ...]
+    image_shape: Tuple[Any, ...]
 
     def __init__(self, frozen_stages: int, norm_eval: bool, with_cp: bool,
                  init_cfg: OptMultiConfig):

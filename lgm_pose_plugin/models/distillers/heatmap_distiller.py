@@ -84,14 +84,15 @@ class HeatmapDistiller(TopdownPoseEstimator):
             dict: The head's losses.
         """
         taught = self.teach(inputs)
-        given = [(meta or {}).get('flip_indices')
-                 for meta in (data_samples[0].metainfo,
-                              self._teacher[0].dataset_meta)]
-        if None not in given and list(given[0]) != list(given[1]):
+        own, other = (
+            list((meta or {}).get('flip_indices', ()))
+            for meta in (data_samples[0].metainfo,
+                         self._teacher[0].dataset_meta))
+        if own and other and own != other:
             raise ValueError(
                 f'the teacher {self.teacher_config} has other key points than '
-                f'the student, by flip_indices {list(given[1])} and not '
-                f'{list(given[0])}; choose one trained on the same data set')
+                f'the student, by flip_indices {other} and not {own}; choose '
+                'one trained on the same data set')
         for sample, maps in zip(data_samples, taught):
             labelled = sample.gt_fields.heatmaps
             if labelled.shape != maps.shape:
