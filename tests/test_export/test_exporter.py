@@ -400,7 +400,7 @@ def test_useless_int8_is_not_written(monkeypatch, small_network, tmp_path,
                                      pictures, capsys):
     """A network is written in place of the quantised one."""
 
-    def wrong(source, target, inputs, **kwargs):
+    def wrong(source, target, inputs, reduce_range):
         assert inputs.shape == (3, 128, 96, 3)
         model = onnx.load(source)
         for one in model.graph.initializer:
