@@ -43,7 +43,8 @@ def load_config(name: str,
         path = osp.join(
             BaseInferencer._get_repo_or_mim_dir(scope), 'configs', inner)
     if osp.isfile(path):
-        cfg = read_config(path)
+        with explain_errors(f'{path} is no config that can be read'):
+            cfg = Config.fromfile(path)
     else:
         cfg, _ = load_model_from_index(name) or (None, None)
     if cfg is None:
@@ -55,22 +56,6 @@ def load_config(name: str,
             f'{cfg.filename} does not take the options {cfg_options}'):
         cfg.merge_from_dict(cfg_options or {})
     return cfg
-
-
-def read_config(path: str) -> Config:
-    """Read a config's file.
-
-    Args:
-        path (str): Its path.
-
-    Returns:
-        Config: The config.
-
-    Raises:
-        ValueError: If it cannot be read.
-    """
-    with explain_errors(f'{path} is no config that can be read'):
-        return Config.fromfile(path)
 
 
 def build_model(cfg: Config,
