@@ -19,7 +19,8 @@ from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
 
 from lgm_pose_plugin.checkpoint.loading import load_checkpoint
 from lgm_pose_plugin.datasets.coco_format import person_category
-from lgm_pose_plugin.models.builder import brief, load_config
+from lgm_pose_plugin.models.builder import load_config
+from lgm_pose_plugin.utils.errors import explain_errors
 from lgm_pose_plugin.utils.progress import Progress
 from .coco_files import PERSON, Boxes, ImageIds
 from .sources import read_image
@@ -82,13 +83,10 @@ class PersonDetector:
         # leaves its scope to all that follows.
         scope = cfg.get('default_scope', 'mmdet')
         with warnings.catch_warnings(
-                record=True), DefaultScope.overwrite_default_scope(scope):
-            try:
-                self.model = init_detector(cfg, None, 'random', device)
-            # Whatever the modules raise of their options.
-            except Exception as error:
-                raise ValueError(f'the detector of {cfg.filename} cannot be '
-                                 f'built: {brief(error)}') from error
+                record=True), DefaultScope.overwrite_default_scope(
+                    scope), explain_errors(
+                        f'the detector of {cfg.filename} cannot be built'):
+            self.model = init_detector(cfg, None, 'random', device)
         meta = _load_weights(self.model, checkpoint, cfg.filename)
         names = _class_names(cfg, meta)
         if cat_ids is None and 'person' in names:

@@ -11,12 +11,13 @@ from torch import nn
 
 from lgm_pose_plugin.analysis.complexity import count_macs
 from lgm_pose_plugin.model_index import NETWORKS
+from lgm_pose_plugin.utils.errors import describe_error
 from lgm_pose_plugin.utils.machine import available_cpus, cpu_model
 from . import BACKENDS, EAGER_BACKENDS
 from .networks import build_network
 from .timing import (describe_environment, load_average, percentiles,
                      time_interleaved)
-from .worker import MATMUL_SIZE, Worker, describe_error
+from .worker import MATMUL_SIZE, Worker
 
 CALIBRATION_IMAGES = 8
 FIGURES = ('p10_ms', 'median_ms', 'p90_ms', 'ratio', 'images_per_second',

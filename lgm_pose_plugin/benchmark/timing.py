@@ -1,16 +1,13 @@
 """What all benchmarks share: rounds, percentiles, and their environment."""
 import os
-import platform
 import random
-import sys
 import time
 from typing import Any, Callable, Dict, Hashable, List, Sequence, Tuple
 
 import numpy as np
 
-from lgm_pose_plugin.utils.machine import available_cpus, cpu_model
+from lgm_pose_plugin.utils.machine import available_cpus, describe_machine
 from lgm_pose_plugin.utils.progress import with_bar
-from lgm_pose_plugin.version import __version__
 
 
 def time_call(function: Callable[[], Any]) -> float:
@@ -91,18 +88,11 @@ def describe_environment(load: float, threads: int,
     """
     cores = available_cpus()
     return {
-        'date': time.strftime('%Y-%m-%d %H:%M'),
-        'CPU': cpu_model(),
+        **describe_machine(('torch', 'mmpose', 'mmcv', 'mmengine')),
         'cores': cores,
         'load average': [load, load_average()],
         # This process itself was at work before: half a core is not "busy".
         'busy': load > cores - threads + .5,
-        'python': platform.python_version(),
-        'lgm_pose_plugin': __version__,
-        **{
-            name: sys.modules[name].__version__
-            for name in ('torch', 'mmpose', 'mmcv', 'mmengine')
-        },
         'flip test': 'no',
         'rounds': rounds,
         'warm-up rounds': warmup_rounds(rounds)

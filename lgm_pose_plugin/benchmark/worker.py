@@ -8,7 +8,6 @@ torch.
 import multiprocessing
 import os
 import sys
-import textwrap
 import time
 from contextlib import suppress
 from functools import partial
@@ -18,6 +17,7 @@ from typing import Any, Callable, Dict, Optional, Tuple
 import numpy as np
 
 from lgm_pose_plugin.runtime import open_session
+from lgm_pose_plugin.utils.errors import describe_error
 from .timing import time_call
 
 # Threads of OpenMP and TBB spin for some milliseconds when they are done, and
@@ -159,19 +159,6 @@ def serve_silently(task: Dict[str, Any], connection: Connection) -> None:
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
     serve(task, connection)
-
-
-def describe_error(error: BaseException) -> str:
-    """Say in one line what went wrong.
-
-    Args:
-        error (BaseException): The exception.
-
-    Returns:
-        str: Its type and the start of its message.
-    """
-    message = textwrap.shorten(str(error), 300, placeholder=' ...')
-    return f'{type(error).__name__}: {message}'
 
 
 class Worker:

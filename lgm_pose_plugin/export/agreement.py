@@ -11,6 +11,7 @@ from mmpose.models import TopdownPoseEstimator
 
 from lgm_pose_plugin.datasets.samples import open_dataset, pipeline_batch
 from lgm_pose_plugin.runtime.session import Session
+from lgm_pose_plugin.utils.errors import explain_errors
 from lgm_pose_plugin.utils.progress import with_bar
 from .graph import (MAP_NAMES, ExportError, decode_maps, graph_inputs,
                     run_session)
@@ -40,30 +41,22 @@ def evaluation_people(
         ValueError: If the data set or the metrics cannot be built.
     """
     dataset = open_dataset(cfg)
-    try:
-        with redirect_stdout(sys.stderr):  # xtcocotools prints
-            evaluators = [Evaluator(cfg.test_evaluator) for _ in range(2)]
-    except (AttributeError, FileNotFoundError) as error:
-        raise ValueError(
-            f'the metrics of {cfg.filename} cannot be built: {error}; set '
-            'e.g. test_evaluator.ann_file') from error
-    for evaluator in evaluators:
-        evaluator.dataset_meta = dataset.metainfo
     raw = [dataset.get_data_info(i) for i in range(len(dataset))]
-    if people is None or people >= len(raw):
-        return raw, evaluators
     taken = {one['img_id'] for one in raw[:people]}
-    for evaluator in evaluators:
-        for metric in evaluator.metrics:
-            coco = getattr(metric, 'coco', None)
-            if coco is None:
-                continue
-            for key, field in (('images', 'id'), ('annotations', 'image_id')):
-                coco.dataset[key] = [
-                    one for one in coco.dataset[key] if one[field] in taken
-                ]
-            with redirect_stdout(sys.stderr):
-                coco.createIndex()
+    with redirect_stdout(sys.stderr), explain_errors(  # xtcocotools prints
+            f'the metrics of {cfg.filename} cannot be built, set e.g. '
+            'test_evaluator.ann_file'):
+        evaluators = [Evaluator(cfg.test_evaluator) for _ in range(2)]
+        for evaluator in evaluators:
+            evaluator.dataset_meta = dataset.metainfo
+            for metric in evaluator.metrics:
+                coco = getattr(metric, 'coco', None)
+                if people and coco:
+                    index = coco.dataset
+                    index['images'] = coco.loadImgs(list(taken))
+                    index['annotations'] = coco.loadAnns(
+                        coco.getAnnIds(list(taken)))
+                    coco.createIndex()
     return [one for one in raw if one['img_id'] in taken], evaluators
 
 

@@ -5,17 +5,11 @@ a user of the file needs is in its metadata, see docs/export.md.
 """
 import os
 import os.path as osp
-import platform
 import tempfile
-import time
-from importlib import import_module
 from typing import (Any, Callable, Dict, List, NamedTuple, Optional, Sequence,
                     Union)
 
-import mmengine
-import mmpose
 import numpy as np
-import onnx
 import torch
 from mmengine.config import Config
 from mmengine.evaluator import Evaluator
@@ -26,8 +20,7 @@ from lgm_pose_plugin.datasets.samples import (find_samples, pipeline_batch,
 from lgm_pose_plugin.models.builder import build_model, load_config
 from lgm_pose_plugin.runtime.session import MAX_BATCH, open_session
 from lgm_pose_plugin.utils.files import check_out_file, write_json
-from lgm_pose_plugin.utils.machine import cpu_model
-from lgm_pose_plugin.version import __version__
+from lgm_pose_plugin.utils.machine import describe_machine
 from .agreement import check_agreement, compare, evaluation_people
 from .checks import check_keypoints, check_maps
 from .graph import (ExportedNetwork, describe, graph_inputs, reference_maps,
@@ -35,6 +28,8 @@ from .graph import (ExportedNetwork, describe, graph_inputs, reference_maps,
 from .onnx_file import finish_onnx, to_onnx
 from .openvino_file import finish_openvino, read_openvino, save_openvino
 from .quantize import check_runs, quantize_onnx, quantize_openvino
+
+People = List[Dict[str, Any]]
 
 
 class Format(NamedTuple):
@@ -66,48 +61,18 @@ FORMATS = dict(
                     finish_openvino))
 
 
-def environment(format: Format, int8: bool) -> Dict[str, str]:
-    """What the file was made and checked with.
-
-    Args:
-        format (Format): The file's format.
-        int8 (bool): Whether the network is quantised.
-
-    Returns:
-        dict[str, str]: Date, CPU and versions.
-
-    Raises:
-        ImportError: If a package is missing.
-    """
-    modules = [torch, mmpose, mmengine, np, onnx]
-    for name in [format.runtime] + [format.quantizer] * int8:
-        try:
-            modules.append(import_module(name))
-        except ImportError as error:
-            raise ImportError(f'{error}; pip install {name}') from error
-    return {
-        'date': time.strftime('%Y-%m-%d %H:%M'),
-        'CPU': cpu_model(),
-        'python': platform.python_version(),
-        'lgm_pose_plugin': __version__,
-        **{
-            module.__name__: module.__version__
-            for module in modules
-        }
-    }
-
-
 class Exporter:
     """Writes the files of one network to a folder and checks them.
 
     Args:
         cfg (Config): A top-down config.
         model (:obj:`TopdownPoseEstimator`): Its network.
-        raw (list[dict]): People to check the file on, what the config's test
-            pipeline starts from.
+        people (list[dict]): People to check the file on, what the config's
+            test pipeline starts from.
         format (Format): The format.
         normalize (bool): See :func:`export`.
         decode (bool): See :func:`export`.
+        batch (int | str): See :func:`export`.
         folder (str): The folder to write to.
 
     Attributes:
@@ -115,19 +80,16 @@ class Exporter:
         final (str): The file that a user gets.
 
     Raises:
-        ValueError: If the config cannot be exported.
+        ValueError: If the network cannot be exported.
     """
 
     def __init__(self, cfg: Config, model: TopdownPoseEstimator,
-                 raw: List[Dict[str, Any]], format: Format, normalize: bool,
-                 decode: bool, folder: str) -> None:
-        self.cfg, self.model = cfg, model
+                 people: People, format: Format, normalize: bool, decode: bool,
+                 batch: Union[int, str], folder: str) -> None:
+        self.cfg, self.model, self.normalize = cfg, model, normalize
         self.format, self.folder = format, folder
-        self.normalize, self.decode = normalize, decode
         self.metadata = describe(cfg, model, normalize, decode)
-        # The same graph with all outputs and with those of a user.
-        self.full, self.final = self._path('full'), self._path('final')
-        crops = pipeline_batch(cfg, raw)
+        crops = pipeline_batch(cfg, people)
         self.inputs = graph_inputs(model, crops, normalize)
         self.expected = reference_maps(model, crops)
         maps = self.expected[0].shape[1]
@@ -137,30 +99,25 @@ class Exporter:
                 f'{cfg.filename} cannot be exported: its head returns {maps} '
                 f'maps or vectors, the data set of its test has {keypoints} '
                 'key points')
+        size = batch if isinstance(batch, int) else 2
+        self.example = np.resize(self.inputs, (size, *self.inputs.shape[1:]))
+        network = ExportedNetwork(model, normalize, decode)
+        # The same graph with all outputs and with those of a user.
+        self.full, self.final = self._path('full'), self._path('final')
+        self.onnx = osp.join(folder, 'full.onnx')
+        self.decoded, self.maps = to_onnx(network.eval(),
+                                          torch.from_numpy(self.example),
+                                          self.onnx, batch == 'dynamic')
+        if self.full != self.onnx:
+            save_openvino(read_openvino(self.onnx), self.full)
+        self._finish(self.full)
 
     def _path(self, name: str) -> str:
         return osp.join(self.folder, name + self.format.suffix)
 
-    def write(self, batch: Union[int, str]) -> None:
-        """Write the float file.
-
-        Args:
-            batch (int | str): See :func:`export`.
-
-        Raises:
-            ValueError: If the network cannot be exported.
-        """
-        size = batch if isinstance(batch, int) else 2
-        self.example = np.resize(self.inputs, (size, *self.inputs.shape[1:]))
-        network = ExportedNetwork(self.model, self.normalize, self.decode)
-        self.onnx = osp.join(self.folder, 'full.onnx')
-        decoded, self.maps = to_onnx(network.eval(),
-                                     torch.from_numpy(self.example), self.onnx,
-                                     batch == 'dynamic')
-        self.outputs = decoded or self.maps
-        if self.full != self.onnx:
-            save_openvino(read_openvino(self.onnx), self.full)
-        self.format.finish(self.full, self.final, self.outputs, self.metadata)
+    def _finish(self, full: str) -> None:
+        self.format.finish(full, self.final, self.decoded or self.maps,
+                           self.metadata)
 
     def check(self) -> Dict[str, Any]:
         """Compare the float file with MMPose.
@@ -175,16 +132,14 @@ class Exporter:
         outputs = run_session(open_session(self.full), self.inputs)
         found = [outputs[name] for name in self.maps]
         check = dict(maps=self.maps, **check_maps(self.expected, found))
-        if self.decode:
+        if self.decoded:
             outputs = run_session(open_session(self.final), self.inputs)
             check.update(
                 check_keypoints(self.model.head.decoder, self.expected, found,
                                 outputs['keypoints']))
         return check
 
-    def quantize(self, calibration: List[Dict[str,
-                                              Any]], people: List[Dict[str,
-                                                                       Any]],
+    def quantize(self, calibration: People, people: People,
                  evaluators: Optional[List[Evaluator]],
                  reduce_range: bool) -> Dict[str, Any]:
         """Replace the float file by one in int8, and compare the two.
@@ -205,14 +160,11 @@ class Exporter:
         """
         size, full = self.size(), self._path('full-int8')
         crops = pipeline_batch(self.cfg, calibration)
-        kept = self.format.quantize(
-            self.onnx,
-            full,
-            graph_inputs(self.model, crops, self.normalize),
-            reduce_range=reduce_range)
+        inputs = graph_inputs(self.model, crops, self.normalize)
+        kept = self.format.quantize(self.onnx, full, inputs, reduce_range)
         self.metadata['precision'] = 'int8'
         self.final = self._path('int8')
-        self.format.finish(full, self.final, self.outputs, self.metadata)
+        self._finish(full)
         check_runs(self.final, self.example)
         compared = compare(self.model, self.cfg, people,
                            [open_session(file) for file in (self.full, full)],
@@ -291,40 +243,38 @@ def export(config: str,
         ImportError: If a package is missing.
         ValueError: If anything else is not as described.
     """
-    if format not in FORMATS:
-        raise ValueError(f'unknown format {format!r}, choose one of '
-                         f'{", ".join(FORMATS)}')
-    suffix = FORMATS[format].suffix
-    if osp.splitext(out)[1] != suffix:
-        raise ValueError(f'the name of a file in the format {format} ends in '
-                         f'{suffix}, got {out}')
-    if batch != 'dynamic' and not (isinstance(batch, int)
-                                   and 1 <= batch <= MAX_BATCH):
-        raise ValueError(f"batch must be from 1 to {MAX_BATCH} or 'dynamic', "
-                         f'got {batch}')
-    for name, number in (('samples', samples), ('calibration', calibration),
-                         ('eval_samples', eval_samples)):
-        if number is not None and number < 1:
-            raise ValueError(f'{name} must be at least 1, got {number}')
-    if int8 and not (images or dataset):
-        raise ValueError(
-            'int8 is calibrated on people like those that the network will '
-            'see: give their pictures (images, --images) or take the '
-            "config's data set (dataset, --dataset)")
-    if eval_samples and not (int8 and dataset):
-        raise ValueError('eval_samples needs int8 and dataset: they are for '
-                         'the metrics before and after')
-    if reduce_range and not int8:
-        raise ValueError('reduce_range needs int8')
+    suffixes = {name: one.suffix for name, one in FORMATS.items()}
+    numbers = [samples, calibration]
+    numbers += [] if eval_samples is None else [eval_samples]
+    faults = (
+        (format not in FORMATS,
+         f'unknown format {format!r}, choose one of {", ".join(FORMATS)}'),
+        (osp.splitext(out)[1] != suffixes.get(format),
+         f'the name of the file ends in {suffixes.get(format)}, got {out}'),
+        (batch != 'dynamic'
+         and not (isinstance(batch, int) and 1 <= batch <= MAX_BATCH),
+         f"batch must be from 1 to {MAX_BATCH} or 'dynamic', got {batch}"),
+        (min(numbers) < 1, 'samples, calibration and eval_samples must be at '
+         f'least 1, got {min(numbers)}'),
+        (int8 and not (images or dataset), 'int8 is calibrated on people like '
+         'those that the network will see: give their pictures (images, '
+         "--images) or take the config's data set (dataset, --dataset)"),
+        (eval_samples and not (int8 and dataset), 'eval_samples needs int8 '
+         'and dataset: they are for the metrics before and after'),
+        (reduce_range and not int8, 'reduce_range needs int8'))
+    for wrong, fault in faults:
+        if wrong:
+            raise ValueError(fault)
     check_out_file(out)
-    made_with = environment(FORMATS[format], int8)
+    made_with = describe_machine([
+        'torch', 'mmpose', 'mmengine', 'numpy', 'onnx', FORMATS[format].runtime
+    ] + [FORMATS[format].quantizer] * int8)
     cfg = load_config(config, cfg_options)
     model = build_model(cfg, checkpoint)
     raw = (
         find_samples(cfg, images, dataset, samples)
         or rendered_samples(samples))
-    if len(raw) == 1:
-        raw *= 2  # for batches of two sizes
+    raw = raw * 2 if len(raw) == 1 else raw  # for batches of two sizes
     if int8:
         calibrated = find_samples(cfg, images, dataset, calibration, 'train')
         people, evaluators = (
@@ -334,8 +284,7 @@ def export(config: str,
     with tempfile.TemporaryDirectory(
             dir=osp.dirname(out) or os.curdir, prefix='.export-') as folder:
         exporter = Exporter(cfg, model, raw, FORMATS[format], normalize,
-                            decode, folder)
-        exporter.write(batch)
+                            decode, batch, folder)
         report: Dict[str, Any] = dict(
             file=osp.basename(out),
             format=format,

@@ -230,11 +230,9 @@ def run_session(session: Session, inputs: np.ndarray) -> Dict[str, np.ndarray]:
     Returns:
         dict[str, np.ndarray]: The outputs by name, N of each.
     """
-    if session.batch is None:
-        parts = [inputs[:1], inputs[1:]] if len(inputs) > 1 else [inputs]
-    else:
-        parts = split_batches(inputs, session.batch)
-    outputs = [session.run(part) for part in parts]
+    parts = ([inputs[:1], inputs[1:]] if session.batch is None else
+             split_batches(inputs, session.batch))
+    outputs = [session.run(part) for part in parts if len(part)]
     return {
         name: np.concatenate([output[name]
                               for output in outputs])[:len(inputs)]

@@ -87,10 +87,9 @@ def float_node_names(graph: onnx.GraphProto) -> List[str]:
             convolved.update(node.output)
         else:
             stays |= bool(inputs & floats)
-        if inputs & convolved:
-            convolved.update(node.output)
-        if inputs & decoded:
-            decoded.update(node.output)
+        for known in (convolved, decoded):
+            if inputs & known:
+                known.update(node.output)
         if stays:
             kept.append(node.name)
             floats.update(node.output)
@@ -132,11 +131,8 @@ def quantize_onnx(source: str,
         def get_next(self) -> Optional[Dict[str, np.ndarray]]:
             return next(self.feeds, None)
 
-    root = logging.getLogger()
-    level = root.level
+    logging.disable(logging.WARNING)  # it advises what is done here
     try:
-        # It advises what is done here, to the root logger.
-        root.setLevel(logging.ERROR)
         quantize_static(
             source,
             target,
@@ -149,7 +145,7 @@ def quantize_onnx(source: str,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8)
     finally:
-        root.setLevel(level)
+        logging.disable(logging.NOTSET)
     return kept
 
 

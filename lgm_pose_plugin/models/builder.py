@@ -1,6 +1,6 @@
 """Build the networks of configs, with random weights or a checkpoint's."""
+import copy
 import os.path as osp
-import textwrap
 from typing import Any, Dict, Optional, Tuple
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from lgm_pose_plugin.checkpoint.loading import load_checkpoint
 from lgm_pose_plugin.model_index import (NETWORKS, PACKAGE,
                                          load_model_from_index)
+from lgm_pose_plugin.utils.errors import explain_errors
 
 
 def load_config(name: str,
@@ -41,55 +42,20 @@ def load_config(name: str,
     if separator and scope in ('mmdet', 'mmpose', PACKAGE):
         path = osp.join(
             BaseInferencer._get_repo_or_mim_dir(scope), 'configs', inner)
-    if not osp.isfile(path):
-        model = load_model_from_index(name)
-        if model is None:
-            raise ValueError(f'there is no config {name!r}; give a path, '
-                             "'mmpose::body_2d_keypoint/...py', a model of "
-                             f'`mim search {PACKAGE}` or one of '
-                             f'{", ".join(NETWORKS)}')
-        cfg = model[0]
+    if osp.isfile(path):
+        with explain_errors(f'{path} is no config that can be read'):
+            cfg = Config.fromfile(path)
     else:
-        cfg = read_config(path)
-    try:
+        cfg, _ = load_model_from_index(name) or (None, None)
+    if cfg is None:
+        raise ValueError(
+            f"there is no config {name!r}; give a path, 'mmpose::"
+            f"body_2d_keypoint/...py', a model of `mim search {PACKAGE}` or "
+            f'one of {", ".join(NETWORKS)}')
+    with explain_errors(
+            f'{cfg.filename} does not take the options {cfg_options}'):
         cfg.merge_from_dict(cfg_options or {})
-    # As wrong as the options are, of many kinds.
-    except Exception as error:
-        raise ValueError(f'{cfg.filename} does not take the options '
-                         f'{cfg_options} ({brief(error)})') from error
     return cfg
-
-
-def read_config(path: str) -> Config:
-    """Read a config's file.
-
-    Args:
-        path (str): Its path.
-
-    Returns:
-        Config: The config.
-
-    Raises:
-        ValueError: If it cannot be read.
-    """
-    try:
-        return Config.fromfile(path)
-    # A config is code and may raise anything.
-    except Exception as error:
-        raise ValueError(f'{path} is no config that can be read '
-                         f'({brief(error)})') from error
-
-
-def brief(error: Exception) -> str:
-    """Tell what was raised in one line.
-
-    Args:
-        error (Exception): What was raised.
-
-    Returns:
-        str: Its type and at most some 400 letters of its text.
-    """
-    return textwrap.shorten(f'{type(error).__name__}: {error}', 400)
 
 
 def build_model(cfg: Config,
@@ -112,52 +78,25 @@ def build_model(cfg: Config,
             checkpoint is none, of another network, not safe to load, or not
             finite.
     """
-    model_cfg = _without_pretrained(cfg.get('model', {}))
+    parts = copy.deepcopy(cfg.get('model', {}))
+    for part in parts.values():
+        if isinstance(part, dict) and 'Pretrained' in str(
+                part.get('init_cfg')):
+            del part['init_cfg']
     if checkpoint is None:
         set_random_seed(seed)
-    try:
-        model = (
-            build_pose_estimator(model_cfg) if 'type' in model_cfg else None)
-    # Whatever the modules raise of their options.
-    except Exception as error:
-        raise ValueError(f'the network of {cfg.filename} cannot be built: '
-                         f'{brief(error)}') from error
+    with explain_errors(f'the network of {cfg.filename} cannot be built'):
+        model = 'type' in parts and build_pose_estimator(parts)
     if not isinstance(model, TopdownPoseEstimator):
         raise ValueError(f'{cfg.filename} is no config of a top-down network')
     if checkpoint is None:
         model.init_weights()
     else:
         loaded = load_checkpoint(checkpoint)
-        try:
+        with explain_errors(
+                f'{checkpoint} is no checkpoint of {cfg.filename}'):
             _load_checkpoint_to_model(model, loaded, True, 'current')
-        # Broken weights raise whatever their shapes lead to.
-        except Exception as error:
-            raise ValueError(f'{checkpoint} is no checkpoint of '
-                             f'{cfg.filename}: {brief(error)}') from error
     return revert_sync_batchnorm(model).eval()
-
-
-def _without_pretrained(cfg: Any) -> Any:
-    """A copy of a model's config without weights to download."""
-    if isinstance(cfg, dict):
-        return type(cfg)({
-            key: _without_pretrained(value)
-            for key, value in cfg.items() if not _is_pretrained(value)
-        })
-    if isinstance(cfg, (list, tuple)):
-        return type(cfg)(
-            _without_pretrained(value) for value in cfg
-            if not _is_pretrained(value))
-    return cfg
-
-
-def _is_pretrained(cfg: Any) -> bool:
-    """Whether an initialization is by weights alone, maybe in a list."""
-    if isinstance(cfg, (list, tuple)):
-        return bool(cfg) and all(map(_is_pretrained, cfg))
-    # In MMEngine's pure Python configs a class.
-    kind = cfg.get('type') if isinstance(cfg, dict) else None
-    return getattr(kind, '__name__', kind) in ('Pretrained', 'PretrainedInit')
 
 
 def last_maps(outputs: Any) -> Tuple[Tensor, ...]:
@@ -176,19 +115,15 @@ def last_maps(outputs: Any) -> Tuple[Tensor, ...]:
     """
     if not isinstance(outputs, (list, tuple)):
         outputs = [outputs]
-    if outputs and all(isinstance(output, Tensor) for output in outputs):
-        dims = [output.dim() for output in outputs]
-        # A tracer sees tensors in place of the sizes.
-        if torch.jit.is_tracing() or len({o.shape[:2] for o in outputs}) == 1:
-            if set(dims) == {4}:
-                return (outputs[-1], )
-            if dims == [3, 3]:
-                return tuple(outputs)
-    found = [
-        tuple(o.shape) if isinstance(o, Tensor) else type(o).__name__
-        for o in outputs
-    ]
+    shapes = [tuple(getattr(output, 'shape', ())) for output in outputs]
+    # A tracer sees tensors in place of the sizes.
+    if torch.jit.is_tracing() or len({shape[:2] for shape in shapes}) == 1:
+        dims = list(map(len, shapes))
+        if set(dims) == {4}:
+            return (outputs[-1], )
+        if dims == [3, 3]:
+            return tuple(outputs)
     raise ValueError(
         'the network must return heat maps (B, K, H, W) or SimCC vectors '
-        f'(B, K, Wx), (B, K, Wy), not {found}, as regression and bottom-up '
+        f'(B, K, Wx), (B, K, Wy), not {shapes}, as regression and bottom-up '
         'networks do')

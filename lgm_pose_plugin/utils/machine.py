@@ -1,8 +1,13 @@
-"""Name and number of the CPUs."""
+"""CPUs and versions of what a result was made with."""
 import os
 import platform
 import re
+import time
 from contextlib import suppress
+from importlib import import_module
+from typing import Dict, Iterable
+
+from lgm_pose_plugin.version import __version__
 
 
 def available_cpus() -> float:
@@ -33,3 +38,28 @@ def cpu_model() -> str:
         if found:
             return found.group(1)
     return platform.processor() or platform.machine()
+
+
+def describe_machine(packages: Iterable[str]) -> Dict[str, str]:
+    """Say what a result was made with.
+
+    Args:
+        packages (Iterable[str]): Names of the packages that matter.
+
+    Returns:
+        dict[str, str]: Date, CPU and versions.
+
+    Raises:
+        ImportError: If a package is missing.
+    """
+    try:
+        versions = {name: import_module(name).__version__ for name in packages}
+    except ImportError as error:
+        raise ImportError(f'{error}; pip install {error.name}') from error
+    return {
+        'date': time.strftime('%Y-%m-%d %H:%M'),
+        'CPU': cpu_model(),
+        'python': platform.python_version(),
+        'lgm_pose_plugin': __version__,
+        **versions
+    }

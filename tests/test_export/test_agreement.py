@@ -81,7 +81,7 @@ def test_images_of_the_first_people(cfg):
 
 def test_missing_annotations(cfg):
     cfg.test_evaluator.ann_file = 'nowhere.json'
-    with pytest.raises(ValueError, match='nowhere.json.*ann_file'):
+    with pytest.raises(ValueError, match='ann_file.*nowhere.json'):
         accuracy.evaluation_people(cfg, None)
 
 

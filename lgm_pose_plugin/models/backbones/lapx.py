@@ -1,7 +1,6 @@
 """LAPX and LAP, lightweight stacked hourglasses (arXiv 2512.16089)."""
 from typing import Optional, Sequence, Tuple, Union
 
-import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from mmcv.cnn import build_activation_layer, build_norm_layer
@@ -11,16 +10,15 @@ from mmpose.utils.typing import ConfigType, OptConfigType, OptMultiConfig
 from torch import Tensor
 
 from ..layers import DWBottleneck
-from .checked_backbone import CheckedBackbone, channels_last
+from .checked_backbone import CheckedBackbone
 
 AttentionConfig = Union[OptConfigType, Sequence[OptConfigType]]
 
 
 def build_attention(cfg: OptConfigType, channels: int) -> nn.Module:
     """Build an attention layer for maps of ``channels``; ``None`` is none."""
-    if cfg is None:
-        return nn.Identity()
-    return MODELS.build(dict(cfg, in_channels=channels))
+    return nn.Identity() if cfg is None else MODELS.build(
+        dict(cfg, in_channels=channels))
 
 
 class Hourglass(BaseModule):
@@ -223,35 +221,25 @@ class LAPX(CheckedBackbone):
                  act_cfg: ConfigType = dict(type='ELU', inplace=True),
                  init_cfg: OptMultiConfig = default_init_cfg):
         super().__init__(frozen_stages, norm_eval, with_cp, init_cfg)
-        self.in_channels = in_channels
+        self.image_shape = (in_channels, 'H', 'W')
         post_attention = self._per_stage('post_attention', post_attention,
                                          num_stages)
         if neck_attention == 'default':
-            outer = (0, num_stages - 1)
-            neck_attention = [
-                dict(type='ECANonLocal' if i in outer else 'LAPXECA')
-                for i in range(num_stages)
-            ]
+            neck_attention = [dict(type='LAPXECA')] * num_stages
+            neck_attention[0] = neck_attention[-1] = dict(type='ECANonLocal')
         neck_attention = self._per_stage('neck_attention', neck_attention,
                                          num_stages)
         block_cfg = dict(
             conv_bias=conv_bias, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        ungated = dict(block_cfg, soft_gate=False)
         self.stem = Sequential(
-            nn.Conv2d(
-                in_channels,
-                channels // 4,
-                7,
-                stride=2,
-                padding=3,
-                bias=conv_bias),
+            nn.Conv2d(in_channels, channels // 4, 7, 2, 3, bias=conv_bias),
             build_norm_layer(norm_cfg, channels // 4)[1],
             build_activation_layer(act_cfg),
-            DWBottleneck(
-                channels // 4, channels // 2, soft_gate=False, **block_cfg),
+            DWBottleneck(channels // 4, channels // 2, **ungated),
             nn.MaxPool2d(2, ceil_mode=True),
-            DWBottleneck(
-                channels // 2, channels, soft_gate=False, **block_cfg),
-            DWBottleneck(channels, channels, soft_gate=False, **block_cfg),
+            DWBottleneck(channels // 2, channels, **ungated),
+            DWBottleneck(channels, channels, **ungated),
             build_attention(stem_attention, channels))
         self.stages = ModuleList([
             Stage(
@@ -264,27 +252,19 @@ class LAPX(CheckedBackbone):
                 is_last=i == num_stages - 1,
                 block_cfg=block_cfg) for i in range(num_stages)
         ])
+        self.freezable = [self.stem, *self.stages]
         self.freeze_stages()
 
     @staticmethod
     def _per_stage(name: str, cfg: AttentionConfig,
                    num_stages: int) -> Sequence[OptConfigType]:
         """One attention config per stage."""
-        if isinstance(cfg, str):
-            raise ValueError(f'{name} must be a config, as '
-                             f'dict(type={cfg!r}), got {cfg!r}')
         if cfg is None or isinstance(cfg, dict):
             return [cfg] * num_stages
-        if len(cfg) != num_stages:
-            raise ValueError(
-                f'{name} has {len(cfg)} configs for {num_stages} stages; give '
-                'one per stage, or a single one for all')
+        if isinstance(cfg, str) or len(cfg) != num_stages:
+            raise ValueError(f'{name} must be one config, or one for each of '
+                             f'{num_stages} stages, got {cfg!r}')
         return cfg
-
-    @property
-    def freezable(self) -> Sequence[nn.Module]:
-        """The parts that ``frozen_stages`` counts."""
-        return [self.stem, *self.stages]
 
     def fits(self, key: str, given: Tensor, own: Tensor) -> bool:
         """Whether a weight can be loaded, or left out, in place of one.
@@ -305,13 +285,7 @@ class LAPX(CheckedBackbone):
             tuple[Tensor]: Heat maps of every stage, each of shape
             ``(B, K, H / 4, W / 4)``, rounded up.
         """
-        # A tracer sees tensors here and would warn of a constant comparison.
-        if not torch.jit.is_tracing() and (x.dim() != 4
-                                           or x.shape[1] != self.in_channels):
-            raise ValueError(
-                f'LAPX takes images of shape (B, {self.in_channels}, H, W), '
-                f'got an input of shape {tuple(x.shape)}')
-        x = self.run(self.stem, channels_last(x))
+        x = self.run(self.stem, self.prepare(x))
         heatmaps = []
         for stage in self.stages:
             scores, x = self.run(stage, x)

@@ -1,8 +1,7 @@
 """MobileViM, the backbone of LGM-Pose (arXiv 2506.04561)."""
 from math import prod
-from typing import Any, Dict, Optional, Sequence, Tuple
+from typing import Any, Dict, Sequence, Tuple
 
-import torch
 import torch.nn as nn
 from mmcv.cnn import ConvModule
 from mmpose.models.backbones.mobilenet_v2 import InvertedResidual
@@ -12,7 +11,7 @@ from mmpose.utils.typing import ConfigType, OptConfigType, OptMultiConfig
 from torch import Tensor
 
 from ..layers import LARM
-from .checked_backbone import CheckedBackbone, channels_last
+from .checked_backbone import CheckedBackbone
 
 
 def _conv(c: int, k: int, stride: int = 1) -> dict:
@@ -119,17 +118,17 @@ class MobileViM(CheckedBackbone):
             ``'mobilevit'``, ``'no_larm'``, ``'no_residual'``, ``'relu'``,
             ``'hswish'`` or ``'fast'``. Defaults to ``'a'``.
         in_channels (int): Channels of the image. Defaults to 3.
-        stem_channels (int, optional): Output channels of the stem. Defaults
-            to ``None``, the design's, as the next four.
-        layers (Sequence[dict], optional): One dict per layer after the stem.
+        stem_channels (int): Output channels of the stem. Defaults to the
+            design's, as the next four.
+        layers (Sequence[dict]): One dict per layer after the stem.
             ``type='MV2'`` takes ``out_channels``, and optionally ``stride``
             and ``num_blocks``; ``type='ConvModule'`` takes that class's
             arguments; ``type='BasicBlock'`` is ResNet's, ``num_blocks`` of
             them; any other type is a registered block that keeps channels and
             size, and gets ``in_channels``, ``feature_size``, ``norm_cfg`` and
             ``act_cfg`` from here.
-        expand_ratio (int, optional): Expansion of the MV2 layers.
-        out_indices (Sequence[int], optional): Numbers of the layers whose
+        expand_ratio (int): Expansion of the MV2 layers.
+        out_indices (Sequence[int]): Numbers of the layers whose
             outputs are returned; 0 is the stem.
         act_cfg (dict, optional): Config of the activation layers.
         norm_cfg (dict): Config of the normalization layers. Defaults to
@@ -176,55 +175,49 @@ class MobileViM(CheckedBackbone):
                  *,
                  arch: str = 'a',
                  in_channels: int = 3,
-                 stem_channels: Optional[int] = None,
-                 layers: Optional[Sequence[dict]] = None,
-                 expand_ratio: Optional[int] = None,
-                 out_indices: Optional[Sequence[int]] = None,
-                 act_cfg: OptConfigType = None,
                  norm_cfg: ConfigType = dict(type='BN'),
                  frozen_stages: int = -1,
                  norm_eval: bool = False,
                  with_cp: bool = False,
-                 init_cfg: OptMultiConfig = default_init_cfg):
+                 init_cfg: OptMultiConfig = default_init_cfg,
+                 **design):
         super().__init__(frozen_stages, norm_eval, with_cp, init_cfg)
         if arch not in DESIGNS:
             raise ValueError(
                 f'arch must be one of {", ".join(DESIGNS)}, got {arch!r}')
-        given = dict(
-            stem_channels=stem_channels,
-            layers=layers,
-            expand_ratio=expand_ratio,
-            out_indices=out_indices,
-            act_cfg=act_cfg)
-        given = {key: arg for key, arg in given.items() if arg is not None}
-        design = {**DESIGNS['a'], **DESIGNS[arch], **given}
-        layers = design['layers']
-        self.in_channels = in_channels
-        self.input_size = tuple(input_size)
-        self.out_indices = tuple(design['out_indices'])
+        width, height = input_size
+        self.image_shape = (in_channels, height, width)
+        design = {**DESIGNS['a'], **DESIGNS[arch], **design}
+        self._make_layers(norm_cfg, **design)
+        self.freezable = list(self.layers)
+        self.freeze_stages()
+
+    def _make_layers(self, norm_cfg: ConfigType, stem_channels: int,
+                     layers: Sequence[dict], expand_ratio: int,
+                     out_indices: Sequence[int], act_cfg: OptConfigType):
+        """Build the layers of a design."""
+        self.out_indices = tuple(out_indices)
         if not all(0 <= index <= len(layers) for index in self.out_indices):
             raise ValueError(f'out_indices must be between 0 and '
                              f'{len(layers)}, got {self.out_indices}')
-        stride = 2 * prod(layer.get('stride', 1) for layer in layers)
-        if any(side <= 0 or side % stride for side in input_size):
+        layers = [_conv(stem_channels, 3, 2), *layers]
+        stride = prod(layer.get('stride', 1) for layer in layers)
+        channels, height, width = self.image_shape
+        if min(width, height) <= 0 or width % stride or height % stride:
             raise ValueError(
-                f'input_size must be a width and a height that are multiples '
-                f'of {stride}, got {self.input_size}; set the codec\'s '
-                'input_size and heatmap_size, and model.backbone.input_size, '
-                'accordingly')
-
-        self.expand_ratio = design['expand_ratio']
-        self.module_cfg = dict(norm_cfg=norm_cfg, act_cfg=design['act_cfg'])
-        channels, stride = design['stem_channels'], 2
-        stem = ConvModule(
-            in_channels, channels, 3, stride=2, padding=1, **self.module_cfg)
-        self.layers = nn.ModuleList([stem])
+                'the sides of input_size must be multiples of '
+                f"{stride}, got {(width, height)}; set the codec's input_size "
+                'and heatmap_size, and model.backbone.input_size, accordingly')
+        self.expand_ratio = expand_ratio
+        self.module_cfg = dict(norm_cfg=norm_cfg, act_cfg=act_cfg)
+        self.layers = nn.ModuleList()
+        stride = 1
         for layer in layers:
             stride *= layer.get('stride', 1)
-            size = (input_size[1] // stride, input_size[0] // stride)
-            self.layers.append(self._make_layer(channels, size, **layer))
+            self.layers.append(
+                self._make_layer(channels, (height // stride, width // stride),
+                                 **layer))
             channels = layer.get('out_channels', channels)
-        self.freeze_stages()
 
     def _make_layer(self, in_channels: int, size: Tuple[int, int], type: str,
                     **kwargs) -> nn.Module:
@@ -250,9 +243,9 @@ class MobileViM(CheckedBackbone):
                   num_blocks: int = 1) -> nn.Sequential:
         """Stack MobileNetV2's inverted residuals."""
         return nn.Sequential(*(InvertedResidual(
-            in_channels if i == 0 else out_channels,
+            out_channels if i else in_channels,
             out_channels,
-            stride=stride if i == 0 else 1,
+            stride=1 if i else stride,
             expand_ratio=self.expand_ratio,
             **self.module_cfg) for i in range(num_blocks)))
 
@@ -267,28 +260,13 @@ class MobileViM(CheckedBackbone):
             tuple[Tensor]: Outputs of the layers ``out_indices``, each of
             shape ``(B, C, H / stride, W / stride)``.
         """
-        width, height = self.input_size
-        # A tracer sees tensors here and would warn of a constant comparison.
-        if not torch.jit.is_tracing() and x.shape[1:] != (self.in_channels,
-                                                          height, width):
-            raise ValueError(
-                f'MobileViM was built for {self.in_channels} channels of '
-                f'{height}x{width} (HxW), got an input of shape '
-                f'{tuple(x.shape)}. Set model.backbone.input_size to the '
-                "codec's input_size; weights of another size are resized when "
-                'they are loaded.')
-        x = channels_last(x)
+        x = self.prepare(x)
         outs = []
         for i, layer in enumerate(self.layers):
             x = self.run(layer, x)
             if i in self.out_indices:
                 outs.append(x)
         return tuple(outs)
-
-    @property
-    def freezable(self) -> Sequence[nn.Module]:
-        """The parts that ``frozen_stages`` counts."""
-        return list(self.layers)
 
     def fits(self, key: str, given: Tensor, own: Tensor) -> bool:
         """Whether a weight can be loaded, maybe resized, in place of one."""

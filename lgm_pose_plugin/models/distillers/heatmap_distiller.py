@@ -1,5 +1,5 @@
 """Distillation of heat maps (arXiv 1811.05419)."""
-from typing import List, Optional, Sequence
+from typing import List, Optional
 
 import torch
 from mmpose.codecs import UDPHeatmap
@@ -84,7 +84,15 @@ class HeatmapDistiller(TopdownPoseEstimator):
             dict: The head's losses.
         """
         taught = self.teach(inputs)
-        self._check_keypoints(data_samples[0].metainfo.get('flip_indices'))
+        own, other = (
+            list((meta or {}).get('flip_indices', ()))
+            for meta in (data_samples[0].metainfo,
+                         self._teacher[0].dataset_meta))
+        if own and other and own != other:
+            raise ValueError(
+                f'the teacher {self.teacher_config} has other key points than '
+                f'the student, by flip_indices {other} and not {own}; choose '
+                'one trained on the same data set')
         for sample, maps in zip(data_samples, taught):
             labelled = sample.gt_fields.heatmaps
             if labelled.shape != maps.shape:
@@ -129,37 +137,20 @@ class HeatmapDistiller(TopdownPoseEstimator):
                 or published_weights(self.teacher_config))
         teacher.dataset_meta = dataset_meta_from_config(cfg)
         # UDP's maps lie elsewhere than those of other codecs.
-        codecs = [model.head.decoder for model in (self, teacher)]
-        if len({isinstance(codec, UDPHeatmap) for codec in codecs}) > 1:
-            raise ValueError(
-                f'the teacher {self.teacher_config} learnt by the codec '
-                f'{type(codecs[1]).__name__}, the student learns by '
-                f'{type(codecs[0]).__name__}; both or none must be of UDP')
-        for name in ('mean', 'std'):
-            own, other = (
-                getattr(model.data_preprocessor, name,
-                        torch.empty(0)).tolist() for model in (self, teacher))
-            if own != other:
+        own, other = ({
+            'mean':
+            getattr(inputs, 'mean', torch.empty(0)).flatten().tolist(),
+            'std':
+            getattr(inputs, 'std', torch.empty(0)).flatten().tolist(),
+            'bgr_to_rgb':
+            inputs._channel_conversion,
+            'kind of codec':
+            ('UDP' if isinstance(codec, UDPHeatmap) else 'not UDP')
+        } for inputs, codec in ((model.data_preprocessor, model.head.decoder)
+                                for model in (self, teacher)))
+        for name, value in own.items():
+            if value != other[name]:
                 raise ValueError(
-                    f'the teacher {self.teacher_config} normalizes images by '
-                    f'another {name} ({other}) than the student ({own})')
-        own, other = (
-            model.data_preprocessor._channel_conversion
-            for model in (self, teacher))
-        if own != other:
-            raise ValueError(
-                f'the teacher {self.teacher_config} takes images in another '
-                'order of colours than the student (bgr_to_rgb)')
+                    f'the teacher {self.teacher_config} has another {name} '
+                    f'than the student, {other[name]} and not {value}')
         return teacher.requires_grad_(False)
-
-    def _check_keypoints(self, flip_indices: Optional[Sequence[int]]) -> None:
-        """Compare the order of key points as far as the samples tell it."""
-        meta = self._teacher[0].dataset_meta
-        if flip_indices is None or meta is None:
-            return
-        if list(flip_indices) != list(meta['flip_indices']):
-            raise ValueError(
-                f'the teacher {self.teacher_config} has other key points, '
-                f'whose left and right are {list(meta["flip_indices"])}, than '
-                f'the student, {list(flip_indices)}; choose one trained on '
-                'the same data set')

@@ -98,13 +98,6 @@ class InGraphDecoding(BaseHead):
         weight = next(self.parameters(), torch.empty(0))
         self.keypoint_decoder = KeypointDecoder(self.decoder).to(weight.device)
 
-    def _refuse_in_deploy_mode(self) -> None:
-        if self.keypoint_decoder is not None:
-            raise RuntimeError(
-                f'This {type(self).__name__} was switched to deploy mode, in '
-                "which only mode='tensor' works; build the model anew to "
-                'train or to predict')
-
     def predict(self,
                 feats: Features,
                 batch_data_samples: OptSampleList,
@@ -116,7 +109,6 @@ class InGraphDecoding(BaseHead):
         Raises:
             RuntimeError: After :meth:`switch_to_deploy`.
         """
-        self._refuse_in_deploy_mode()
         with self._outside_autocast(feats) as feats:
             predictions = super().predict(feats, batch_data_samples, test_cfg)
         if isinstance(self.decoder, SoftmaxUDPHeatmap) and test_cfg.get(
@@ -134,7 +126,6 @@ class InGraphDecoding(BaseHead):
         Raises:
             RuntimeError: After :meth:`switch_to_deploy`.
         """
-        self._refuse_in_deploy_mode()
         with self._outside_autocast(feats) as feats:
             return super().loss(feats, batch_data_samples, train_cfg)
 
@@ -145,6 +136,11 @@ class InGraphDecoding(BaseHead):
         Half precision has too few digits for coordinates, and NumPy, in which
         MMPose decodes and computes the accuracy, has no bfloat16.
         """
+        if self.keypoint_decoder is not None:
+            raise RuntimeError(
+                f'This {type(self).__name__} was switched to deploy mode, in '
+                "which only mode='tensor' works; build the model anew to "
+                'train or to predict')
         dtype = next(self.parameters(), torch.empty(0)).dtype
 
         def convert(x):

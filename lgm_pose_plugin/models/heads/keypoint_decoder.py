@@ -1,5 +1,5 @@
 """Decoding of heat maps with tensor operations, for exported graphs."""
-from typing import Optional, Tuple
+from typing import Callable, Tuple
 
 import cv2
 import torch
@@ -8,8 +8,6 @@ import torch.nn.functional as F
 from mmpose.codecs import MSRAHeatmap, UDPHeatmap
 from mmpose.codecs.base import BaseKeypointCodec
 from torch import Tensor
-
-from lgm_pose_plugin.codecs import SoftmaxUDPHeatmap
 
 
 class KeypointDecoder(nn.Module):
@@ -37,8 +35,7 @@ class KeypointDecoder(nn.Module):
 
     def __init__(self, codec: BaseKeypointCodec):
         super().__init__()
-        self.mass: Optional[float] = (
-            codec.mass if isinstance(codec, SoftmaxUDPHeatmap) else None)
+        self.to_heatmaps = getattr(codec, 'to_heatmaps', nn.Identity())
         if isinstance(codec, MSRAHeatmap):
             self.refinement = 'dark' if codec.unbiased else 'quarter'
             scale = codec.scale_factor
@@ -79,10 +76,7 @@ class KeypointDecoder(nn.Module):
             and may give anything).
         """
         # Half precision has too few digits for coordinates.
-        heatmaps = heatmaps.float()
-        if self.mass is not None:
-            heatmaps = self.mass * heatmaps.flatten(2).softmax(2).view_as(
-                heatmaps)
+        heatmaps = self.to_heatmaps(heatmaps.float())
         width = heatmaps.shape[3]
         scores, index = heatmaps.flatten(2).max(dim=2)
         y = torch.div(index, width, rounding_mode='floor')
@@ -102,7 +96,7 @@ class KeypointDecoder(nn.Module):
     def _quarter_offset(heatmaps: Tensor, x: Tensor, y: Tensor) -> Tensor:
         """A quarter pixel towards the larger neighbour, ``(B, K, 2)``."""
         height, width = heatmaps.shape[2:]
-        at = _Sampler(heatmaps, x, y, padding=1)
+        at = _sampler(heatmaps, x, y, padding=1)
         dx = torch.sign(at(1, 0) - at(-1, 0))
         dy = torch.sign(at(0, 1) - at(0, -1))
         # MMPose's bounds, which leave out one more row and column than needed
@@ -116,7 +110,7 @@ class KeypointDecoder(nn.Module):
         height, width = heatmaps.shape[2:]
         blurred = self._blur(heatmaps)
         if self.refinement == 'udp':
-            at = _Sampler(blurred.clamp(1e-3, 50).log(), x, y, padding=1)
+            at = _sampler(blurred.clamp(1e-3, 50).log(), x, y, padding=1)
             dxx = at(1, 0) - 2 * at(0, 0) + at(-1, 0)
             dyy = at(0, 1) - 2 * at(0, 0) + at(0, -1)
             dxy = 0.5 * (
@@ -126,7 +120,7 @@ class KeypointDecoder(nn.Module):
             dxx, dyy = dxx + eps, dyy + eps
             valid = torch.ones_like(x, dtype=torch.bool)
         else:
-            at = _Sampler(blurred.clamp(min=1e-10).log(), x, y, padding=2)
+            at = _sampler(blurred.clamp(min=1e-10).log(), x, y, padding=2)
             dxx = 0.25 * (at(2, 0) - 2 * at(0, 0) + at(-2, 0))
             dyy = 0.25 * (at(0, 2) - 2 * at(0, 0) + at(0, -2))
             dxy = 0.25 * (at(1, 1) - at(1, -1) - at(-1, 1) + at(-1, -1))
@@ -158,21 +152,24 @@ class KeypointDecoder(nn.Module):
         return (blurred * ratio).view_as(heatmaps)
 
 
-class _Sampler:
-    """Values of maps at an offset from one location per map.
+def _sampler(maps: Tensor, x: Tensor, y: Tensor,
+             padding: int) -> Callable[[int, int], Tensor]:
+    """Make a function of the values at an offset from one location per map.
 
     Args:
         maps (Tensor): Maps of shape ``(B, K, H, W)``.
         x (Tensor): Columns of shape ``(B, K)``.
         y (Tensor): Rows of shape ``(B, K)``.
         padding (int): The largest offset; borders are replicated.
+
+    Returns:
+        callable: Takes the offset's dx and dy, returns shape ``(B, K)``.
     """
+    width = maps.shape[3] + 2 * padding
+    values = F.pad(maps, [padding] * 4, mode='replicate').flatten(2)
+    index = (y + padding) * width + x + padding
 
-    def __init__(self, maps: Tensor, x: Tensor, y: Tensor, padding: int):
-        self.width = maps.shape[3] + 2 * padding
-        self.values = F.pad(maps, [padding] * 4, mode='replicate').flatten(2)
-        self.index = (y + padding) * self.width + x + padding
+    def at(dx: int, dy: int) -> Tensor:
+        return values.gather(2, (index + (dy * width + dx))[..., None])[..., 0]
 
-    def __call__(self, dx: int, dy: int) -> Tensor:
-        index = self.index + (dy * self.width + dx)
-        return self.values.gather(2, index[..., None])[..., 0]
+    return at

@@ -1,10 +1,8 @@
 """The heat-map head of LAPX (arXiv 2512.16089)."""
-from typing import Any, Sequence
+from typing import Any
 
-import torch
 from mmpose.models.heads import CPMHead
 from mmpose.registry import MODELS
-from torch import Tensor
 
 from .in_graph_decoding import InGraphDecoding
 
@@ -40,22 +38,3 @@ class LAPXHead(InGraphDecoding, CPMHead):
     def __init__(self, out_channels: int, num_stages: int = 3, **kwargs: Any):
         super().__init__(
             out_channels, out_channels, num_stages, final_layer=None, **kwargs)
-
-    def forward(self, feats: Sequence[Tensor]) -> Any:
-        """Forward the head, see :class:`InGraphDecoding`.
-
-        Args:
-            feats (Sequence[Tensor]): Heat maps of each stage, of shape
-                ``(B, K, H, W)``.
-
-        Raises:
-            ValueError: If they are of another number of key points.
-        """
-        # A tracer sees tensors here and would warn of a constant comparison.
-        if not torch.jit.is_tracing() and any(
-                feat.shape[1] != self.out_channels for feat in feats):
-            raise ValueError(
-                f'LAPX makes heat maps of {feats[0].shape[1]} key points, the '
-                f'head is for {self.out_channels}; set model.backbone.'
-                'num_keypoints and model.head.out_channels to the same')
-        return super().forward(feats)

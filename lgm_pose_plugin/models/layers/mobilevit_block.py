@@ -1,14 +1,13 @@
 """The MobileViT block (arXiv 2110.02178), for LGM-Pose's Table 4."""
 from typing import Tuple
 
-import torch
 import torch.nn as nn
 import torch.nn.functional as F
-from mmcv.cnn import ConvModule
-from mmengine.model import BaseModule
 from mmpose.registry import MODELS
 from mmpose.utils.typing import ConfigType
 from torch import Tensor
+
+from .mobilevim_block import GlobalBlock
 
 
 class TransformerLayer(nn.Module):
@@ -57,7 +56,7 @@ class TransformerLayer(nn.Module):
 
 
 @MODELS.register_module()
-class MobileViTBlock(BaseModule):
+class MobileViTBlock(GlobalBlock):
     """MobileViT block, the alternative of LGM-Pose's Table 4.
 
     Tokens are the pixels at the same place of every patch, as in the original
@@ -95,43 +94,25 @@ class MobileViTBlock(BaseModule):
                  fusion_kernel_size: int = 3,
                  norm_cfg: ConfigType = dict(type='BN'),
                  act_cfg: ConfigType = dict(type='SiLU')):
-        super().__init__()
+        cfg = dict(norm_cfg=norm_cfg, act_cfg=act_cfg)
+        transformer = nn.Sequential(
+            *(TransformerLayer(embed_dims) for _ in range(num_layers)),
+            nn.LayerNorm(embed_dims))
+        super().__init__(
+            in_channels,
+            embed_dims,
+            fusion_kernel_size,
+            cfg,
+            transformer=transformer)
         self.patch_size = patch_size
         self.padding = (0, -feature_size[1] % patch_size, 0,
                         -feature_size[0] % patch_size)
-        cfg = dict(norm_cfg=norm_cfg, act_cfg=act_cfg)
-        self.local_conv = ConvModule(
-            in_channels, in_channels, 3, padding=1, **cfg)
-        self.expand_conv = ConvModule(in_channels, embed_dims, 1, **cfg)
-        self.transformer = nn.Sequential(
-            *(TransformerLayer(embed_dims) for _ in range(num_layers)),
-            nn.LayerNorm(embed_dims))
-        self.project_conv = ConvModule(embed_dims, in_channels, 1, **cfg)
-        self.fusion_conv = ConvModule(
-            2 * in_channels,
-            in_channels,
-            fusion_kernel_size,
-            padding=fusion_kernel_size // 2,
-            **cfg)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Forward the block.
-
-        Args:
-            x (Tensor): Input of shape ``(B, C, H, W)``.
-
-        Returns:
-            Tensor: Output of shape ``(B, C, H, W)``.
-        """
-        height, width = x.shape[-2:]
-        out = self.expand_conv(self.local_conv(x))
-        if any(self.padding):
-            out = F.pad(out, self.padding, mode='replicate')
-        out = self._attend(out)[..., :height, :width]
-        return self.fusion_conv(torch.cat((x, self.project_conv(out)), dim=1))
-
-    def _attend(self, x: Tensor) -> Tensor:
+    def mix(self, x: Tensor) -> Tensor:
         """Run the transformer over each pixel position's N tokens."""
+        height, width = x.shape[-2:]
+        if any(self.padding):
+            x = F.pad(x, self.padding, mode='replicate')
         B, d, H, W = x.shape
         p = self.patch_size
         x = x.reshape(B, d, H // p, p, W // p, p)  # (B, d, H/p, p, W/p, p)
@@ -141,4 +122,5 @@ class MobileViTBlock(BaseModule):
         x = x.reshape(B, p, p, H // p, W // p, d)  # (B, p, p, H/p, W/p, d)
         x = x.permute(0, 3, 1, 4, 2, 5)  # (B, H/p, p, W/p, p, d)
         x = x.reshape(B, H, W, d)
-        return x.permute(0, 3, 1, 2)  # (B, d, H, W), in channels_last memory
+        # (B, d, H, W), in channels_last memory
+        return x.permute(0, 3, 1, 2)[..., :height, :width]

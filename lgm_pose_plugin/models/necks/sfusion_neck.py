@@ -163,25 +163,24 @@ class SFusionNeck(BaseModule):
                      dict(type='Constant', layer='_BatchNorm', val=1)
                  ]):
         super().__init__(init_cfg)
-        if fusion not in ('sfusion', 'conv', 'dw1', 'dw2', 'none'):
-            raise ValueError("fusion must be 'sfusion', 'conv', 'dw1', 'dw2' "
-                             f"or 'none', got {fusion!r}")
-        if deconv_kernel_size not in (1, 2, 3):
-            raise ValueError('deconv_kernel_size must be 1, 2 or 3, got '
-                             f'{deconv_kernel_size}')
+        for name, value, choices in (('fusion', fusion,
+                                      ('sfusion', 'conv', 'dw1', 'dw2',
+                                       'none')), ('deconv_kernel_size',
+                                                  deconv_kernel_size, (1, 2,
+                                                                       3))):
+            if value not in choices:
+                raise ValueError(
+                    f'{name} must be one of {choices}, got {value!r}')
         self.in_channels = tuple(in_channels)
         self.skips = () if fusion == 'none' else tuple(map(tuple, skips))
-        if len(self.skips) > len(deconv_channels):
-            raise ValueError(
-                f'skips are those of {len(self.skips)} deconvolutions, '
-                f'deconv_channels of {len(deconv_channels)}; give one entry '
-                'of skips per deconvolution at most')
         maps = range(-len(in_channels), len(in_channels))
-        if any(skip not in maps for skips in self.skips for skip in skips):
+        if len(self.skips) > len(deconv_channels) or any(
+                skip not in maps for skips in self.skips for skip in skips):
             raise ValueError(
-                f'skips {self.skips} are of other maps than the '
-                f'{len(in_channels)} of in_channels (from 0); choose, for '
-                'each deconvolution, maps of the size it makes')
+                f'skips {self.skips} do not fit {len(deconv_channels)} '
+                f'deconv_channels and {len(in_channels)} in_channels; give, '
+                'for each deconvolution at most, the indices of maps of the '
+                'size it makes')
         cfg = dict(norm_cfg=norm_cfg, act_cfg=act_cfg)
 
         self.deconvs = nn.ModuleList()
@@ -237,21 +236,14 @@ class SFusionNeck(BaseModule):
             x = deconv(x)
             if i < len(self.fusions):
                 maps = [x, *(feats[skip] for skip in self.skips[i])]
-                _check_sizes(maps, self.skips[i])
+                sizes = [tuple(one.shape[2:]) for one in maps]
+                # A tracer sees tensors in place of the sizes.
+                if not torch.jit.is_tracing() and len(set(sizes)) > 1:
+                    raise ValueError(
+                        f'SFusionNeck cannot fuse its map and those of skips '
+                        f'{self.skips[i]}, of sizes {sizes} (HxW); choose an '
+                        'input whose sides are multiples of the stride of the '
+                        "backbone's last map, mostly 32, and skips of the "
+                        'same size')
                 x = self.fusions[i](maps)
         return (x, )
-
-
-def _check_sizes(maps: Sequence[Tensor], skips: Sequence[int]) -> None:
-    # A tracer sees tensors here and would warn of a constant comparison.
-    if torch.jit.is_tracing():
-        return
-    sizes = [tuple(x.shape[2:]) for x in maps]
-    if any(size != sizes[0] for size in sizes):
-        found = ', '.join(f'{height}x{width}' for height, width in sizes)
-        raise ValueError(
-            f'SFusionNeck cannot fuse maps of {found} (HxW), the first one '
-            f'its own, the others those of skips {tuple(skips)}; choose an '
-            'input whose width and height are multiples of the stride of the '
-            "backbone's last map, mostly 32, and skips of the same size, as "
-            '((2, ), (1, )) of four maps of strides 4 to 32')

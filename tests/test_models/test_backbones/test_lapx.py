@@ -245,13 +245,12 @@ def test_arguments_of_attention():
 
 
 @pytest.mark.parametrize('kwargs, match', [
-    (dict(post_attention=[None]), 'post_attention has 1 .* 2 stages'),
+    (dict(post_attention=[None]), r'post_attention .*2 stages, got \[None\]'),
     (dict(neck_attention=3 * [dict(type='LAPXECA')]),
-     'neck_attention has 3 .* 2 stages'),
-    (dict(neck_attention=[]), 'neck_attention has 0 .* 2 stages'),
-    (dict(neck_attention='LAPXECA'),
-     r"neck_attention must .*dict\(type='LAPXECA'\)"),
-    (dict(post_attention='CB'), r"post_attention must .*dict\(type='CB'\)"),
+     r'neck_attention .*2 stages, got \[.*ECA'),
+    (dict(neck_attention=[]), r'neck_attention .*2 stages, got \[\]'),
+    (dict(neck_attention='LAPXECA'), "neck_attention must .*'LAPXECA'"),
+    (dict(post_attention='CB'), "post_attention must .*'CB'"),
 ])
 def test_wrong_arguments(kwargs, match):
     with pytest.raises(ValueError, match=match):
@@ -353,7 +352,7 @@ def test_refuses_foreign_weights(load):
             type='TopdownPoseEstimator',
             backbone=dict(type='MobileNetV2'),
             head=dict(type='HeatmapHead', in_channels=1280, out_channels=17)))
-    with pytest.raises(ValueError, match='not of LAPX.*backbone.conv1'):
+    with pytest.raises(ValueError, match='not of LAPX.*: backbone.conv1'):
         load(model, foreign.state_dict())
     hourglass = HourglassNet(1, 1, (8, 8), (1, 1), 8)
     for other in (MobileNetV2(), hourglass):
@@ -376,7 +375,7 @@ def test_refuses_another_design(load, own, other):
     with pytest.raises(ValueError) as error:
         load(estimator(**own), estimator(**other).state_dict())
     message = str(error.value)
-    assert 'another design of LAPX: backbone.' in message
+    assert 'not of LAPX' in message
     assert 'has shape' in message and 'the config makes' in message
 
 
@@ -388,7 +387,7 @@ def test_refuses_another_design(load, own, other):
 ])
 def test_refuses_weights_that_lack_layers(load_by_mmengine, own, other):
     model, weights = estimator(**own), estimator(**other).state_dict()
-    with pytest.raises(ValueError, match='another design of LAPX'):
+    with pytest.raises(ValueError, match='not of LAPX'):
         load_by_mmengine(model, weights)
 
 

@@ -47,12 +47,6 @@ def test_forward(head, feats, num_stages):
         assert torch.equal(out, feat)
 
 
-def test_maps_of_other_key_points(feats):
-    head = LAPXHead(21, decoder=None)
-    with pytest.raises(ValueError, match='17 key points, .* 21; set .*num_k'):
-        head(feats)
-
-
 @pytest.mark.parametrize('num_maps', [0, 2, 4])
 @pytest.mark.parametrize('deployed', [False, True])
 def test_wrong_number_of_maps(head, num_maps, deployed):

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -160,18 +162,19 @@ def test_init_weights():
 
 
 @pytest.mark.parametrize('kwargs, match', [
-    (dict(fusion='add'), "'none', got 'add'"),
-    (dict(deconv_kernel_size=4), '1, 2 or 3, got 4'),
-    (dict(deconv_channels=(64, )), 'of 2 deconv.*of 1; give one'),
-    (dict(skips=((5, ), )), 'of other maps than the 5 of in_channels'),
+    (dict(fusion='add'), "'none'.*, got 'add'"),
+    (dict(deconv_kernel_size=4), '1, 2, 3.*, got 4'),
+    (dict(deconv_channels=(64, )), 'do not fit 1 deconv'),
+    (dict(skips=((5, ), )), 'do not fit .* 5 in_channels'),
 ])
 def test_wrong_arguments(kwargs, match):
     with pytest.raises(ValueError, match=match):
         make('a', **kwargs)
 
 
-@pytest.mark.parametrize('size, found', [((240, 192), '16x12, 15x12, 15x12'),
-                                         ((64, 80), '4x6, 4x5, 4x5')])
+@pytest.mark.parametrize('size, found',
+                         [((240, 192), '(16, 12), (15, 12), (15, 12)'),
+                          ((64, 80), '(4, 6), (4, 5), (4, 5)')])
 def test_maps_that_do_not_fit(size, found):
     """As of any backbone that rounds sizes up."""
     neck, _ = make('a')
@@ -179,7 +182,7 @@ def test_maps_that_do_not_fit(size, found):
         torch.randn(1, channels, *(-(-length // stride) for length in size))
         for channels, stride in DESIGNS['a'][0]
     ]
-    with pytest.raises(ValueError, match=rf'{found} \(HxW\).*multiples of'):
+    with pytest.raises(ValueError, match=re.escape(f'[{found}] (HxW)')):
         neck(feats)
     neck, _ = make('a', fusion='none')
     neck(feats)
