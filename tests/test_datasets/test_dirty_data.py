@@ -609,6 +609,18 @@ def test_boxes_get_the_category_of_the_annotations(build_dataset, tmp_path,
         assert dataset[0]['data_samples'].category_id == category
 
 
+@pytest.mark.parametrize('split, warnings', [('train', 0), ('val', 1)])
+def test_people_without_area(build_dataset, tmp_path, logged, split, warnings):
+    write_sound('coco', tmp_path, 2)
+    build_dataset('coco', tmp_path, split=split)
+    assert not [text for text in logged if 'people without area' in text]
+    with edited(tmp_path / 'data.json') as data:
+        del data['annotations'][1]['area']
+    assert len(build_dataset('coco', tmp_path, split=split)) == 2
+    told = [text for text in logged if 'people without area' in text]
+    assert len(told) == warnings
+
+
 def predicted(model, sample):
     """A prediction that is right, or the middle of the box where no picture
     is."""

@@ -101,6 +101,12 @@ class CheckedDataset(BaseCocoStyleDataset):
             f'{self.ann_file}: {number} people; {len(people) - number} crowds,'
             ' people without key points and boxes without area in the image '
             f'left out; {len(self.skipped)} skipped', 'current')
+        if self.test_mode and self.coco and any(
+                'area' not in one for one in self.coco.anns.values()):
+            print_log(
+                f'{self.ann_file}: there are people without area, by which '
+                'CocoMetric measures. Add it, or set use_area=False of the '
+                'metric', 'current', logging.WARNING)
         return people, images
 
     def _load_detection_results(self) -> List[dict]:
