@@ -182,10 +182,8 @@ class BoxFile:
         described = data
         if isinstance(data, list):
             if ann_file is None:
-                raise ValueError(
-                    f'{path} is a list of results, which has no names of '
-                    'images; give the annotation file that has with '
-                    '--ann-file')
+                raise ValueError(f'{path} is a list of results and names no '
+                                 'images; name them with --ann-file')
             described = _load(ann_file)
         self.ids = ImageIds(described, ann_file or path)
         # Boxes and scores by image.
@@ -195,10 +193,8 @@ class BoxFile:
         try:
             if described is data:
                 entries = data['annotations']
-                ids = {
-                    one['name']: one['id']
-                    for one in data.get('categories', [])
-                }
+                categories = data.get('categories', [])
+                ids = {one['name']: one['id'] for one in categories}
                 person = ids['person'] if ids else PERSON
             for entry in entries:
                 score = entry.get('score', 1.)

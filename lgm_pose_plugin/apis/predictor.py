@@ -6,6 +6,7 @@ import os
 import os.path as osp
 import sys
 from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
 from typing import (Any, Callable, Dict, List, NamedTuple, Optional, Sequence,
                     Tuple)
 
@@ -15,7 +16,7 @@ import numpy as np
 from lgm_pose_plugin.utils.files import write_json
 from lgm_pose_plugin.utils.progress import Progress
 from lgm_pose_plugin.visualization.skeletons import Drawer
-from .coco_files import Boxes, ImageIds, keypoint_results
+from .coco_files import Boxes, ImageIds, from_xywh, keypoint_results
 from .results import JsonListWriter, VideoWriter, video_name, write_image
 from .sources import Source, Video, read_image
 from .tracking import Smoother, Tracker
@@ -75,28 +76,10 @@ class People(NamedTuple):
 
 def whole_image(image: np.ndarray, path: str) -> Boxes:
     """Take the whole image as one person, a :data:`FindPeople`."""
-    height, width = image.shape[:2]
-    return Boxes(
-        np.array([[0, 0, width, height]], np.float32), np.ones(1, np.float32))
+    return from_xywh([[0, 0, *image.shape[1::-1]]])
 
 
-class Settings(NamedTuple):
-    """What to do with videos and cameras.
-
-    Attributes:
-        track (bool): Whether to give people track ids.
-        smooth (bool): Whether to smooth the key points of tracked people.
-        find_every (int): Frames from one search for people to the next. In
-            between, boxes are put around the key points of the frame before,
-            as long as there is somebody.
-        show (bool): Whether to show the images in a window; q ends it.
-    """
-    track: bool = False
-    smooth: bool = False
-    find_every: int = 1
-    show: bool = False
-
-
+@dataclass
 class Predictor:
     """Runs a network on sources and writes the results.
 
@@ -106,27 +89,31 @@ class Predictor:
         out_dir (str, optional): Folder to write ``predictions`` and, with a
             drawer, ``visualizations`` to.
         drawer (Drawer, optional): Draws the people.
-        settings (Settings): See there.
+        track (bool): Whether to give people of videos track ids. Defaults to
+            ``False``.
+        smooth (bool): Whether to smooth the key points of tracked people.
+            Defaults to ``False``.
+        find_every (int): Frames from one search for people to the next. In
+            between, boxes are put around the key points of the frame before,
+            as long as there is somebody. Defaults to 1.
+        show (bool): Whether to show the images in a window; q ends it.
+            Defaults to ``False``.
         image_ids (ImageIds, optional): Ids of the pictures, for ``results``.
 
     Attributes:
         results (list[dict]): COCO's key-point results of the pictures so far.
     """
 
-    def __init__(self,
-                 network: Network,
-                 find_people: FindPeople,
-                 out_dir: Optional[str] = None,
-                 drawer: Optional[Drawer] = None,
-                 settings: Settings = Settings(),
-                 image_ids: Optional[ImageIds] = None):
-        self.network = network
-        self.find_people = find_people
-        self.out_dir = out_dir
-        self.drawer = drawer
-        self.settings = settings
-        self.image_ids = image_ids
-        self.results: List[Dict[str, Any]] = []
+    network: Network
+    find_people: FindPeople
+    out_dir: Optional[str] = None
+    drawer: Optional[Drawer] = None
+    track: bool = False
+    smooth: bool = False
+    find_every: int = 1
+    show: bool = False
+    image_ids: Optional[ImageIds] = None
+    results: List[Dict[str, Any]] = field(default_factory=list)
 
     def run(self, sources: Sequence[Source], progress: Progress) -> None:
         """Predict sources; one that fails is reported, the others go on.
@@ -148,7 +135,7 @@ class Predictor:
                     cv2.error) as error:
                 camera = 'webcam:' if source.kind == 'webcam' else ''
                 progress.fail(f'{camera}{source.path}: {error}')
-        if self.settings.show:
+        if self.show:
             cv2.destroyAllWindows()
 
     def people(self, image: np.ndarray, boxes: Boxes) -> People:
@@ -214,7 +201,7 @@ class Predictor:
     def _show(self, drawn: Optional[np.ndarray], progress: Progress,
               wait: int) -> None:
         """Show an image until a key or ``wait`` ms; q and Escape end it."""
-        if self.settings.show and drawn is not None:
+        if self.show and drawn is not None:
             cv2.imshow(WINDOW, drawn)
             if cv2.waitKey(wait) & 0xff in (ord('q'), 27):
                 progress.stop()
@@ -230,11 +217,10 @@ class Follower:
     """
 
     def __init__(self, predictor: Predictor, path: str, fps: float):
-        settings = predictor.settings
         self.predictor = predictor
         self.path = path
-        self._tracker = Tracker(fps) if settings.track else None
-        self._smoother = Smoother(fps) if settings.smooth else None
+        self._tracker = Tracker(fps) if predictor.track else None
+        self._smoother = Smoother(fps) if predictor.smooth else None
         self._frame = 0
         self._last: Optional[People] = None
 
@@ -249,7 +235,7 @@ class Follower:
             People: Who is in it.
         """
         if (self._last is None or not len(self._last.boxes)
-                or self._frame % self.predictor.settings.find_every == 0):
+                or self._frame % self.predictor.find_every == 0):
             boxes = self.predictor.find_people(image, self.path)
         else:
             boxes = boxes_of_keypoints(self._last, image)

@@ -74,12 +74,11 @@ class JsonListWriter:
         Raises:
             OSError: If the file cannot be written; nothing of it stays.
         """
-        opening = ','
+        opening = ',' if self._file else '['
         if self._file is None:
             temporary = self._context.enter_context(replacing(self.path))
             self._file = self._context.enter_context(
                 open(temporary, 'w', encoding='utf-8'))
-            opening = '['
         # JSON has no line breaks but those of its layout.
         text = json.dumps(item, indent='  ').replace('\n', '\n  ')
         try:

@@ -213,8 +213,8 @@ class Video:
             success, frame = self._capture.read()
             if not success:
                 break
-            seconds = index / self.fps
-            yield time.monotonic() - start if self.live else seconds, frame
+            yield (time.monotonic() - start if self.live else index / self.fps,
+                   frame)
             index += 1
         # A rough test: some containers hold an estimate only.
         if not index or (self.frames or 0) - index > self.fps:

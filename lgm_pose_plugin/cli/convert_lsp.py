@@ -39,8 +39,9 @@ def run(args: argparse.Namespace) -> int:
         int: 0.
 
     Raises:
-        FileNotFoundError: If ``joints.mat`` or the images are missing.
-        ValueError: If the data are not those of LSP or LSPET, or broken.
+        FileNotFoundError: If ``joints.mat`` is missing.
+        ValueError: If the data are not those of LSP or LSPET, or an image is
+            missing or broken.
     """
     from lgm_pose_plugin.datasets.converters.lsp import convert
 

@@ -114,8 +114,7 @@ def run(args: argparse.Namespace) -> int:
         ValueError: If an argument is wrong.
     """
     check_arguments(args)
-    from lgm_pose_plugin.apis.predictor import (Predictor, Settings,
-                                                check_display)
+    from lgm_pose_plugin.apis.predictor import Predictor, check_display
     from lgm_pose_plugin.apis.sources import count_images, find_sources
     from lgm_pose_plugin.utils.files import write_json
     from lgm_pose_plugin.utils.progress import Progress
@@ -137,11 +136,10 @@ def run(args: argparse.Namespace) -> int:
         out_dir=out_dir,
         drawer=Drawer(metadata['skeleton'], args.kpt_thr, args.draw_boxes)
         if draw else None,
-        settings=Settings(
-            track=args.track or args.smooth,
-            smooth=args.smooth,
-            find_every=args.det_every,
-            show=args.show),
+        track=args.track or args.smooth,
+        smooth=args.smooth,
+        find_every=args.det_every,
+        show=args.show,
         image_ids=open_image_ids(args, sources) if args.coco_results else None)
     with Progress(count_images(sources)) as progress:
         for problem in problems:

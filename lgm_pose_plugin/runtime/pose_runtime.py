@@ -225,8 +225,7 @@ class PoseRuntime:
         """Check the arguments; return centres and sizes of the crops."""
         check_image(image)
         if boxes is None:
-            height, width = image.shape[:2]
-            boxes = np.array([[0, 0, width, height]], np.float32)
+            boxes = np.array([[0, 0, *image.shape[1::-1]]], np.float32)
         return centers_and_scales(as_boxes(boxes), self.metadata)
 
     def _run(self, crops: np.ndarray) -> Dict[str, np.ndarray]:

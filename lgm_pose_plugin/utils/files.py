@@ -3,7 +3,7 @@ import json
 import os
 import os.path as osp
 from contextlib import contextmanager
-from typing import Any, Iterator, Sequence, Union
+from typing import Any, Iterator, Sequence
 from uuid import uuid4
 
 
@@ -86,9 +86,7 @@ def replacing(path: str) -> Iterator[str]:
             os.remove(temporary)
 
 
-def write_json(path: str,
-               data: Any,
-               indent: Union[int, str, None] = None) -> None:
+def write_json(path: str, data: Any, indent: Any = None) -> None:
     """Write a JSON file and the folders it lies in.
 
     Args:

@@ -16,10 +16,9 @@ def available_cpus() -> float:
     Returns:
         float: The number; a quota may be a fraction.
     """
-    try:
-        cpus = float(len(os.sched_getaffinity(0)))
-    except AttributeError:  # not on macOS and Windows
-        cpus = float(os.cpu_count() or 1)
+    # Not on macOS and Windows.
+    affinity = getattr(os, 'sched_getaffinity', None)
+    cpus = float(len(affinity(0)) if affinity else os.cpu_count() or 1)
     # No cgroup, or 'max': no quota.
     with suppress(OSError, ValueError), open('/sys/fs/cgroup/cpu.max') as file:
         quota, period = map(float, file.read().split())

@@ -5,8 +5,7 @@ import pytest
 
 from lgm_pose_plugin.apis.coco_files import Boxes, ImageIds
 from lgm_pose_plugin.apis.predictor import (Follower, People, Predictor,
-                                            Settings, boxes_of_keypoints,
-                                            whole_image)
+                                            boxes_of_keypoints, whole_image)
 from lgm_pose_plugin.apis.sources import find_sources
 from lgm_pose_plugin.datasets.rendered.scene import render_image
 from lgm_pose_plugin.utils.progress import Progress
@@ -64,8 +63,7 @@ def test_detects_on_every_nth_frame_and_when_nobody_is_there():
             np.float32([.8] * there))
 
     follow = Follower(
-        Predictor(network, find_people, settings=Settings(find_every=5)),
-        'clip.mp4', 25)
+        Predictor(network, find_people, find_every=5), 'clip.mp4', 25)
     found = [follow(np.full_like(IMAGE, i), i / 25) for i in range(12)]
     assert calls == [0, 1, 2, 5, 10]
     assert [len(people.boxes) for people in found] == [0, 0] + [1] * 10
@@ -90,8 +88,7 @@ def test_boxes_that_run_away_are_dropped():
         return Boxes(np.float32([[50, 60, 150, 220]]), np.float32([.8]))
 
     follow = Follower(
-        Predictor(corners, find_people, settings=Settings(find_every=10**6)),
-        'clip.mp4', 25)
+        Predictor(corners, find_people, find_every=10**6), 'clip.mp4', 25)
     sizes = [
         np.ptp(people.boxes.reshape(-1, 2, 2), 1).max(initial=0)
         for people in (follow(IMAGE, i / 25) for i in range(100))
@@ -112,9 +109,8 @@ def test_tracks_and_smooths(smooth):
         return Boxes(boxes[order] + shift, np.float32([.8, .9]))
 
     follow = Follower(
-        Predictor(
-            network, find_people,
-            settings=Settings(track=True, smooth=smooth)), 'clip.mp4', 25)
+        Predictor(network, find_people, track=True, smooth=smooth), 'clip.mp4',
+        25)
     tracks = {}
     for i in range(60):
         people = follow(IMAGE, i / 25)
