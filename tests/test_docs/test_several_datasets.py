@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mmengine.config import Config
-from mmengine.logging import MMLogger
 from mmpose.registry import DATASETS
 
 from lgm_pose_plugin.cli import main
@@ -81,14 +80,9 @@ def test_broken_picture_stops(dataset, broken):
 
 
 @pytest.mark.promise('several-datasets')
-def test_broken_picture_is_skipped_and_logged(dataset, broken, caplog):
+def test_broken_picture_is_skipped_and_logged(dataset, broken, logged):
     dataset.datasets[1].on_bad = 'skip'
-    # Current is the one made last, of whatever level.
-    logger = MMLogger.get_instance('several_datasets')
-    logger.addHandler(caplog.handler)
-    try:
-        sample = dataset[3]
-    finally:
-        logger.removeHandler(caplog.handler)
+    sample = dataset[3]
     assert broken not in sample['data_samples'].img_path
-    assert f'skipped annotation 1 of data/lsp/images/{broken}' in caplog.text
+    wanted = f'skipped annotation 1 of data/lsp/images/{broken}'
+    assert any(wanted in text for text in logged)
