@@ -18,6 +18,8 @@ from lgm_pose_plugin.model_index import iter_models, load_model_from_index
 from lgm_pose_plugin.models.builder import build_model
 from lgm_pose_plugin.runtime.pose_runtime import PoseRuntime
 
+pytestmark = pytest.mark.e2e
+
 SHIPPED = [
     model for model in iter_models()
     if model['Weights'] and '://' not in model['Weights']

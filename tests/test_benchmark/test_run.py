@@ -6,6 +6,8 @@ import torch
 
 from lgm_pose_plugin.benchmark import run as benchmark
 
+pytestmark = pytest.mark.e2e
+
 
 @pytest.fixture
 def fake(monkeypatch):

@@ -3,6 +3,8 @@ import pytest
 
 from lgm_pose_plugin.benchmark import timing
 
+pytestmark = pytest.mark.e2e
+
 
 def test_rounds_before_the_others_are_not_counted():
     seconds = iter([9., 9.] + list(range(11)))

@@ -7,6 +7,8 @@ import torch
 from lgm_pose_plugin.benchmark import worker as benchmark_worker
 from lgm_pose_plugin.benchmark.worker import Worker
 
+pytestmark = pytest.mark.e2e
+
 RTMPOSE = dict(
     opener='torch',
     network='rtmpose-t',

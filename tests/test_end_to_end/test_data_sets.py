@@ -12,6 +12,8 @@ from xtcocotools.coco import COCO
 from lgm_pose_plugin.cli import main
 from .conftest import write_boxes
 
+pytestmark = pytest.mark.e2e
+
 COCO_CONFIG = 'td-hm_lgm-pose_1xb32-260e_coco-256x192'
 MPII_CONFIG = 'td-hm_lgm-pose_1xb32-260e_mpii-256x256'
 LSP_CONFIG = 'td-hm_lgm-pose_1xb16-60e_lsp-128x96'

@@ -11,6 +11,8 @@ from mmpose.apis import MMPoseInferencer, inference_topdown, init_model
 from lgm_pose_plugin import compat
 from lgm_pose_plugin.checkpoint.publishing import publish_checkpoint
 
+pytestmark = pytest.mark.e2e
+
 CONFIG = 'td-hm_lgm-pose_1xb32-260e_coco-256x192'
 
 

@@ -8,6 +8,8 @@ import pytest
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+pytestmark = pytest.mark.e2e
+
 CONFIG = 'td-hm_lgm-pose_1xb32-260e_coco-256x192'
 TWO = ('--launcher', 'pytorch', '--gpus', '2', '--cfg-options',
        'env_cfg.dist_cfg.backend=gloo',

@@ -13,6 +13,8 @@ from lgm_pose_plugin.export.graph import ExportError  # noqa: E402
 from lgm_pose_plugin.models import builder as networks  # noqa: E402
 from lgm_pose_plugin.runtime.session import Session  # noqa: E402
 
+pytestmark = pytest.mark.e2e
+
 RENDERED = 'td-hm_lgm-pose_1xb4-2e_rendered-128x96'
 
 

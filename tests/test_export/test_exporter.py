@@ -25,6 +25,8 @@ from lgm_pose_plugin.export import agreement as accuracy  # noqa: E402
 from lgm_pose_plugin.export import exporter  # noqa: E402
 from lgm_pose_plugin.runtime import PoseRuntime, open_session  # noqa: E402
 
+pytestmark = pytest.mark.e2e
+
 
 @pytest.fixture
 def export(small_network, tmp_path):

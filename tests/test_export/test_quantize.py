@@ -19,6 +19,8 @@ from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 from lgm_pose_plugin.export import quantize  # noqa: E402
 from lgm_pose_plugin.runtime import open_session, session  # noqa: E402
 
+pytestmark = pytest.mark.e2e
+
 SMALL = (96, 128)
 
 

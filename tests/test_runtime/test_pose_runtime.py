@@ -25,6 +25,8 @@ pytest.importorskip('openvino')
 from lgm_pose_plugin.export import exporter  # noqa: E402
 from lgm_pose_plugin.runtime.pose_runtime import PoseRuntime  # noqa: E402
 
+pytestmark = pytest.mark.e2e
+
 ROOT = Path(__file__).resolve().parents[2]
 BACKENDS = ('onnxruntime', 'openvino')
 CASES = ('lgm', 'udp', 'lapx', 'rtmpose')
