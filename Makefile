@@ -1,8 +1,7 @@
-# `make demo` and `make test` set up everything they need. Needed before:
-# git, a C++ compiler, Python 3.11 with its headers.
-PYTHON ?= python3.11
+# `make demo` and `make test` set up everything they need. Needed before: git and
+# Python 3.10 to 3.13. Without one of these on the PATH, uv downloads it.
+PYTHON ?= >=3.10,<3.14
 UV := $(shell command -v uv || echo .venv-uv/bin/uv)
-# A folder with a ready mmcv wheel spares its build (UV_FIND_LINKS=folder).
 export OMP_NUM_THREADS ?= 1
 # Some images set it; then every process compiles MMPose anew, for seconds.
 unexport PYTHONDONTWRITEBYTECODE
@@ -11,20 +10,32 @@ unexport PYTHONDONTWRITEBYTECODE
 MAKEFLAGS += --keep-going
 PYTEST := .venv/bin/pytest -n 2 --dist loadfile --max-worker-restart 0
 
-.PHONY: help env benchmark demo dist lint flake8 isort yapf codespell \
+.PHONY: help env requirements benchmark demo dist lint flake8 isort yapf codespell \
     lint-imports mypy check-promises fast-test test
 
 help:  ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST)
 
 env: $(UV)  ## Build the reference environment in .venv
+	$(UV) venv --quiet --allow-existing --python '$(PYTHON)' .venv
+	$(UV) pip sync --quiet --only-binary :all: requirements/dev.txt
 	@# Not editable: mim finds the configs of an installed package only.
-	$(UV) sync --python $(PYTHON) --no-editable \
-	    --reinstall-package lgm_pose_plugin
+	$(UV) pip install --quiet --no-deps .
 
 .venv-uv/bin/uv:
-	$(PYTHON) -m venv .venv-uv
+	python3 -m venv .venv-uv
 	.venv-uv/bin/python -m pip install --quiet uv
+
+RESOLVE := pip compile --quiet --universal --python-version 3.10 \
+    --only-binary :all: --no-annotate pyproject.toml \
+    --custom-compile-command 'make requirements' \
+    --extra mmpose --group wheels
+
+requirements: $(UV)  ## Resolve requirements/*.txt from pyproject.toml anew
+	$(UV) $(RESOLVE) --upgrade --output-file requirements/dev.txt \
+	    --extra export --extra predict --group dev
+	$(UV) $(RESOLVE) --upgrade --output-file requirements/mmpose.txt \
+	    --constraints requirements/dev.txt
 
 benchmark: env  ## Time everything in docs/benchmark.md, in half an hour
 	.venv/bin/python tools/benchmark_docs.py

@@ -7,8 +7,7 @@
 # REPOSITORY (https://github.com/OWNER/NAME) and TAG make the README's links
 # absolute: PyPI shows the README without the pages that it links to.
 #
-# Needed before: what `make env` needs. uv takes mmcv's wheel from its cache or
-# from UV_FIND_LINKS.
+# Needed before: what `make env` needs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 unset PYTHONDONTWRITEBYTECODE  # every process would compile MMPose anew
@@ -34,9 +33,13 @@ rm -rf dist
 "$uv" build --quiet --out-dir dist "$folder/source"
 "$uv" tool run twine check --strict dist/*
 
-export UV_PROJECT_ENVIRONMENT=$folder/env
-"$uv" sync --quiet --no-install-project --python "${PYTHON:-python3.11}"
-"$uv" pip install --quiet --python "$folder/env/bin/python" --no-deps dist/*.whl
+# The wheel's own requirements are what a user gets from pip.
+"$uv" venv --quiet --python "${PYTHON:->=3.10,<3.14}" "$folder/env"
+export VIRTUAL_ENV=$folder/env
+"$uv" pip install --quiet --no-deps --only-binary :all: \
+    --requirements "$folder/source/requirements/mmpose.txt"
+"$uv" pip install --quiet --only-binary :all: "$(echo dist/*.whl)[predict]"
+unset VIRTUAL_ENV
 export PATH=$folder/env/bin:$PATH
 unset PYTHONPATH
 cd "$folder/out"  # where no checkout is found in place of the wheel

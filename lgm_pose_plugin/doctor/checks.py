@@ -33,7 +33,7 @@ class Package(NamedTuple):
 
 PACKAGES = {
     'torch':
-    Package('pip install torch==2.9.1', '1.13'),
+    Package('pip install torch torchvision', '1.13'),
     'torchvision':
     Package(
         'pip install the torchvision that belongs to your torch, e.g. 0.24.1 '
@@ -127,11 +127,11 @@ def _installed(facts: Facts, name: str) -> List[str]:
 def check_versions(facts: Facts) -> Iterator[Result]:
     """Whether Python and packages are there, in versions that work."""
     python = '.'.join(map(str, facts.python))
-    if (3, 8) <= tuple(facts.python[:2]) <= (3, 12):
+    if (3, 8) <= tuple(facts.python[:2]) <= (3, 13):
         yield Result('python', 'ok', python)
     else:
-        yield Result('python', 'warn', f'{python}, allowed are 3.8 to 3.12',
-                     'make an environment with Python 3.11')
+        yield Result('python', 'warn', f'{python}, tested are 3.8 to 3.13',
+                     'make an environment with Python 3.10 to 3.13')
     for name, package in PACKAGES.items():
         installed = _installed(facts, name)
         found = ' and '.join(installed)

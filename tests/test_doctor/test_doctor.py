@@ -97,7 +97,7 @@ def test_right_versions(name, version):
 
 @pytest.mark.parametrize('version, status', [((3, 8, 1), 'ok'),
                                              ((3, 12, 9), 'ok'),
-                                             ((3, 13, 0), 'warn')])
+                                             ((3, 14, 0), 'warn')])
 def test_python(version, status):
     assert find(HEALTHY._replace(python=version), 'python').status == status
 
