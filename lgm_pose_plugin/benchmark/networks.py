@@ -1,7 +1,9 @@
 """Networks of the benchmark, for any input size."""
 from typing import Tuple
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from lgm_pose_plugin.model_index import NETWORKS
 from lgm_pose_plugin.models.builder import build_model, load_config
@@ -9,6 +11,10 @@ from lgm_pose_plugin.models.builder import build_model, load_config
 
 def build_network(name: str, input_size: Tuple[int, int]) -> nn.Module:
     """Build a network with random weights for any input size.
+
+    BatchNorm gets the statistics of random images, so that values keep their
+    scale at all depths. Else they vanish in deep networks: float16 has zeros
+    in their place, and some CPUs are slow with numbers as small.
 
     Args:
         name (str): See :func:`load_config`. One of ``NETWORKS`` gets COCO's
@@ -29,7 +35,27 @@ def build_network(name: str, input_size: Tuple[int, int]) -> nn.Module:
         _rescale(cfg.model, (input_size[1] / width, input_size[0] / height))
         if name in NETWORKS:
             cfg.model.head.out_channels = 17
-    return build_model(cfg)
+    model = build_model(cfg)
+    for module in model.modules():
+        if isinstance(module, _BatchNorm):
+            module.momentum = None  # the mean over batches: of one
+    with torch.no_grad():
+        model.train()(random_images(2, input_size), None, mode='tensor')
+    return model.eval()
+
+
+def random_images(number: int, input_size: Tuple[int, int]) -> Tensor:
+    """Make normalized images, the same at each call.
+
+    Args:
+        number (int): How many.
+        input_size (tuple[int, int]): Height and width.
+
+    Returns:
+        Tensor: The images, of shape ``(number, 3, H, W)``.
+    """
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(number, 3, *input_size, generator=generator)
 
 
 def _rescale(cfg: dict, scale: Tuple[float, float]) -> None:

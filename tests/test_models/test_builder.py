@@ -40,6 +40,14 @@ def test_networks(name):
         for module in network.modules())
 
 
+def test_values_keep_their_scale():
+    """With random weights alone ViPNAS's outputs are below 1e-40."""
+    network = build_network('vipnas-mbv3', (128, 96))
+    with torch.inference_mode():
+        out = network(torch.randn(1, 3, 128, 96), None, mode='tensor')
+    assert 1e-4 < out.std() < 1
+
+
 def test_load_config():
     name = 'mmpose::' + NETWORKS['rtmpose-t'].partition('::')[2]
     assert networks.load_config(name).model.head.type == 'RTMCCHead'
