@@ -1,12 +1,15 @@
 """Fixtures shared by the tests."""
 import copy
 import functools
+import gc
 import multiprocessing
 import os
 import warnings
 from pathlib import Path
 
 import cv2
+import mmengine.config.config
+import mmengine.runner.runner
 import numpy as np
 import pytest
 import torch
@@ -36,6 +39,23 @@ def registered():
     torch.set_num_threads(1)
     register_all_modules()
     lgm_pose_plugin.register_all_modules()
+
+
+@pytest.fixture(scope='session', autouse=True)
+def quick(registered):
+    """Spare the tests what MMEngine repeats for every config and training.
+
+    It looks for compilers, reads all metafiles of MMPose for each config,
+    formats configs that it writes, and collects garbage for each data set.
+    """
+    find = functools.lru_cache(maxsize=None)(Config._get_cfg_path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mmengine.runner.runner, 'collect_env', dict)
+        patch.setattr(Config, '_get_cfg_path', staticmethod(find))
+        patch.setattr(mmengine.config.config, 'FormatCode',
+                      lambda text, **options: (text, True))
+        gc.freeze()  # what the packages hold
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -362,6 +362,7 @@ def start(args, **kwargs):
         **kwargs)
 
 
+@pytest.mark.e2e
 @pytest.mark.promise('failures-are-named')
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_video_is_playable(network_files, tmp_path, number):
@@ -386,6 +387,7 @@ def test_a_stopped_video_is_playable(network_files, tmp_path, number):
     assert len(read_video(out / 'visualizations/clip.mp4')) == len(frames)
 
 
+@pytest.mark.e2e
 @pytest.mark.promise('runtime-alone')
 def test_exported_files_need_no_torch(network_files, data, tmp_path):
     script = textwrap.dedent('''
@@ -417,6 +419,7 @@ def test_exported_files_need_no_torch(network_files, data, tmp_path):
     assert '\r' not in result.stderr
 
 
+@pytest.mark.e2e
 def test_progress_bar_in_a_terminal(network_files, data, tmp_path):
     fcntl, pty, termios = (
         pytest.importorskip(name) for name in ('fcntl', 'pty', 'termios'))

@@ -698,6 +698,7 @@ def dirty_run(rendered_run, rendered_root, tmp_path):
     return rendered_run
 
 
+@pytest.mark.e2e
 @pytest.mark.promise('dirty-data')
 def test_training_goes_on_without_the_broken(dirty_run):
     for split in ('train', 'val', 'test'):
@@ -721,6 +722,7 @@ def test_training_goes_on_without_the_broken(dirty_run):
     assert 'annotations skipped in val: 1, see' in log
 
 
+@pytest.mark.e2e
 @pytest.mark.promise('dirty-data')
 def test_training_stops_at_the_broken(dirty_run):
     # After an error, torch waits 5 s for each.

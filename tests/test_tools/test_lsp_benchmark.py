@@ -81,6 +81,7 @@ def test_writing_keeps_figures_of_runs_that_lie_elsewhere(
     assert text.count(f'of {len(kept)} runs') == len(tool.TABLES)
 
 
+@pytest.mark.e2e
 def test_train_speed(monkeypatch, rendered_lsp, tmp_path, capsys):
     from lgm_pose_plugin.cli import main
     monkeypatch.syspath_prepend(str(TOOLS))

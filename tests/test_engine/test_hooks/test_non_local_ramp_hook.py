@@ -145,12 +145,6 @@ def make_runner(work_dir, hook, recorder, model=None, hooks=(), **kwargs):
         **kwargs)
 
 
-@pytest.fixture(autouse=True)
-def quick_runner(monkeypatch):
-    """Without looking for compilers and GPUs."""
-    monkeypatch.setattr(mmengine.runner.runner, 'collect_env', dict)
-
-
 @pytest.fixture
 def train(tmp_path):
     """Train with the hook; returns the model and the record."""

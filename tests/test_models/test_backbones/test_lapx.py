@@ -442,11 +442,11 @@ def test_channels_last(randomize, kwargs):
 
 @pytest.mark.promise('trace-and-export')
 @pytest.mark.parametrize('size, kwargs, export', [
-    ((64, 64), dict(depth=1), True),
-    ((100, 77), dict(num_stages=1, depth=2), True),
+    pytest.param((64, 64), dict(depth=1), True, marks=pytest.mark.e2e),
+    pytest.param(
+        (100, 77), dict(num_stages=1, depth=2), True, marks=pytest.mark.e2e),
     ((96, 72), dict(), False),
     ((96, 72), dict(LAP, channels=32, depth=2), False),
 ])
 def test_trace_and_export(check_exports, size, kwargs, export):
-    # Exporting is slow.
     check_exports(small(**kwargs), (3, *size), atol=1e-4, export=export)

@@ -233,6 +233,7 @@ def model(build, randomize):
             build(
                 'td-hm_lapx_8xb64-210e_coco-256x192',
                 model__backbone__channels=32,
+                model__backbone__depth=1,
                 model__head__decoder=CODECS[codec])).eval()
 
     return model
