@@ -1,16 +1,18 @@
-"""find key points of people in pictures, videos and cameras
+"""find key points of people in pictures, videos, cameras and streams
 
-SOURCE is a picture, a folder, a pattern as "*/*.jpg", a video or webcam:0. The
-network is a file of `lgm-pose export` (--model; needs no torch or MMPose) or a
-checkpoint. Results go to OUT_DIR: predictions/*.json as MMPose's inferencers
-write them, visualizations/* with skeletons. A source that fails is reported
-and left out, and the exit status is 1; Ctrl-C keeps what is done (130).
+SOURCE is a picture, a folder, a pattern as "*/*.jpg", a video, webcam:0 or an
+address as rtsp://camera/stream or https://host/clip.mp4. The network is a file
+of `lgm-pose export` (--model; needs no torch or MMPose) or a checkpoint.
+Results go to OUT_DIR: predictions/*.json as MMPose's inferencers write them,
+visualizations/* with skeletons. A source that fails is reported and left out,
+and the exit status is 1; Ctrl-C keeps what is done (130).
 
 example: lgm-pose predict people/ clip.mp4 --model lgm-pose.onnx
 example: lgm-pose predict clip.mp4 --config CONFIG --checkpoint net.pth \\
     --det-config DET_CONFIG --det-checkpoint det.pth --track --smooth
 """
 import argparse
+import math
 from functools import partial
 from importlib.util import find_spec
 from typing import Any, List, Optional, Sequence, Tuple
@@ -35,7 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'sources',
         nargs='+',
         metavar='SOURCE',
-        help='picture, folder, pattern, video, or webcam:N')
+        help='picture, folder, pattern, video, webcam:N or address')
+    add_number(parser, '--timeout', 10.,
+               'seconds that an address may give nothing', 'SECONDS')
     network = parser.add_argument_group('network')
     add_file(network, '--model', 'a file of `lgm-pose export`, .onnx or .xml')
     network.add_argument(
@@ -70,14 +74,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='a box in pixels, for every image (can be repeated)')
     add_detector(people)
 
-    video = parser.add_argument_group('videos and cameras')
+    video = parser.add_argument_group(
+        'videos, cameras and streams',
+        'With --track, --smooth or --det-every the pictures of each folder '
+        'are the frames of a video, too, in the order of their names.')
     add_flag(video, '--track', 'give people track ids')
     add_flag(video, '--smooth',
              'smooth the key points of each track (includes --track)')
     add_number(
         video, '--det-every', 1,
-        'run the detector on every Nth frame and when nobody is there; else '
+        'run the detector on every Nth frame and when somebody is lost; else '
         'take the key points of the frame before')
+    add_number(video, '--fps', 30., 'pictures of a folder per second', 'FPS')
 
     output = parser.add_argument_group('output')
     output.add_argument(
@@ -115,7 +123,8 @@ def run(args: argparse.Namespace) -> int:
     """
     check_arguments(args)
     from lgm_pose_plugin.apis.predictor import Predictor, check_display
-    from lgm_pose_plugin.apis.sources import count_images, find_sources
+    from lgm_pose_plugin.apis.sources import (count_images, find_sources,
+                                              quiet_opencv)
     from lgm_pose_plugin.utils.files import write_json
     from lgm_pose_plugin.utils.progress import Progress
     from lgm_pose_plugin.visualization.skeletons import Drawer
@@ -123,6 +132,7 @@ def run(args: argparse.Namespace) -> int:
     out_dir = args.out_dir
     if out_dir is None and not (args.show or args.coco_results):
         out_dir = OUT_DIR
+    quiet_opencv()
     sources, problems = find_sources(args.sources)
     check_files(args, out_dir, sources)
     if args.show:
@@ -139,6 +149,8 @@ def run(args: argparse.Namespace) -> int:
         track=args.track or args.smooth,
         smooth=args.smooth,
         find_every=args.det_every,
+        picture_fps=args.fps,
+        timeout=args.timeout,
         show=args.show,
         image_ids=open_image_ids(args, sources) if args.coco_results else None)
     with Progress(count_images(sources)) as progress:
@@ -178,6 +190,9 @@ def check_arguments(args: argparse.Namespace) -> None:
          'give only one of --boxes, --box and --det-config'),
         (args.det_every < 1,
          f'--det-every is at least 1, not {args.det_every}'),
+        (not 0 < args.fps < math.inf, f'--fps is above 0, not {args.fps}'),
+        (not 0 < args.timeout <= 10**6,
+         f'--timeout is above 0, not {args.timeout}'),
         (args.no_draw and (args.show or args.draw_boxes),
          '--no-draw leaves out what --show and --draw-boxes show'),
     ):  # yapf: disable

@@ -99,4 +99,5 @@ def write_json(path: str, data: Any, indent: Any = None) -> None:
             json.dump(data, file, indent=indent)
 
 
-IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
+IMAGE_SUFFIXES = ('.avif', '.bmp', '.jfif', '.jp2', '.jpe', '.jpeg', '.jpg',
+                  '.png', '.tif', '.tiff', '.webp')
