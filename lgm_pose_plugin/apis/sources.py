@@ -257,6 +257,8 @@ def _download(url: str, timeout: float) -> bytes:
             if time.monotonic() > deadline:
                 raise OSError(f'it takes more than {timeout:g} seconds; raise '
                               '--timeout if the server is slow')
+        if getattr(response, 'length', None):  # what is left of it
+            raise OSError(f'the server sent only {len(data)} bytes of it')
     return bytes(data)
 
 

@@ -65,6 +65,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='each image is a person; or a COCO-format JSON of pictures: '
         'annotations, or results with --ann-file')
     people.add_argument(
+        '--category',
+        metavar='NAME',
+        help='category of the annotations to take (default: person, or the '
+        'only one)')
+    people.add_argument(
         '--box',
         type=float,
         nargs=4,
@@ -137,7 +142,7 @@ def run(args: argparse.Namespace) -> int:
     check_files(args, out_dir, sources)
     if args.show:
         check_display()
-    find_people = open_boxes(args)
+    find_people, notes = open_boxes(args)
     network, metadata = open_network(args)
     draw = not args.no_draw and (out_dir is not None or args.show)
     predictor = Predictor(
@@ -154,6 +159,8 @@ def run(args: argparse.Namespace) -> int:
         show=args.show,
         image_ids=open_image_ids(args, sources) if args.coco_results else None)
     with Progress(count_images(sources)) as progress:
+        for note in notes:
+            progress.note(note)
         for problem in problems:
             progress.fail(problem)
         try:
@@ -267,27 +274,29 @@ def open_network(args: argparse.Namespace) -> Tuple[Any, Any]:
     return model, model.metadata
 
 
-def open_boxes(args: argparse.Namespace) -> Any:
+def open_boxes(args: argparse.Namespace) -> Tuple[Any, List[str]]:
     """Open what tells where people are.
 
     Args:
         args (argparse.Namespace): The parsed arguments.
 
     Returns:
-        callable: See ``predictor.FindPeople``.
+        tuple[callable, list[str]]: See ``predictor.FindPeople``; and what to
+        tell of it.
     """
     from lgm_pose_plugin.apis.coco_files import BoxFile, from_xywh
     from lgm_pose_plugin.apis.predictor import whole_image
     if args.box:
         boxes = from_xywh(args.box)
-        return lambda image, path: boxes
+        return lambda image, path: boxes, []
     if args.det_config:
         detector = open_detector(args)
-        return lambda image, path: detector(image)
+        return lambda image, path: detector(image), []
     if args.boxes != 'whole':
-        box_file = BoxFile(args.boxes, args.ann_file, args.bbox_thr)
-        return lambda image, path: box_file.find(path)
-    return whole_image
+        box_file = BoxFile(args.boxes, args.ann_file, args.bbox_thr,
+                           args.category)
+        return lambda image, path: box_file.find(path), box_file.notes
+    return whole_image, []
 
 
 def open_image_ids(args: argparse.Namespace, sources: Sequence[Any]) -> Any:
