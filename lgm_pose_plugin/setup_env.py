@@ -42,7 +42,7 @@ def extend_mmengine() -> None:
         # Each extends it at its end. One that is being imported, and so
         # imports MMEngine, is not there yet and will do so.
         for module in ('checkpoint.unpickling', 'model_index',
-                       'utils.dist_utils'):
+                       'utils.dist_utils', 'utils.json_handler'):
             import_module(f'lgm_pose_plugin.{module}')
 
 

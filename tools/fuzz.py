@@ -213,7 +213,7 @@ def box_file(rng: np.random.Generator) -> Any:
     """
 
     def value(right: Any) -> Any:
-        if rng.integers(8):
+        if rng.integers(16):
             return right
         return JSON_VALUES[rng.integers(len(JSON_VALUES))]
 
@@ -229,7 +229,7 @@ def box_file(rng: np.random.Generator) -> Any:
                 iscrowd=0,
                 score=0.5,
                 bbox=[value(1), 2., value(30), 40.])
-            for _ in range(rng.integers(3))
+            for _ in range(rng.integers(1, 4))
         ],
         categories=[entry(id=1, name='person')])
 

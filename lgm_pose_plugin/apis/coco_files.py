@@ -2,12 +2,15 @@
 
 Needs NumPy alone.
 """
-import json
 import os.path as osp
+import posixpath
 import reprlib
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import (Any, Dict, Hashable, List, NamedTuple, Optional, Sequence,
+                    Set, Tuple)
 
 import numpy as np
+
+from lgm_pose_plugin.utils.files import read_json
 
 PERSON = 1  # COCO's category, and the one MMPose reads boxes of
 # As in MMPose's CocoMetric: scores of key points that count for a person's.
@@ -59,12 +62,19 @@ def from_xywh(boxes: Sequence[Sequence[float]],
     return Boxes(array[:, :4], array[:, 4])
 
 
-def _load(path: str) -> Any:
-    try:
-        with open(path, encoding='utf-8') as file:
-            return json.load(file)
-    except (RecursionError, ValueError) as error:
-        raise ValueError(f'{path} cannot be read as JSON: {error}') from error
+def _as_id(value: Any) -> Hashable:
+    """An id as a number, where it is one in quotes or with a point.
+
+    Raises:
+        TypeError: If it cannot be an id.
+    """
+    if isinstance(value, str) and value.lstrip('-').isdecimal():
+        return int(value)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if not isinstance(value, (int, str)):
+        raise TypeError(f'{value!r} is not an id')
+    return value
 
 
 class ImageIds:
@@ -75,22 +85,28 @@ class ImageIds:
             ``file_name``.
         origin (str): Where they are from, for messages.
 
+    Attributes:
+        known (set): The ids.
+
     Raises:
         ValueError: If they are not as described.
     """
 
     def __init__(self, data: Any, origin: str):
         self.origin = origin
-        self._ids: Dict[str, Dict[str, int]] = {}
+        self._ids: Dict[str, Dict[str, Any]] = {}
+        self.known: Set[Hashable] = set()
         try:
             for image in data['images']:
-                name = image['file_name'].replace('\\', '/')
-                hash(image['id'])
-                self._ids.setdefault(osp.basename(name),
-                                     {})[name] = image['id']
+                # Of Windows, or relative to the folder.
+                name = posixpath.normpath(image['file_name'].replace(
+                    '\\', '/'))
+                number = _as_id(image['id'])
+                self.known.add(number)
+                self._ids.setdefault(osp.basename(name), {})[name] = number
         except (AttributeError, KeyError, TypeError) as error:
-            raise ValueError(
-                f'{origin} has no images with id and file_name') from error
+            raise ValueError(f'{origin} has no images with id and file_name '
+                             f'({error!r})') from error
 
     @classmethod
     def from_file(cls, path: str) -> 'ImageIds':
@@ -106,7 +122,7 @@ class ImageIds:
             FileNotFoundError: If there is no such file.
             ValueError: If it is not as described.
         """
-        return cls(_load(path), path)
+        return cls(read_json(path), path)
 
     @classmethod
     def from_names(cls, paths: Sequence[str]) -> 'ImageIds':
@@ -130,7 +146,7 @@ class ImageIds:
         ]
         return cls(dict(images=images), 'the list of images')
 
-    def find(self, path: str) -> int:
+    def find(self, path: str) -> Any:
         """Find the id of a file.
 
         Args:
@@ -138,7 +154,7 @@ class ImageIds:
                 base name of only one.
 
         Returns:
-            int: The id.
+            int or str: The id, a number if it can be one.
 
         Raises:
             ValueError: If there is none, or more than one.
@@ -155,7 +171,7 @@ class ImageIds:
 
 
 class BoxFile:
-    """Person boxes from a COCO-format file.
+    """Boxes from a COCO-format file, as of COCO, CVAT or Label Studio.
 
     Args:
         path (str): An annotation file (``images`` and ``annotations`` with
@@ -165,48 +181,84 @@ class BoxFile:
             a list of results.
         score_thr (float): Boxes of results with at most this score are left
             out. Defaults to 0.
+        category (str, optional): Name of the category to take. Defaults to
+            person or Person, or the only one that there is.
 
     Attributes:
         ids (ImageIds): The images.
+        notes (list[str]): What was left out, but crowds, other categories and
+            low scores.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is not as described.
+        ValueError: If it is not as described, has no box, or there is no such
+            category.
     """
 
     def __init__(self,
                  path: str,
                  ann_file: Optional[str] = None,
-                 score_thr: float = 0):
-        data = _load(path)
+                 score_thr: float = 0,
+                 category: Optional[str] = None):
+        data = read_json(path)
         described = data
         if isinstance(data, list):
             if ann_file is None:
                 raise ValueError(f'{path} is a list of results and names no '
                                  'images; name them with --ann-file')
-            described = _load(ann_file)
+            described = read_json(ann_file)
         self.ids = ImageIds(described, ann_file or path)
+        self.notes: List[str] = []
         # Boxes and scores by image.
-        self._found: Dict[int, List[Tuple[Sequence[float], float]]] = {}
-        # Results have COCO's categories, whatever the other file's are.
-        entries, person = data, PERSON
+        self._found: Dict[Hashable, List[Boxes]] = {}
         try:
+            # Results have COCO's categories, whatever the other file's are.
+            entries = data
+            wanted: Optional[Hashable] = PERSON
             if described is data:
                 entries = data['annotations']
-                categories = data.get('categories', [])
-                ids = {one['name']: one['id'] for one in categories}
-                person = ids['person'] if ids else PERSON
-            for entry in entries:
-                score = entry.get('score', 1.)
-                if (entry.get('category_id', person) != person
-                        or entry.get('iscrowd') or score <= score_thr):
-                    continue
-                self._found.setdefault(entry['image_id'], []).append(
-                    (entry['bbox'], score))
+                wanted = _category(data.get('categories') or (), category)
+            kept = [
+                (_as_id(entry['image_id']), entry.get('bbox'),
+                 entry.get('score', 1.)) for entry in entries
+                if (wanted is None or _as_id(entry.get('category_id', wanted))
+                    == wanted) and not entry.get('iscrowd')
+                and entry.get('score', 1.) > score_thr
+            ]
         except (AttributeError, KeyError, TypeError) as error:
+            raise ValueError(f'{path} has no annotations with image_id and '
+                             f'bbox ({error!r})') from error
+        except ValueError as error:
+            raise ValueError(f'{path}: {error}') from error
+        if not kept:
             raise ValueError(
-                f'{path} has no boxes with image_id and bbox, of the category '
-                f'person ({error!r})') from error
+                f'{path} has no box of the category with scores above '
+                f'{score_thr:g}, of {len(entries)} in all')
+        self._add(path, kept)
+
+    def _add(self, path: str, kept: List[Tuple[Hashable, Any, Any]]) -> None:
+        """Sort boxes by image; note those that cannot be used."""
+        wrong, elsewhere = [], []
+        for number, box, score in kept:
+            if number not in self.ids.known:
+                elsewhere.append(number)
+                continue
+            try:
+                found = from_xywh([box], [score])
+            except ValueError as error:
+                wrong.append(f'image {number}: {error}')
+                continue
+            self._found.setdefault(number, []).append(found)
+        if wrong:
+            self.notes.append(f'{path}: {len(wrong)} boxes are left out, the '
+                              f'first of {wrong[0]}')
+        if elsewhere:
+            self.notes.append(
+                f'{path}: {len(elsewhere)} boxes are of images that '
+                f'{self.ids.origin} does not have, the first of the image '
+                f'{elsewhere[0]!r}')
+        if not self._found:
+            raise ValueError('no box can be used. ' + '; '.join(self.notes))
 
     def find(self, path: str) -> Boxes:
         """Find the boxes of an image.
@@ -218,12 +270,33 @@ class BoxFile:
             Boxes: The boxes, of nobody if the file has none of this image.
 
         Raises:
-            ValueError: If the file does not name the image, or a box is not
-                one.
+            ValueError: If the file does not name the image.
         """
-        found = self._found.get(self.ids.find(path), [])
-        return from_xywh([box for box, _ in found],
-                         [score for _, score in found])
+        found = self._found.get(self.ids.find(path), [from_xywh([])])
+        return Boxes(*map(np.concatenate, zip(*found)))
+
+
+def _category(categories: Sequence[Dict[str, Any]],
+              name: Optional[str]) -> Optional[Hashable]:
+    """Find the id of a category, ``None`` if none is told.
+
+    Raises:
+        ValueError: If there is not one of that name.
+    """
+    if not categories and name is None:
+        return None
+    ids = {one['name']: _as_id(one['id']) for one in categories}
+    wanted = name or 'person'
+    found = [wanted] if wanted in ids else [
+        one for one in ids if one.casefold() == wanted.casefold()
+    ]
+    if not found and name is None:
+        found = list(ids)
+    if len(found) != 1:
+        raise ValueError(
+            f'it has the categories {", ".join(map(repr, ids)) or "(none)"}, '
+            'of which --category names the one to take')
+    return ids[found[0]]
 
 
 def keypoint_results(image_id: int, keypoints: np.ndarray, scores: np.ndarray,

@@ -5,10 +5,12 @@ Itself needs neither torch nor MMPose; a checkpoint or a detector does.
 import os
 import os.path as osp
 import sys
+from collections import defaultdict
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
-from typing import (Any, Callable, Dict, List, NamedTuple, Optional, Sequence,
-                    Tuple)
+from itertools import count
+from typing import (Any, Callable, DefaultDict, Dict, Iterator, List,
+                    NamedTuple, Optional, Sequence, Tuple)
 
 import cv2
 import numpy as np
@@ -17,8 +19,10 @@ from lgm_pose_plugin.utils.files import write_json
 from lgm_pose_plugin.utils.progress import Progress
 from lgm_pose_plugin.visualization.skeletons import Drawer
 from .coco_files import Boxes, ImageIds, from_xywh, keypoint_results
-from .results import JsonListWriter, VideoWriter, video_name, write_image
-from .sources import Source, Video, read_image
+from .results import (JsonListWriter, VideoWriter, picture_name, video_name,
+                      write_image)
+from .sources import (DEFAULT_FPS, TIMEOUT, Source, Video, further_frames,
+                      read_image)
 from .tracking import Smoother, Tracker
 
 # A network: (image, boxes) -> key points, scores, as PoseRuntime.
@@ -89,13 +93,17 @@ class Predictor:
         out_dir (str, optional): Folder to write ``predictions`` and, with a
             drawer, ``visualizations`` to.
         drawer (Drawer, optional): Draws the people.
-        track (bool): Whether to give people of videos track ids. Defaults to
-            ``False``.
+        track (bool): Whether to give people track ids. The pictures of a
+            folder are then the frames of a video. Defaults to ``False``.
         smooth (bool): Whether to smooth the key points of tracked people.
             Defaults to ``False``.
         find_every (int): Frames from one search for people to the next. In
             between, boxes are put around the key points of the frame before,
-            as long as there is somebody. Defaults to 1.
+            as long as everybody has enough of them. Defaults to 1.
+        picture_fps (float): Pictures per second of a folder that is tracked,
+            smoothed or not searched at each of them. Defaults to 30.
+        timeout (float): Seconds that a stream may give nothing. Defaults to
+            ``TIMEOUT``.
         show (bool): Whether to show the images in a window; q ends it.
             Defaults to ``False``.
         image_ids (ImageIds, optional): Ids of the pictures, for ``results``.
@@ -111,6 +119,8 @@ class Predictor:
     track: bool = False
     smooth: bool = False
     find_every: int = 1
+    picture_fps: float = DEFAULT_FPS
+    timeout: float = TIMEOUT
     show: bool = False
     image_ids: Optional[ImageIds] = None
     results: List[Dict[str, Any]] = field(default_factory=list)
@@ -122,19 +132,29 @@ class Predictor:
             sources (Sequence[Source]): The sources.
             progress (Progress): Counts, and tells when to stop.
         """
+        # The pictures of each folder, and their numbers, as frames of a video.
+        folders: DefaultDict[str, Tuple[Follower, Iterator[int]]]
+        folders = defaultdict(lambda: (Follower(self), count()))
+        nobody = []
         for source in sources:
             if progress.stopped is not None:
                 break
             try:
                 if source.kind == 'image':
-                    self._predict_image(source, progress)
+                    follow, index = folders[osp.dirname(source.path)]
+                    seconds = next(index) / self.picture_fps
+                    if not self._predict_image(source, follow, seconds,
+                                               progress):
+                        nobody.append(source.title)
                 else:
                     self._predict_video(source, progress)
             # Memory is one of runtimes' errors, and one of its own of NumPy.
             except (MemoryError, OSError, RuntimeError, ValueError,
                     cv2.error) as error:
-                camera = 'webcam:' if source.kind == 'webcam' else ''
-                progress.fail(f'{camera}{source.path}: {error}')
+                progress.fail(f'{source.title}: {error}')
+        if nobody:
+            progress.note(f'nobody in {len(nobody)} of the pictures, the '
+                          f'first is {nobody[0]}')
         if self.show:
             cv2.destroyAllWindows()
 
@@ -150,9 +170,15 @@ class Predictor:
         """
         return People(*boxes, *self.network(image, boxes.boxes))
 
-    def _predict_image(self, source: Source, progress: Progress) -> None:
-        image = read_image(source.path)
-        people = self.people(image, self.find_people(image, source.path))
+    def _predict_image(self, source: Source, follow: 'Follower',
+                       seconds: float, progress: Progress) -> int:
+        """Predict a picture; return how many people are in it."""
+        image = read_image(source.path, self.timeout)
+        further = further_frames(source.path)
+        if further:
+            progress.note(f'{source.title}: the first of {further + 1} frames '
+                          f'or pages; {further} are left out')
+        people = follow(image, seconds, source.path)
         if self.image_ids is not None:
             self.results += keypoint_results(
                 self.image_ids.find(source.path), people.keypoints,
@@ -165,13 +191,14 @@ class Predictor:
             write_json(prediction, people.instances(), indent='  ')
         progress.advance()
         self._show(drawn, progress, wait=0)
+        return len(people.boxes)
 
     def _predict_video(self, source: Source, progress: Progress) -> None:
         predictions = drawing = None
         # Whatever ends it, what there is of it is kept.
         with ExitStack() as stack:
-            video = stack.enter_context(closing(Video(source)))
-            follow = Follower(self, source.path, video.fps)
+            video = stack.enter_context(closing(Video(source, self.timeout)))
+            follow = Follower(self)
             if self.out_dir is not None:
                 prediction, picture = result_paths(self.out_dir, source)
                 predictions = stack.enter_context(
@@ -180,10 +207,10 @@ class Predictor:
                     drawing = stack.enter_context(
                         closing(VideoWriter(picture, video.fps)))
             for frame_id, (seconds, image) in enumerate(video):
-                people = follow(image, seconds)
+                people = follow(image, seconds, source.path)
                 drawn = self._draw(image, people)
                 if drawing and drawn is not None:
-                    drawing.write(drawn)
+                    drawing.write(drawn, seconds)
                 if predictions:
                     predictions.write(
                         dict(frame_id=frame_id, instances=people.instances()))
@@ -212,37 +239,40 @@ class Follower:
 
     Args:
         predictor (Predictor): Predicts a frame.
-        path (str): The video.
-        fps (float): Its frames per second.
     """
 
-    def __init__(self, predictor: Predictor, path: str, fps: float):
+    def __init__(self, predictor: Predictor):
         self.predictor = predictor
-        self.path = path
-        self._tracker = Tracker(fps) if predictor.track else None
-        self._smoother = Smoother(fps) if predictor.smooth else None
+        self._tracker = Tracker() if predictor.track else None
+        self._smoother = Smoother() if predictor.smooth else None
         self._frame = 0
         self._last: Optional[People] = None
 
-    def __call__(self, image: np.ndarray, seconds: float) -> People:
+    def __call__(self, image: np.ndarray, seconds: float, path: str) -> People:
         """Predict the next frame.
 
         Args:
             image (np.ndarray): BGR, uint8 of shape ``(H, W, 3)``.
-            seconds (float): Its time in seconds.
+            seconds (float): Its time in seconds, later than that of the frame
+                before.
+            path (str): The video or picture it is of.
 
         Returns:
             People: Who is in it.
         """
-        if (self._last is None or not len(self._last.boxes)
-                or self._frame % self.predictor.find_every == 0):
-            boxes = self.predictor.find_people(image, self.path)
-        else:
+        boxes = None
+        if self._last is not None and self._frame % self.predictor.find_every:
             boxes = boxes_of_keypoints(self._last, image)
+            # Somebody has gone, or can only be seen by the detector.
+            if len(boxes.boxes) < max(1, len(self._last.boxes)):
+                boxes = None
+        if boxes is None:
+            boxes = self.predictor.find_people(image, path)
         self._frame += 1
         people = self._last = self.predictor.people(image, boxes)
         if self._tracker is not None:
-            ids = self._tracker.update(people.boxes, people.box_scores)
+            ids = self._tracker.update(seconds, people.boxes,
+                                       people.box_scores)
             people = people._replace(track_ids=ids)
             if self._smoother is not None:
                 people = people._replace(
@@ -290,10 +320,10 @@ def result_paths(out_dir: str, source: Source) -> Tuple[str, str]:
     Returns:
         tuple[str, str]: The JSON file and the drawn picture or video.
     """
-    name = source.name if source.kind == 'image' else video_name(source.name)
+    rename = picture_name if source.kind == 'image' else video_name
     return (osp.join(out_dir, 'predictions',
                      osp.splitext(source.name)[0] + '.json'),
-            osp.join(out_dir, 'visualizations', name))
+            osp.join(out_dir, 'visualizations', rename(source.name)))
 
 
 WINDOW = 'lgm-pose predict'

@@ -1,4 +1,4 @@
-"""Pictures, videos and cameras to run a network on.
+"""Pictures, videos, cameras and streams to run a network on.
 
 Needs NumPy and OpenCV alone.
 """
@@ -7,20 +7,28 @@ import math
 import os
 import os.path as osp
 import re
+import stat
 import time
 from contextlib import closing, suppress
 from itertools import count
-from typing import (Dict, Iterator, List, NamedTuple, Optional, Sequence, Set,
-                    Tuple)
+from typing import (Any, Dict, Iterator, List, NamedTuple, Optional, Sequence,
+                    Set, Tuple)
+from urllib.parse import unquote, urlsplit
+from urllib.request import urlopen
 
 import cv2
 import numpy as np
 
 from lgm_pose_plugin.utils.files import IMAGE_SUFFIXES
 
-VIDEO_SUFFIXES = ('.avi', '.flv', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg',
-                  '.mpg', '.webm', '.wmv')
+# .gif is one if it has several frames.
+VIDEO_SUFFIXES = ('.3g2', '.3gp', '.asf', '.avi', '.flv', '.gif', '.m2ts',
+                  '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.mts',
+                  '.mxf', '.ogv', '.ts', '.vob', '.webm', '.wmv', '.y4m')
+# Brands of HEIC, which FFmpeg takes for a video of the picture's tiles.
+_HEIC = (b'heic', b'heim', b'heis', b'heix', b'mif1')
 DEFAULT_FPS = 30.  # where a camera or a file tells no rate
+TIMEOUT = 10.  # seconds that a stream may give nothing
 
 
 class Source(NamedTuple):
@@ -28,7 +36,8 @@ class Source(NamedTuple):
 
     Attributes:
         kind (str): ``'image'``, ``'video'`` or ``'webcam'``.
-        path (str): Path of the file, or the camera's number.
+        path (str): Path or URL of the file or stream, or the camera's number
+            or device.
         name (str): Relative path that no other source has, not even with
             another suffix; for names of results.
     """
@@ -36,19 +45,41 @@ class Source(NamedTuple):
     path: str
     name: str
 
+    @property
+    def title(self) -> str:
+        """What to call it in messages: without a URL's secrets."""
+        if self.path.isdecimal() and self.kind == 'webcam':
+            return f'webcam:{self.path}'
+        if not is_url(self.path):
+            return self.path
+        url = urlsplit(self.path)
+        return f'{url.scheme}://{url.netloc.rpartition("@")[2]}{url.path}'
+
+
+def quiet_opencv() -> None:
+    """Keep OpenCV and its FFmpeg from logging what is raised as an error."""
+    os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')  # FFmpeg's "quiet"
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+
+
+def is_url(spec: str) -> bool:
+    """Whether a source is an address, as ``'rtsp://camera/stream'``."""
+    return re.match(r'[a-z][a-z0-9+.-]*://', spec, re.I) is not None
+
 
 def find_sources(specs: Sequence[str]) -> Tuple[List[Source], List[str]]:
-    """List what is meant by files, folders, patterns and cameras.
+    """List what is meant by files, folders, patterns, cameras and URLs.
 
     Args:
         specs (Sequence[str]): Paths of pictures and videos, folders (their
             pictures and videos, not those of folders inside), patterns as
-            ``'*/*.jpg'`` (``**`` for any folders), ``'webcam:0'`` or ``'0'``.
+            ``'*/*.jpg'`` (``**`` for any folders), ``'webcam:0'``, ``'0'`` or
+            a camera's device, URLs as ``'rtsp://camera/stream'``.
 
     Returns:
         tuple[list[Source], list[str]]: The sources, each once, in the given
-        order, those of a folder or pattern by name; and a line for each
-        argument that is none of these.
+        order, those of a folder or pattern by name, numbers in it by value;
+        and a line for each argument that is none of these.
     """
     found: Dict[str, Tuple[str, str]] = {}
     problems = []
@@ -59,26 +90,37 @@ def find_sources(specs: Sequence[str]) -> Tuple[List[Source], List[str]]:
             number = str(int(camera.group(1)))
             found[f'webcam:{number}'] = ('webcam', number)
             continue
+        if is_url(spec):
+            found[spec] = (_kind(urlsplit(spec).path) or 'video', spec)
+            continue
+        named = osp.exists(spec)
         if osp.isdir(spec):
+            named = False
             paths = [
-                osp.join(spec, name) for name in sorted(os.listdir(spec))
+                osp.join(spec, name)
+                for name in sorted(os.listdir(spec), key=_by_number)
                 if _kind(name)
             ]
-        elif not osp.exists(spec) and glob.has_magic(spec):
-            paths = sorted(glob.glob(spec, recursive=True))
+        elif not named and glob.has_magic(spec):
+            paths = sorted(glob.glob(spec, recursive=True), key=_by_number)
         paths = [path for path in paths if not osp.isdir(path)]
         if not paths:
             problems.append(f'{spec}: no pictures or videos there')
         for path in paths:
             if not osp.exists(path):
                 problems.append(f'{path}: no such file or folder')
-            elif not _kind(path):
-                problems.append(
-                    f'{path}: neither picture nor video by its name, which '
-                    f'ends in none of {", ".join(IMAGE_SUFFIXES)}; '
-                    f'{", ".join(VIDEO_SUFFIXES)}')
+                continue
+            kind = _kind(path)
+            if kind == 'video' and path.lower().endswith('.gif'):
+                kind = 'image' if cv2.imcount(path) == 1 else 'video'
+            elif not kind and named:
+                kind = _kind_by_content(path)
+            if kind:
+                found.setdefault(osp.realpath(path), (kind, path))
             else:
-                found.setdefault(osp.realpath(path), (_kind(path), path))
+                problems.append(
+                    f'{path}: is neither a picture nor a video that OpenCV '
+                    'can read; convert it, for instance to JPEG or MP4')
     names = _distinct_names(list(found.values()))
     return [
         Source(kind, path, name)
@@ -86,10 +128,35 @@ def find_sources(specs: Sequence[str]) -> Tuple[List[Source], List[str]]:
     ], problems
 
 
+def _by_number(name: str) -> List[Any]:
+    """Sort key by which 10.png comes after 9.png."""
+    parts = re.split(r'(\d+)', name)
+    return [int(part) if i % 2 else part for i, part in enumerate(parts)]
+
+
 def _kind(path: str) -> str:
     suffix = osp.splitext(path)[1].lower()
     return ('image' if suffix in IMAGE_SUFFIXES else
             'video' if suffix in VIDEO_SUFFIXES else '')
+
+
+def _kind_by_content(path: str) -> str:
+    """The kind of a file whose name does not tell it."""
+    with suppress(OSError):
+        if stat.S_ISCHR(os.stat(path).st_mode):
+            return 'webcam'
+        with open(path, 'rb') as file:
+            start = file.read(512)
+        if start[8:12] in _HEIC:
+            return ''
+        if cv2.haveImageReader(path):
+            return 'image'
+        # FFmpeg draws texts, too.
+        if b'\0' in start:
+            with suppress(ValueError), closing(
+                    Video(Source('video', path, ''))):
+                return 'video'
+    return ''
 
 
 def common_folder(paths: Sequence[str]) -> str:
@@ -107,23 +174,33 @@ def common_folder(paths: Sequence[str]) -> str:
     return osp.commonpath([osp.dirname(osp.abspath(path)) for path in paths])
 
 
+def _is_file(kind: str, path: str) -> bool:
+    return kind != 'webcam' and not is_url(path)
+
+
 def _distinct_names(sources: List[Tuple[str, str]]) -> List[str]:
     """Base names, or paths below the common folder where those clash."""
 
     def stems(names: List[str]) -> List[str]:
         return [osp.splitext(name)[0].casefold() for name in names]
 
-    names = [
-        f'webcam_{path}.mp4' if kind == 'webcam' else osp.basename(path)
-        for kind, path in sources
-    ]
+    def name_of(kind: str, path: str) -> str:
+        if kind == 'webcam' and path.isdecimal():
+            return f'webcam_{path}.mp4'
+        if is_url(path):
+            url = urlsplit(path)
+            path = unquote(url.path).rstrip('/') or url.hostname or 'stream'
+            path = re.sub(r'[\\:*?"<>|\0-\x1f]', '_', path)
+        return osp.basename(path)
+
+    names = [name_of(kind, path) for kind, path in sources]
     if len(set(stems(names))) < len(names):
-        files = [path for kind, path in sources if kind != 'webcam']
+        files = [path for kind, path in sources if _is_file(kind, path)]
         # Files on different drives have no common folder, but numbers below.
         with suppress(ValueError):
             folder = common_folder(files)
             names = [
-                name if kind == 'webcam' else osp.relpath(path, folder)
+                osp.relpath(path, folder) if _is_file(kind, path) else name
                 for name, (kind, path) in zip(names, sources)
             ]
     wanted = stems(names)
@@ -139,24 +216,28 @@ def _distinct_names(sources: List[Tuple[str, str]]) -> List[str]:
     return names
 
 
-def read_image(path: str) -> np.ndarray:
+def read_image(path: str, timeout: float = TIMEOUT) -> np.ndarray:
     """Read a picture as ``cv2.imread`` and ``mmcv.imread`` do.
 
     It is turned as its EXIF data say; grey pictures get three equal channels,
-    16 bits become 8, an alpha channel is dropped.
+    16 bits become 8, an alpha channel is dropped. Of an animation or several
+    pages it is the first.
 
     Args:
-        path (str): The file.
+        path (str): The file or its URL.
+        timeout (float): Seconds that a URL may take. Defaults to ``TIMEOUT``.
 
     Returns:
         np.ndarray: BGR, uint8 of shape ``(H, W, 3)``.
 
     Raises:
-        OSError: If there is no such file.
+        OSError: If there is no such file, or it takes too long.
         ValueError: If OpenCV cannot decode it.
     """
     # Not imread, which on Windows opens no path with other than ASCII letters.
-    data = np.fromfile(path, np.uint8)
+    data = (
+        np.frombuffer(_download(path, timeout), np.uint8)
+        if is_url(path) else np.fromfile(path, np.uint8))
     image: Optional[np.ndarray] = None
     if data.size:
         image = cv2.imdecode(data, cv2.IMREAD_COLOR)
@@ -165,16 +246,50 @@ def read_image(path: str) -> np.ndarray:
     return image
 
 
+def _download(url: str, timeout: float) -> bytes:
+    deadline, data = time.monotonic() + timeout, bytearray()
+    with urlopen(url, timeout=timeout) as response:
+        while True:
+            some = response.read1(1 << 20)
+            if not some:
+                break
+            data += some
+            if time.monotonic() > deadline:
+                raise OSError(f'it takes more than {timeout:g} seconds; raise '
+                              '--timeout if the server is slow')
+        if getattr(response, 'length', None):  # what is left of it
+            raise OSError(f'the server sent only {len(data)} bytes of it')
+    return bytes(data)
+
+
+def further_frames(path: str) -> int:
+    """Count what :func:`read_image` leaves out of a picture.
+
+    Args:
+        path (str): The file.
+
+    Returns:
+        int: The frames of an animation, or pages, after the first, as far as
+        OpenCV knows them.
+    """
+    if is_url(path) or path.lower().endswith(('.bmp', '.jpeg', '.jpg')):
+        return 0
+    return max(0, cv2.imcount(path) - 1)
+
+
 class Video:
-    """The frames of a video or camera, in order.
+    """The frames of a video, camera or stream, in order.
 
     OpenCV turns them as the file's metadata say.
 
     Args:
         source (Source): A video or webcam.
+        timeout (float): Seconds that a stream may take to open, and each of
+            its frames. Defaults to ``TIMEOUT``.
 
     Attributes:
-        fps (float): Frames per second.
+        fps (float): Frames per second, as the file says. Cameras and browsers
+            write wrong ones; the times of the frames are right.
         frames (int, optional): How many there are, as the file says; ``None``
             if it does not.
 
@@ -182,16 +297,30 @@ class Video:
         ValueError: If it cannot be opened or its path is not UTF-8.
     """
 
-    def __init__(self, source: Source):
+    def __init__(self, source: Source, timeout: float = TIMEOUT):
+        self._source, self._timeout = source, timeout
         self.live = source.kind == 'webcam'
         source.path.encode()  # OpenCV would crash at other than UTF-8
-        self._capture = cv2.VideoCapture(
-            int(source.path) if self.live else source.path)
+        if is_url(source.path):
+            limit = round(1000 * timeout)
+            self._capture = cv2.VideoCapture(source.path, cv2.CAP_FFMPEG, [
+                cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, limit,
+                cv2.CAP_PROP_READ_TIMEOUT_MSEC, limit
+            ])
+            remedy = (f'cannot open this stream within {timeout:g} seconds; '
+                      'is the address right, and the server up? --timeout '
+                      'waits longer')
+        elif self.live:
+            self._capture = cv2.VideoCapture(
+                int(source.path) if source.path.isdecimal() else source.path)
+            remedy = ('cannot open this camera; is it connected, and used by '
+                      'no other program?')
+        else:
+            # FFmpeg takes what stands before a colon for a protocol.
+            self._capture = cv2.VideoCapture(osp.abspath(source.path))
+            remedy = 'OpenCV cannot open it as a video; is the file complete?'
         if not self._capture.isOpened():
-            raise ValueError(
-                'cannot open this camera; is it connected, and used by no '
-                'other program?' if self.live else
-                'OpenCV cannot open it as a video; is the file complete?')
+            raise ValueError(remedy)
         fps = self._capture.get(cv2.CAP_PROP_FPS)
         self.fps = fps if math.isfinite(fps) and fps > 0 else DEFAULT_FPS
         frames = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
@@ -201,23 +330,42 @@ class Video:
         """Read the frames.
 
         Yields:
-            tuple[float, np.ndarray]: Its time in seconds and the frame in
-            BGR, uint8 of shape ``(H, W, 3)``.
+            tuple[float, np.ndarray]: Its time in seconds after the first, by
+            the file's time stamps, always rising; and the frame in BGR, uint8
+            of shape ``(H, W, 3)``.
 
         Raises:
-            ValueError: If there is none, or the file ends more than a second
-                before the time it tells.
+            ValueError: If there is none, the file ends more than a second
+                before the time it tells, or a stream stalls.
         """
-        index, start = 0, time.monotonic()
+        index, seconds, first = 0, 0., 0.
         while True:
+            start = time.monotonic()
             success, frame = self._capture.read()
             if not success:
                 break
-            yield (time.monotonic() - start if self.live else index / self.fps,
-                   frame)
+            stamp = (
+                time.monotonic() if self.live else
+                self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
+            if not index:
+                first = stamp
+            # Some containers and readers have no time stamps.
+            elif math.isfinite(stamp) and stamp - first > seconds:
+                seconds = stamp - first
+            else:
+                seconds += 1 / self.fps
+            yield seconds, frame
             index += 1
-        # A rough test: some containers hold an estimate only.
-        if not index or (self.frames or 0) - index > self.fps:
+        if is_url(self._source.path) and (time.monotonic() - start
+                                          > 0.9 * self._timeout):
+            raise ValueError(
+                f'the stream stalled: no frame for {self._timeout:g} seconds '
+                f'after {index} frames; --timeout waits longer')
+        # A rough test: some containers hold an estimate only. Where the rate
+        # is wrong, their number of frames is the duration times that rate.
+        told = self.frames or 0
+        if not index or min(told - index,
+                            told - seconds * self.fps) > self.fps:
             raise ValueError(f'only {index} of {self.frames or "its"} frames '
                              'could be read; is the video complete?')
 
@@ -234,15 +382,15 @@ def count_images(sources: Sequence[Source]) -> Optional[int]:
 
     Returns:
         int, optional: How many there are, without those in videos that cannot
-        be opened; ``None`` if a camera or video does not tell.
+        be opened; ``None`` if a camera, stream or video does not tell.
     """
     total = 0
     for source in sources:
-        if source.kind == 'webcam':
-            return None
         if source.kind == 'image':
             total += 1
             continue
+        if not _is_file(source.kind, source.path):
+            return None
         with suppress(ValueError), closing(Video(source)) as video:
             if video.frames is None:
                 return None

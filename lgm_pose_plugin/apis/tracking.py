@@ -10,6 +10,7 @@ import numpy as np
 # A box with a lower score keeps its track going but starts none.
 NEW_TRACK_SCORE = 0.5
 LOST_SECONDS = 1.  # that a track waits for its person
+FPS = 30.  # in which ByteTrack's motion model counts time
 # Of the filter: the cutoff at rest, in Hz, and what a speed of one box
 # height per second adds to it.
 MIN_CUTOFF = 1.
@@ -19,27 +20,27 @@ SPEED_CUTOFF = 20.
 class Tracker:
     """Tells the people of successive frames apart.
 
-    Args:
-        fps (float): Frames per second.
-
     Raises:
         ImportError: If the package trackers is not installed.
     """
 
-    def __init__(self, fps: float):
+    def __init__(self) -> None:
         from supervision import Detections
         from trackers import ByteTrackTracker
         self._detections = Detections
         self._tracker = ByteTrackTracker(
-            lost_track_buffer=round(30 * LOST_SECONDS),  # at 30 per second
-            frame_rate=fps,
+            frame_rate=FPS,
             track_activation_threshold=NEW_TRACK_SCORE,
             high_conf_det_threshold=NEW_TRACK_SCORE)
+        self._last = 0.
 
-    def update(self, boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    def update(self, seconds: float, boxes: np.ndarray,
+               scores: np.ndarray) -> np.ndarray:
         """Find who is in the next frame.
 
         Args:
+            seconds (float): Time of the frame, in seconds, later than the
+                one before.
             boxes (np.ndarray): Boxes of M people, (left, top, right, bottom),
                 of shape ``(M, 4)``.
             scores (np.ndarray): Their scores, of shape ``(M, )``.
@@ -49,11 +50,16 @@ class Tracker:
             none: in the first frame they are seen in, or with a score below
             ``NEW_TRACK_SCORE``.
         """
+        # Always until the next frame, however late that is.
+        self._tracker.maximum_time_without_update = max(
+            LOST_SECONDS, 1.01 * (seconds - self._last))
+        self._last = seconds
         tracked = self._tracker.update(
             self._detections(
                 xyxy=boxes.astype(float),
                 confidence=scores,
-                data=dict(index=np.arange(len(boxes)))))
+                data=dict(index=np.arange(len(boxes)))),
+            timestamp=seconds)
         ids: np.ndarray = np.full(len(boxes), -1)
         if len(tracked):
             ids[tracked.data['index']] = tracked.tracker_id
@@ -63,16 +69,15 @@ class Tracker:
 class Smoother:
     """Takes the jitter out of key points of tracked people.
 
-    Args:
-        fps (float): Frames per second.
-
     Raises:
         ImportError: If the package OneEuroFilter is not installed.
     """
 
-    def __init__(self, fps: float):
+    def __init__(self) -> None:
         from OneEuroFilter import OneEuroFilter
-        self._make: Callable[[], Any] = lambda: OneEuroFilter(fps, MIN_CUTOFF)
+
+        # The rate is that of the time stamps from the second one on.
+        self._make: Callable[[], Any] = lambda: OneEuroFilter(FPS, MIN_CUTOFF)
         # By track: when it was last seen, and a filter for each coordinate.
         self._tracks: Dict[int, Tuple[float, List[List[Any]]]] = {}
 
@@ -105,6 +110,7 @@ class Smoother:
             for k, point in enumerate(keypoints[i].tolist()):
                 for axis, value in enumerate(point):
                     filters[k][axis].setBeta(beta)
-                    smooth[i, k, axis] = filters[k][axis](value, seconds)
+                    # To the filter, the time 0 is none.
+                    smooth[i, k, axis] = filters[k][axis](value, seconds + 1)
             self._tracks[number] = seconds, filters
         return smooth

@@ -1,16 +1,18 @@
-"""find key points of people in pictures, videos and cameras
+"""find key points of people in pictures, videos, cameras and streams
 
-SOURCE is a picture, a folder, a pattern as "*/*.jpg", a video or webcam:0. The
-network is a file of `lgm-pose export` (--model; needs no torch or MMPose) or a
-checkpoint. Results go to OUT_DIR: predictions/*.json as MMPose's inferencers
-write them, visualizations/* with skeletons. A source that fails is reported
-and left out, and the exit status is 1; Ctrl-C keeps what is done (130).
+SOURCE is a picture, a folder, a pattern as "*/*.jpg", a video, webcam:0 or an
+address as rtsp://camera/stream or https://host/clip.mp4. The network is a file
+of `lgm-pose export` (--model; needs no torch or MMPose) or a checkpoint.
+Results go to OUT_DIR: predictions/*.json as MMPose's inferencers write them,
+visualizations/* with skeletons. A source that fails is reported and left out,
+and the exit status is 1; Ctrl-C keeps what is done (130).
 
 example: lgm-pose predict people/ clip.mp4 --model lgm-pose.onnx
 example: lgm-pose predict clip.mp4 --config CONFIG --checkpoint net.pth \\
     --det-config DET_CONFIG --det-checkpoint det.pth --track --smooth
 """
 import argparse
+import math
 from functools import partial
 from importlib.util import find_spec
 from typing import Any, List, Optional, Sequence, Tuple
@@ -35,7 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'sources',
         nargs='+',
         metavar='SOURCE',
-        help='picture, folder, pattern, video, or webcam:N')
+        help='picture, folder, pattern, video, webcam:N or address')
+    add_number(parser, '--timeout', 10.,
+               'seconds that an address may give nothing', 'SECONDS')
     network = parser.add_argument_group('network')
     add_file(network, '--model', 'a file of `lgm-pose export`, .onnx or .xml')
     network.add_argument(
@@ -61,6 +65,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='each image is a person; or a COCO-format JSON of pictures: '
         'annotations, or results with --ann-file')
     people.add_argument(
+        '--category',
+        metavar='NAME',
+        help='category of the annotations to take (default: person, or the '
+        'only one)')
+    people.add_argument(
         '--box',
         type=float,
         nargs=4,
@@ -70,14 +79,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='a box in pixels, for every image (can be repeated)')
     add_detector(people)
 
-    video = parser.add_argument_group('videos and cameras')
+    video = parser.add_argument_group(
+        'videos, cameras and streams',
+        'With --track, --smooth or --det-every the pictures of each folder '
+        'are the frames of a video, too, in the order of their names.')
     add_flag(video, '--track', 'give people track ids')
     add_flag(video, '--smooth',
              'smooth the key points of each track (includes --track)')
     add_number(
         video, '--det-every', 1,
-        'run the detector on every Nth frame and when nobody is there; else '
+        'run the detector on every Nth frame and when somebody is lost; else '
         'take the key points of the frame before')
+    add_number(video, '--fps', 30., 'pictures of a folder per second', 'FPS')
 
     output = parser.add_argument_group('output')
     output.add_argument(
@@ -115,7 +128,8 @@ def run(args: argparse.Namespace) -> int:
     """
     check_arguments(args)
     from lgm_pose_plugin.apis.predictor import Predictor, check_display
-    from lgm_pose_plugin.apis.sources import count_images, find_sources
+    from lgm_pose_plugin.apis.sources import (count_images, find_sources,
+                                              quiet_opencv)
     from lgm_pose_plugin.utils.files import write_json
     from lgm_pose_plugin.utils.progress import Progress
     from lgm_pose_plugin.visualization.skeletons import Drawer
@@ -123,11 +137,12 @@ def run(args: argparse.Namespace) -> int:
     out_dir = args.out_dir
     if out_dir is None and not (args.show or args.coco_results):
         out_dir = OUT_DIR
+    quiet_opencv()
     sources, problems = find_sources(args.sources)
     check_files(args, out_dir, sources)
     if args.show:
         check_display()
-    find_people = open_boxes(args)
+    find_people, notes = open_boxes(args)
     network, metadata = open_network(args)
     draw = not args.no_draw and (out_dir is not None or args.show)
     predictor = Predictor(
@@ -139,9 +154,13 @@ def run(args: argparse.Namespace) -> int:
         track=args.track or args.smooth,
         smooth=args.smooth,
         find_every=args.det_every,
+        picture_fps=args.fps,
+        timeout=args.timeout,
         show=args.show,
         image_ids=open_image_ids(args, sources) if args.coco_results else None)
     with Progress(count_images(sources)) as progress:
+        for note in notes:
+            progress.note(note)
         for problem in problems:
             progress.fail(problem)
         try:
@@ -178,6 +197,9 @@ def check_arguments(args: argparse.Namespace) -> None:
          'give only one of --boxes, --box and --det-config'),
         (args.det_every < 1,
          f'--det-every is at least 1, not {args.det_every}'),
+        (not 0 < args.fps < math.inf, f'--fps is above 0, not {args.fps}'),
+        (not 0 < args.timeout <= 10**6,
+         f'--timeout is above 0, not {args.timeout}'),
         (args.no_draw and (args.show or args.draw_boxes),
          '--no-draw leaves out what --show and --draw-boxes show'),
     ):  # yapf: disable
@@ -252,27 +274,29 @@ def open_network(args: argparse.Namespace) -> Tuple[Any, Any]:
     return model, model.metadata
 
 
-def open_boxes(args: argparse.Namespace) -> Any:
+def open_boxes(args: argparse.Namespace) -> Tuple[Any, List[str]]:
     """Open what tells where people are.
 
     Args:
         args (argparse.Namespace): The parsed arguments.
 
     Returns:
-        callable: See ``predictor.FindPeople``.
+        tuple[callable, list[str]]: See ``predictor.FindPeople``; and what to
+        tell of it.
     """
     from lgm_pose_plugin.apis.coco_files import BoxFile, from_xywh
     from lgm_pose_plugin.apis.predictor import whole_image
     if args.box:
         boxes = from_xywh(args.box)
-        return lambda image, path: boxes
+        return lambda image, path: boxes, []
     if args.det_config:
         detector = open_detector(args)
-        return lambda image, path: detector(image)
+        return lambda image, path: detector(image), []
     if args.boxes != 'whole':
-        box_file = BoxFile(args.boxes, args.ann_file, args.bbox_thr)
-        return lambda image, path: box_file.find(path)
-    return whole_image
+        box_file = BoxFile(args.boxes, args.ann_file, args.bbox_thr,
+                           args.category)
+        return lambda image, path: box_file.find(path), box_file.notes
+    return whole_image, []
 
 
 def open_image_ids(args: argparse.Namespace, sources: Sequence[Any]) -> Any:

@@ -3,6 +3,8 @@
 Each part does nothing where the package itself works. What stands in is
 imported only when MMPose imports what it stands in for.
 """
+import io
+import json
 import logging
 import os
 import sys
@@ -12,7 +14,7 @@ from importlib.machinery import ModuleSpec
 from importlib.util import spec_from_file_location
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set
+from typing import IO, Any, Callable, Dict, List, NamedTuple, Optional, Set
 
 __all__ = [
     'OFF', 'PARTS', 'Status', 'install', 'mended_when_imported', 'status'
@@ -111,6 +113,20 @@ def _replace_broken_xtcocotools() -> None:
         _announce('xtcocotools')
 
 
+def _mend_encoding() -> None:
+    """Let xtcocotools read JSON as the tools of Windows write it."""
+    # In place of Python's function, in its module alone.
+    vars(sys.modules['xtcocotools.coco'])['open'] = _open_json
+
+
+def _open_json(path: str, mode: str = 'r') -> IO[str]:
+    """Open a file of JSON in the encoding that it has."""
+    if mode != 'r':
+        return open(path, mode)
+    data = Path(path).read_bytes()
+    return io.StringIO(data.decode(json.detect_encoding(data)))
+
+
 def _mend_drawing() -> None:
     """Let MMPose draw circles whose radius is an array of one number."""
     if _numpy_refuses_arrays():
@@ -130,6 +146,7 @@ def mended_when_imported() -> Dict[str, Callable[[], None]]:
     """
     functions = {
         'xtcocotools': ('xtcocotools', _replace_broken_xtcocotools),
+        'xtcocotools.coco': ('xtcocotools', _mend_encoding),
         'mmpose.visualization': ('drawing', _mend_drawing),
     }
     off = _switched_off()

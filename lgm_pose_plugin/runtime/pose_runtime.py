@@ -5,7 +5,7 @@ hold raw heat maps, decoding are MMPose's (``GetBBoxCenterScale``,
 ``TopdownAffine``, the codecs), written for a whole batch.
 """
 import os.path as osp
-from typing import Dict, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 import numpy as np
 
@@ -24,7 +24,8 @@ class PoseRuntime:
     """Key points of people in images, by an exported network.
 
     Its metadata are checked, and the network is run once to see that it
-    computes what they say.
+    computes what they say. It can be sent to worker processes, which open the
+    file again.
 
     Args:
         file (str): An .onnx or .xml file of ``lgm-pose export``.
@@ -60,6 +61,7 @@ class PoseRuntime:
                  backend: Optional[str] = None,
                  threads: int = 1):
         self.file = str(file)
+        self._arguments = osp.abspath(self.file), backend, threads
         if self.file.lower().endswith('.onnx') and osp.isfile(self.file):
             check_onnx(self.file, MAX_BATCH)
         self.session = open_session(self.file, backend, threads)
@@ -69,6 +71,10 @@ class PoseRuntime:
                 '`lgm-pose export`')
         self.metadata = read_metadata(self.session.metadata, self.file)
         self._check_network()
+
+    def __reduce__(self) -> Tuple[Any, ...]:
+        # Runtimes' sessions cannot be pickled.
+        return type(self), self._arguments
 
     def _check_network(self) -> None:
         """Run the network once and compare with the metadata."""

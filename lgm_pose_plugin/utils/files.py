@@ -86,6 +86,27 @@ def replacing(path: str) -> Iterator[str]:
             os.remove(temporary)
 
 
+def read_json(path: str) -> Any:
+    """Read a JSON file in UTF-8, with or without a mark, UTF-16 or UTF-32.
+
+    Args:
+        path (str): The file.
+
+    Returns:
+        Any: Of JSON's types.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If it is not JSON.
+    """
+    with open(path, 'rb') as file:
+        data = file.read()
+    try:
+        return json.loads(data)
+    except (RecursionError, ValueError) as error:
+        raise ValueError(f'{path} cannot be read as JSON: {error}') from error
+
+
 def write_json(path: str, data: Any, indent: Any = None) -> None:
     """Write a JSON file and the folders it lies in.
 
@@ -99,4 +120,5 @@ def write_json(path: str, data: Any, indent: Any = None) -> None:
             json.dump(data, file, indent=indent)
 
 
-IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
+IMAGE_SUFFIXES = ('.avif', '.bmp', '.jfif', '.jp2', '.jpe', '.jpeg', '.jpg',
+                  '.png', '.tif', '.tiff', '.webp')

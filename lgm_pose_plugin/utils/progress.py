@@ -84,6 +84,15 @@ class Progress:
         if self._bar is not None:
             self._bar.update()
 
+    def note(self, text: str) -> None:
+        """Tell on stderr what is no failure.
+
+        Args:
+            text (str): What to tell.
+        """
+        write = tqdm.write if tqdm else print
+        write(text, file=sys.stderr)
+
     def fail(self, problem: str) -> None:
         """Report a failure on stderr.
 
@@ -91,8 +100,7 @@ class Progress:
             problem (str): What failed, with its name.
         """
         self.failures += 1
-        write = tqdm.write if tqdm else print
-        write(problem, file=sys.stderr)
+        self.note(problem)
 
     def exit_status(self) -> int:
         """Say on stderr how the run ended.

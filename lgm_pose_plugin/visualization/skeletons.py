@@ -11,7 +11,7 @@ class Drawer:
 
     Args:
         skeleton (Sequence[Sequence[int]]): Pairs of indices of key points to
-            draw lines between.
+            draw lines between; without, key points are drawn alone.
         score_thr (float): Key points with at most this score are left out.
             Defaults to 0.3, as in MMPose's inferencers.
         draw_boxes (bool): Whether to draw the boxes, too. Defaults to
@@ -62,10 +62,13 @@ class Drawer:
         for color, points, seen in zip(colors, keypoints.astype(np.float32),
                                        scores > self.score_thr):
             color = sv.ColorPalette.DEFAULT.by_idx(int(color))
-            # Of edges supervision leaves out what is at (0, 0).
-            edges = sv.KeyPoints(xy=np.where(seen[:, None], points, 0)[None])
-            image = sv.EdgeAnnotator(color, thickness,
-                                     self._edges).annotate(image, edges)
+            # Without edges supervision takes those of another skeleton.
+            if self._edges:
+                # Of edges it leaves out what is at (0, 0).
+                edges = sv.KeyPoints(
+                    xy=np.where(seen[:, None], points, 0)[None])
+                image = sv.EdgeAnnotator(color, thickness,
+                                         self._edges).annotate(image, edges)
             if seen.any():
                 image = sv.VertexAnnotator(color, thickness + 1).annotate(
                     image, sv.KeyPoints(xy=points[seen][None]))

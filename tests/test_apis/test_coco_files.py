@@ -64,8 +64,130 @@ def test_boxes_of_annotations(tmp_path):
     assert found.boxes.dtype == found.scores.dtype == np.float32
     nobody = boxes.find('2.jpg')
     assert nobody.boxes.shape == (0, 4) and nobody.scores.shape == (0, )
-    with pytest.raises(ValueError, match=r'\[4, 4, 0, 8\].*width'):
-        boxes.find('b/1.jpg')
+    assert len(boxes.find('b/1.jpg').boxes) == 0
+    note, = boxes.notes
+    assert '1 boxes are left out' in note and '[4, 4, 0, 8]' in note
+
+
+def annotations(**changes):
+    """A file of one picture and one person."""
+    return dict(
+        dict(
+            images=[dict(id=1, file_name='1.jpg')],
+            categories=[dict(id=5, name='person')],
+            annotations=[dict(image_id=1, category_id=5, bbox=[1, 2, 3, 4])]),
+        **changes)
+
+
+def found_in(tmp_path, data, **kwargs):
+    boxes = BoxFile(dump(tmp_path / 'a.json', data), **kwargs)
+    return boxes.find('x/1.jpg').boxes.tolist(), boxes.notes
+
+
+@pytest.mark.parametrize('names, category', [
+    (['Person'], None),
+    (['hand'], None),
+    (['skeleton'], 'skeleton'),
+    (['cat', 'PERSON'], None),
+    (['person', 'Person'], None),
+    (['cat', 'hand'], 'hand'),
+    (['person', 'hand'], 'Hand'),
+])
+def test_categories_of_labelling_tools(tmp_path, names, category):
+    data = annotations(
+        categories=[dict(id=i, name=name) for i, name in enumerate(names)],
+        annotations=[
+            dict(image_id=1, category_id=i, bbox=[1, 2, 3, 4 + i])
+            for i in range(len(names))
+        ])
+    wanted = (category or 'person').casefold()
+    index = [name.casefold()
+             for name in names].index(wanted) if len(names) > 1 else 0
+    found, notes = found_in(tmp_path, data, category=category)
+    assert found == [[1, 2, 4, 6 + index]] and not notes
+
+
+@pytest.mark.parametrize('categories, category', [
+    (['cat', 'dog'], None),
+    (['person'], 'hand'),
+    (['Hand', 'HAND'], 'hand'),
+    ([], 'hand'),
+])
+def test_categories_that_are_not_clear(tmp_path, categories, category):
+    data = annotations(categories=[
+        dict(id=i, name=name) for i, name in enumerate(categories)
+    ])
+    with pytest.raises(ValueError, match='a.json: it has the cat.*--category'):
+        found_in(tmp_path, data, category=category)
+
+
+def test_annotations_without_categories(tmp_path):
+    """Whatever their numbers."""
+    data = annotations()
+    del data['categories']
+    assert found_in(tmp_path, data) == ([[1, 2, 4, 6]], [])
+    del data['annotations'][0]['category_id']
+    assert found_in(tmp_path, data) == ([[1, 2, 4, 6]], [])
+
+
+@pytest.mark.parametrize('image, annotation', [('1', 1), (1, '1'), (1., 1),
+                                               (1, 1.), (-7, '-7'),
+                                               ('a-1', 'a-1'),
+                                               (10**20, 10**20)])
+def test_ids_of_labelling_tools(tmp_path, image, annotation):
+    data = annotations()
+    data['images'][0]['id'] = image
+    data['annotations'][0].update(image_id=annotation, category_id='5')
+    assert found_in(tmp_path, data) == ([[1, 2, 4, 6]], [])
+
+
+@pytest.mark.parametrize('name', [
+    '.\\1.jpg', 'x\\1.jpg', './1.jpg', './x/1.jpg', 'D:\\y\\1.jpg',
+    'z/../x/1.jpg'
+])
+def test_file_names_of_labelling_tools(tmp_path, name):
+    data = annotations(images=[dict(id=1, file_name=name)])
+    assert found_in(tmp_path, data) == ([[1, 2, 4, 6]], [])
+
+
+@pytest.mark.parametrize('encoding', ['utf-8-sig', 'utf-16', 'utf-16-be'])
+def test_encodings_of_windows(tmp_path, encoding):
+    path = tmp_path / 'a.json'
+    path.write_text(json.dumps(annotations()), encoding=encoding)
+    assert len(BoxFile(str(path)).find('1.jpg').boxes) == 1
+
+
+@pytest.mark.parametrize('box',
+                         [[4, 4, 0, 0], [4, 4, 0, 8], [4, 4, -1, 8], [], None])
+def test_a_bad_box_is_left_out_and_told(tmp_path, box):
+    data = annotations()
+    data['annotations'].append(dict(image_id=1, category_id=5, bbox=box))
+    found, (note, ) = found_in(tmp_path, data)
+    assert found == [[1, 2, 4, 6]]
+    assert 'a.json: 1 boxes are left out, the first of image 1' in note
+
+
+def test_boxes_of_no_image_are_told(tmp_path):
+    data = annotations()
+    data['annotations'].append(
+        dict(image_id=3, category_id=5, bbox=[1, 1, 9, 9]))
+    found, (note, ) = found_in(tmp_path, data)
+    assert found == [[1, 2, 4, 6]]
+    assert '1 boxes are of images' in note and 'the image 3' in note
+
+
+@pytest.mark.parametrize('change, match', [
+    (dict(annotations=[]), 'no box of the category .*, of 0 in all'),
+    (dict(categories=[dict(id=6, name='person')]), 'no box .*, of 1 in all'),
+    (dict(images=[dict(id=2, file_name='1.jpg')]), 'no box can be used.*of im'
+     'ages that .*a.json does not have'),
+    (dict(annotations=[dict(image_id=1, bbox=[0, 0, 0, 0])]), 'can be used'),
+    (dict(annotations=[dict(image_id=1.5, bbox=[0, 0, 9, 9])]), '1.5 is not'),
+    (dict(images=[dict(id=None, file_name='1.jpg')]), 'None is not an id'),
+])
+def test_files_of_nobody_are_refused(tmp_path, change, match):
+    with pytest.raises(ValueError, match=match):
+        found_in(tmp_path, annotations(**change))
 
 
 def test_boxes_of_results(tmp_path):
@@ -89,11 +211,8 @@ def test_boxes_of_results(tmp_path):
     ('3', 'no images'),
     ('{}', 'no images'),
     ('{"images": [3]}', 'no images'),
-    ('{"images": []}', 'no boxes'),
-    ('{"images": [], "annotations": [{}]}', "no boxes.*'image_id'"),
-    ('{"images": [], "annotations": [], "categories": '
-     '[{"id": 1, "name": "cat"}]}',
-     "of the category person .KeyError.'person'"),
+    ('{"images": []}', 'no annotations'),
+    ('{"images": [], "annotations": [{}]}', "no annotations.*'image_id'"),
 ])
 def test_other_files(tmp_path, data, match):
     path = tmp_path / 'file.json'

@@ -62,9 +62,8 @@ def test_detects_on_every_nth_frame_and_when_nobody_is_there():
             np.float32([[50, 60, 150, 220]] * there).reshape(-1, 4),
             np.float32([.8] * there))
 
-    follow = Follower(
-        Predictor(network, find_people, find_every=5), 'clip.mp4', 25)
-    found = [follow(np.full_like(IMAGE, i), i / 25) for i in range(12)]
+    follow = Follower(Predictor(network, find_people, find_every=5))
+    found = [follow(np.full_like(IMAGE, i), i / 25, '') for i in range(12)]
     assert calls == [0, 1, 2, 5, 10]
     assert [len(people.boxes) for people in found] == [0, 0] + [1] * 10
     assert found[3].box_scores == pytest.approx([.8])
@@ -87,14 +86,35 @@ def test_boxes_that_run_away_are_dropped():
         calls.append(len(calls))
         return Boxes(np.float32([[50, 60, 150, 220]]), np.float32([.8]))
 
-    follow = Follower(
-        Predictor(corners, find_people, find_every=10**6), 'clip.mp4', 25)
+    follow = Follower(Predictor(corners, find_people, find_every=10**6))
     sizes = [
         np.ptp(people.boxes.reshape(-1, 2, 2), 1).max(initial=0)
-        for people in (follow(IMAGE, i / 25) for i in range(100))
+        for people in (follow(IMAGE, i / 25, '') for i in range(100))
     ]
-    assert 200 < max(sizes) <= 4 * 320 and min(sizes) == 0
-    assert 10 < len(calls) < 50
+    assert 200 < max(sizes) <= 4 * 320 and min(sizes) > 0
+    assert 10 < len(calls) <= 50
+
+
+@pytest.mark.parametrize('number', [1, 3])
+def test_weak_people_are_detected_instead(number):
+    """In the same frame, also if others can be followed."""
+
+    def one_is_weak(image, boxes):
+        points, scores = network(image, boxes)
+        scores[0, 1:] = .1
+        return points[:, :number], scores[:, :number]
+
+    calls = []
+
+    def find_people(image, path):
+        calls.append(path)
+        return Boxes(
+            np.float32([[10, 10, 60, 90], [90, 10, 160, 90]]),
+            np.float32([.9, .8]))
+
+    follow = Follower(Predictor(one_is_weak, find_people, find_every=5))
+    found = [len(follow(IMAGE, i / 25, 'a.mp4').boxes) for i in range(15)]
+    assert found == [2] * 15 and calls == ['a.mp4'] * 15
 
 
 @pytest.mark.parametrize('smooth', [False, True])
@@ -109,11 +129,10 @@ def test_tracks_and_smooths(smooth):
         return Boxes(boxes[order] + shift, np.float32([.8, .9]))
 
     follow = Follower(
-        Predictor(network, find_people, track=True, smooth=smooth), 'clip.mp4',
-        25)
+        Predictor(network, find_people, track=True, smooth=smooth))
     tracks = {}
     for i in range(60):
-        people = follow(IMAGE, i / 25)
+        people = follow(IMAGE, i / 25, '')
         for number, points in zip(people.track_ids.tolist(), people.keypoints):
             tracks.setdefault(number, []).append(points[2])
     assert {

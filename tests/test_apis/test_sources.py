@@ -1,6 +1,12 @@
-"""Finding and reading pictures, videos and cameras."""
+"""Finding and reading pictures, videos, cameras and streams."""
+import functools
+import http.server
 import os
 import shutil
+import socket
+import threading
+import time
+from fractions import Fraction
 
 import cv2
 import mmcv
@@ -10,7 +16,8 @@ from PIL import Image
 
 from lgm_pose_plugin.apis import sources
 from lgm_pose_plugin.apis.sources import (Source, Video, count_images,
-                                          find_sources, read_image)
+                                          find_sources, further_frames,
+                                          read_image)
 
 
 @pytest.fixture
@@ -48,6 +55,13 @@ def test_a_file_is_taken_once(folder):
 def test_a_file_whose_name_looks_like_a_pattern(folder):
     shutil.copy('b.jpg', 'b[1].jpg')
     assert names('b[1].jpg') == ['b[1].jpg']
+
+
+def test_numbers_in_names_are_sorted_by_value(folder):
+    for number in range(12):
+        (folder / 'empty' / f'frame{number}.jpg').touch()
+    expected = [f'frame{number}.jpg' for number in range(12)]
+    assert names('empty') == names('empty/*.jpg') == expected
 
 
 @pytest.mark.promise('sources-stay')
@@ -96,16 +110,40 @@ def test_cameras(folder):
     assert [s.kind for s in find_sources(['0'])[0]] == ['image']
 
 
+def test_a_camera_by_its_device(monkeypatch):
+    monkeypatch.setattr(sources.osp, 'exists', lambda path: True)
+    # Any character device.
+    assert find_sources(['/dev/null'
+                         ])[0] == [Source('webcam', '/dev/null', 'null')]
+
+
+def test_addresses():
+    found, _ = find_sources([
+        'rtsp://me:secret@camera:554/live/main?key=1', 'http://host/a/1.png',
+        'https://host/b/1.mp4?x', 'udp://@:1234'
+    ])
+    assert [(source.kind, source.name)
+            for source in found] == [('video', 'main'), ('image', '1.png'),
+                                     ('video', '1_2.mp4'), ('video', 'stream')]
+    assert found[0].title == 'rtsp://camera:554/live/main'
+    assert count_images(found) is None
+
+
 def test_what_is_nothing_of_it_is_told(folder):
-    found, problems = find_sources(
-        ['gone.jpg', '*.gif', 'empty', 'notes.txt', 'b.jpg'])
+    (folder / 'deep.heic').write_bytes(b'\0\0\0\x18ftypheic\0\0\0\0')
+    (folder / 'long.txt').write_text('FFmpeg would draw this. ' * 100)
+    found, problems = find_sources([
+        'gone.jpg', '*.gif', 'empty', 'notes.txt', 'b.jpg', 'deep.heic',
+        'long.txt', '*.txt'
+    ])
     assert [source.path for source in found] == ['b.jpg']
     for problem, start in zip(problems, [
             'gone.jpg: no such file', '*.gif: no pictures',
-            'empty: no pictures', 'notes.txt: neither picture nor video'
+            'empty: no pictures', 'notes.txt: is neither', 'deep.heic: is nei',
+            'long.txt: is neither', 'long.txt: is', 'notes.txt: is'
     ]):
         assert problem.startswith(start)
-    assert len(problems) == 4
+    assert len(problems) == 8
 
 
 def picture(dtype=np.uint8, channels=3):
@@ -148,6 +186,183 @@ def test_broken_pictures(tmp_path):
             read_image(str(path))
     with pytest.raises(OSError):
         read_image(str(tmp_path / 'gone.jpg'))
+
+
+@pytest.mark.parametrize('suffix', ['.avif', '.jfif', '.jp2', ''])
+def test_other_formats(tmp_path, suffix):
+    """By their suffix or, named one by one, by what is in them."""
+    path = str(tmp_path / f'picture{suffix}')
+    Image.fromarray(picture()).save(path, {
+        '.avif': 'avif',
+        '.jp2': 'jpeg2000'
+    }.get(suffix, 'jpeg'))
+    source, = find_sources([path])[0]
+    assert source.kind == 'image' and read_image(path).shape == (6, 8, 3)
+    assert further_frames(path) == 0
+
+
+@pytest.mark.parametrize('name', ['moving.webp', 'pages.tif', 'moving.png'])
+def test_further_frames_are_counted(tmp_path, name):
+    frames = [Image.fromarray(picture() // i) for i in (1, 2, 3)]
+    path = str(tmp_path / name)
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    assert further_frames(path) == 2
+    np.testing.assert_array_equal(
+        read_image(path).shape,
+        np.asarray(frames[0]).shape)
+
+
+@pytest.mark.parametrize('frames, kind', [(1, 'image'), (3, 'video')])
+def test_animations(tmp_path, frames, kind):
+    images = [Image.fromarray(picture() // i) for i in range(1, 1 + frames)]
+    path = str(tmp_path / 'a.gif')
+    images[0].save(path, save_all=True, append_images=images[1:], duration=400)
+    source, = find_sources([path])[0]
+    assert source.kind == kind
+    if kind == 'image':
+        assert read_image(path).shape == (6, 8, 3)
+    else:
+        assert [time for time, _ in Video(source)] == [0, .4, .8]
+
+
+def write_video(path, times, rate, start=0.):
+    """Frames at their times, in a file that tells ``rate`` per second."""
+    av = pytest.importorskip('av')
+    container = 'mpegts' if path.name.endswith('ts') else None
+    with av.open(str(path), 'w', format=container) as file:
+        stream = file.add_stream('mpeg4', rate=rate)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, 'yuv420p'
+        stream.codec_context.time_base = Fraction(1, rate)
+        packets = []
+        for level, _ in enumerate(times):
+            frame = av.VideoFrame.from_ndarray(
+                np.full((48, 64, 3), level % 200, np.uint8), format='bgr24')
+            frame.pts = level
+            packets += stream.encode(frame)
+        packets += stream.encode(None)
+        for packet, seconds in zip(packets, times):
+            packet.time_base = Fraction(1, 90000)
+            packet.pts = packet.dts = round((start + seconds) * 90000)
+            file.mux(packet)
+    return Source('video', str(path), path.name)
+
+
+STEADY = np.arange(300) / 30
+FALLING = np.r_[np.arange(60) / 30, 2 + np.arange(140) / 5]
+
+
+@pytest.mark.parametrize('times', [STEADY, FALLING], ids=['steady', 'falling'])
+@pytest.mark.parametrize('name, rate', [('a.mkv', 1000), ('a.mkv', 30),
+                                        ('a.mp4', 25), ('a.mov', 60),
+                                        ('a.ts', 25)])
+def test_times_are_those_of_the_container(tmp_path, times, name, rate):
+    """Whatever rate the header tells, and whenever the first frame is."""
+    start = 20. if name.endswith('ts') else 0.
+    source = write_video(tmp_path / name, times, rate, start)
+    found = [seconds for seconds, _ in Video(source)]
+    assert found == pytest.approx(times, abs=2e-3)
+
+
+def test_cut_videos_with_a_wrong_rate(tmp_path):
+    source = write_video(tmp_path / 'a.mkv', STEADY, 1000)
+    data = open(source.path, 'rb').read()
+    with open(source.path, 'wb') as file:
+        file.write(data[:len(data) // 2])
+    with pytest.raises(ValueError, match='is the video complete'):
+        list(Video(source))
+
+
+def test_names_with_colons(tmp_path, monkeypatch, clip):
+    monkeypatch.chdir(tmp_path)
+    os.rename(clip.path, '12:30:05.avi')
+    source, = find_sources(['12:30:05.avi'])[0]
+    assert len(list(Video(source))) == 40
+
+
+@pytest.fixture
+def server(tmp_path):
+    """An address of the files in the folder."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+
+        def log_message(self, *args):
+            pass
+
+    served = http.server.ThreadingHTTPServer(
+        ('127.0.0.1', 0), functools.partial(Quiet, directory=str(tmp_path)))
+    threading.Thread(target=served.serve_forever, daemon=True).start()
+    yield f'http://127.0.0.1:{served.server_port}'
+    served.shutdown()
+    served.server_close()
+
+
+def test_files_of_a_server(server, tmp_path, clip):
+    assert cv2.imwrite(str(tmp_path / 'a.png'), picture())
+    video, image = find_sources([server + '/clip.avi', server + '/a.png'])[0]
+    assert len(list(Video(video))) == 40
+    np.testing.assert_array_equal(read_image(image.path), picture())
+    with pytest.raises(OSError, match='404'):
+        read_image(server + '/gone.png')
+    with pytest.raises(ValueError, match='cannot open this stream'):
+        Video(video._replace(path=server + '/gone.avi'))
+
+
+@pytest.fixture
+def stalling():
+    """Start a server that sends data and then nothing; its address."""
+    sockets = []
+
+    def start(data, drop=False):
+        listening = socket.create_server(('127.0.0.1', 0))
+        sockets.append(listening)
+
+        def serve():
+            while True:
+                try:
+                    connection, _ = listening.accept()
+                except OSError:
+                    return
+                sockets.append(connection)
+                connection.sendall(data)
+                if drop:
+                    connection.close()
+
+        threading.Thread(target=serve, daemon=True).start()
+        return f'127.0.0.1:{listening.getsockname()[1]}'
+
+    yield start
+    for one in sockets:
+        one.close()
+
+
+HEADER = b'HTTP/1.0 200 OK\r\nContent-Length: 999999\r\n\r\n'
+
+
+@pytest.mark.parametrize('scheme', ['http', 'rtsp'])
+def test_silent_streams_end(stalling, scheme):
+    source = Source('video', f'{scheme}://{stalling(b"")}/a', 'a')
+    start = time.monotonic()
+    with pytest.raises(ValueError, match='cannot open .*within 0.5 seconds'):
+        Video(source, .5)
+    assert time.monotonic() - start < 5
+
+
+@pytest.mark.parametrize('drop, message', [(False, 'stalled: no frame for 1 '),
+                                           (True, 'of 40 frames')])
+def test_stalled_and_dropped_streams_end(stalling, clip, drop, message):
+    data = open(clip.path, 'rb').read()
+    address = stalling(HEADER + data[:len(data) // 2], drop)
+    start, frames = time.monotonic(), []
+    with pytest.raises(ValueError, match=message):
+        for frame in Video(clip._replace(path=f'http://{address}/a.avi'), 1):
+            frames.append(frame)
+    assert 5 < len(frames) < 40 and time.monotonic() - start < 5
+
+
+def test_pictures_that_never_come(stalling):
+    for data in (b'', HEADER):
+        with pytest.raises(OSError, match='timed out'):
+            read_image(f'http://{stalling(data)}/a.png', .3)
 
 
 @pytest.fixture
@@ -214,8 +429,7 @@ def test_cameras_tell_the_time_and_not_how_long(monkeypatch):
     video = Video(Source('webcam', '7', 'webcam_7.mp4'))
     assert video.frames is None and video.fps == sources.DEFAULT_FPS
     seconds = [time for time, _ in video]
-    assert len(seconds) == 3 and seconds == sorted(seconds)
-    assert seconds[0] != 0
+    assert len(seconds) == 3 and 0 == seconds[0] < seconds[1] < seconds[2]
 
 
 @pytest.mark.parametrize('there, fails', [(40, False), (31, False), (29, True),

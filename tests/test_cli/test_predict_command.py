@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 from mmpose.apis import MMPoseInferencer
+from PIL import Image
 
 from lgm_pose_plugin import cli
 from lgm_pose_plugin.datasets.rendered.scene import render_image
@@ -220,6 +221,37 @@ def test_video(predict, data):
     assert frames[5]['instances'][0]['bbox'] != [[0, 0, 160, 120]]
 
 
+@pytest.mark.parametrize('options', [('--track', ), ('--smooth', ),
+                                     ('--det-every', 5)])
+def test_pictures_of_a_folder_are_frames(predict, data, tmp_path, options):
+    """In the order of their numbers."""
+    if options[0] != '--det-every':
+        pytest.importorskip('trackers')
+    for folder in 'ab':
+        (tmp_path / folder).mkdir()
+        for i, frame in enumerate(read_video(data / 'clip.mp4')[:11]):
+            cv2.imwrite(str(tmp_path / folder / f'{i}.png'), frame)
+    out = predict(tmp_path / 'a', tmp_path / 'b', '--no-draw', *options)
+    for folder in 'ab':
+        first, *others = [
+            load(out / f'predictions/{folder}/{i}.json')[0] for i in range(11)
+        ]
+        if options[0] == '--det-every':
+            whole = [first['bbox'] == one['bbox'] for one in others]
+            assert whole[4] and whole[9] and not whole[5]
+        else:
+            assert first['track_id'] == -1
+            assert {one['track_id'] for one in others} == {0}
+
+
+def test_what_is_told_is_no_failure(predict, data, tmp_path, capsys):
+    frames = [Image.new('RGB', (64, 48), (i, i, i)) for i in range(3)]
+    frames[0].save(tmp_path / 'a.tif', save_all=True, append_images=frames[1:])
+    predict(tmp_path / 'a.tif')
+    assert 'a.tif: the first of 3 frames or pages; 2 are left out' in (
+        capsys.readouterr().err)
+
+
 @pytest.mark.promise('failures-are-named')
 def test_same_names_and_failures(predict, data, tmp_path, capsys):
     for folder in 'ab':
@@ -275,6 +307,8 @@ def test_sources_are_not_replaced(predict, data, tmp_path, capsys):
     (['1.png', '--box', '1', '2', '3', '4', '--boxes', 'a.json'], 'only one'),
     (['1.png', '--box', '1', '2', '0', '4'], 'width and height above 0'),
     (['1.png', '--det-every', '0'], 'at least 1, not 0'),
+    (['1.png', '--fps', '0'], '--fps is above 0, not 0.0'),
+    (['1.png', '--timeout', '-1'], '--timeout is above 0, not -1.0'),
     (['1.png', '--show'], 'no display'),
     (['1.png', '--show', '--no-draw'], '--no-draw'),
     (['1.png', '--boxes', 'gone.json'

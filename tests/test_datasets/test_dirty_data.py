@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.fileio import dump, load
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 from mmengine.utils import get_installed_path
@@ -619,6 +620,134 @@ def test_people_without_area(build_dataset, tmp_path, logged, split, warnings):
     assert len(build_dataset('coco', tmp_path, split=split)) == 2
     told = [text for text in logged if 'people without area' in text]
     assert len(told) == warnings
+
+
+def image_ids(kind):
+
+    def change(data):
+        for image, annotation in zip(data['images'], data['annotations']):
+            image['id'] = annotation['image_id'] = kind(image['id'])
+
+    return change
+
+
+def annotation_ids(kind):
+
+    def change(data):
+        for annotation in data['annotations']:
+            annotation['id'] = kind(annotation['id'])
+
+    return change
+
+
+def evaluated(build_dataset, folder):
+    """AP of predictions that are right, as MMPose measures it."""
+    dataset = build_dataset('coco', folder, 'val')
+    metric = METRICS.build(
+        dict(type='CocoMetric', ann_file=str(folder / 'data.json')))
+    metric.dataset_meta = dataset.metainfo
+    for index in range(len(dataset)):
+        sample = dataset[index]['data_samples']
+        points = sample.gt_instances.keypoints
+        sample.pred_instances = InstanceData(
+            keypoints=points,
+            keypoint_scores=np.ones(points.shape[:2], np.float32))
+        metric.process([], [sample.to_dict()])
+    return metric.evaluate(len(dataset))['coco/AP']
+
+
+@pytest.mark.parametrize('change, match', [
+    (image_ids(str), "the image id '1' is not a whole number. Number"),
+    (image_ids('img-{}'.format), "the image id 'img-1' is not"),
+    (image_ids(float), 'the image id 1.0 is not'),
+    (annotation_ids('{}b'.format), "the annotation id '1b' is not a whole"),
+    (annotation_ids(lambda number: number + .5), 'the annotation id 1.5 is'),
+    (annotation_ids(lambda number: -number), 'the annotation id -1 is not'),
+    (lambda data: data.pop('categories'), 'no categories, which the metric'),
+])
+def test_ids_that_cannot_be_measured_are_refused(build_dataset, tmp_path,
+                                                 change, match):
+    """By file and id, whatever is to be done with what is bad."""
+    write_sound('coco', tmp_path, 3)
+    with edited(tmp_path / 'data.json') as data:
+        change(data)
+    for on_bad in ('stop', 'skip'):
+        with pytest.raises(BadDataError, match='data.json: .*' + match):
+            build_dataset('coco', tmp_path, 'val', on_bad=on_bad)
+
+
+@pytest.mark.parametrize('change', [
+    annotation_ids(str),
+    annotation_ids(lambda number: number - 1),
+    annotation_ids(lambda number: 10**12 + number),
+    image_ids(lambda number: number - 1),
+    image_ids(lambda number: -number),
+    image_ids(lambda number: 20240101123000123456 + number),
+    lambda data: data['categories'][0].update(name='Person', id=1),
+])
+def test_ids_that_can_be_measured(build_dataset, tmp_path, change):
+    write_sound('coco', tmp_path, 3)
+    with edited(tmp_path / 'data.json') as data:
+        change(data)
+    assert evaluated(build_dataset, tmp_path) == pytest.approx(1)
+
+
+def test_ids_and_categories_that_training_does_without(build_dataset,
+                                                       tmp_path):
+    write_sound('coco', tmp_path, 2)
+    with edited(tmp_path / 'data.json') as data:
+        annotation_ids('{}b'.format)(data)
+        del data['categories'], data['annotations'][0]['category_id']
+    dataset = build_dataset('coco', tmp_path)
+    assert len(dataset) == 2
+    assert_sound(dataset[0])
+
+
+@pytest.mark.parametrize('name', ['.\\{}', 'images\\{}', './images/{}'])
+def test_names_of_labelling_tools(build_dataset, tmp_path, name):
+    names = write_sound('coco', tmp_path, 2)
+    (tmp_path / 'images').mkdir()
+    for one in names:
+        shutil.copy(tmp_path / one, tmp_path / 'images')
+    with edited(tmp_path / 'data.json') as data:
+        for image in data['images']:
+            image['file_name'] = name.format(image['file_name'])
+    assert evaluated(build_dataset, tmp_path) == pytest.approx(1)
+
+
+@pytest.mark.parametrize('encoding', ['utf-8-sig', 'utf-16'])
+def test_encodings_of_windows(build_dataset, tmp_path, encoding):
+    write_sound('coco', tmp_path, 2)
+    path = tmp_path / 'data.json'
+    path.write_text(path.read_text(), encoding=encoding)
+    assert evaluated(build_dataset, tmp_path) == pytest.approx(1)
+    boxes = [dict(image_id=1, category_id=1, bbox=[4, 4, 30, 30], score=.9)]
+    path = tmp_path / 'boxes.json'
+    path.write_text(json.dumps(boxes), encoding=encoding)
+    assert len(
+        build_dataset('coco', tmp_path, split='val', bbox_file=str(path))) == 1
+
+
+def test_json_is_written_as_by_mmengine(tmp_path):
+    data = dict(name='Größe', value=np.float32(.5), values=np.arange(3))
+    text = '{"name": "Gr\\u00f6\\u00dfe", "value": 0.5, "values": [0, 1, 2]}'
+    path = tmp_path / 'a.json'
+    dump(data, str(path))
+    assert path.read_text() == text
+    with open(path, 'w') as file:
+        dump(data, file, file_format='json')
+    assert path.read_text() == text == dump(data, file_format='json')
+    assert load(str(path)) == dict(data, values=[0, 1, 2])
+    with open(path) as file:
+        assert load(file, file_format='json')['name'] == 'Größe'
+
+
+def test_annotations_of_no_image_are_told(build_dataset, tmp_path, logged):
+    write_sound('coco', tmp_path, 3)
+    with edited(tmp_path / 'data.json') as data:
+        del data['images'][2]
+    assert len(build_dataset('coco', tmp_path)) == 2
+    assert [text for text in logged if '1 annotations are of images' in text]
 
 
 def predicted(model, sample):

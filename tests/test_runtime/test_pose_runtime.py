@@ -1,10 +1,11 @@
 """Running exported files without torch and MMPose."""
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
 import textwrap
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -240,6 +241,21 @@ def test_threads_get_their_own_results(exported, picture, backend):
 
     with ThreadPoolExecutor(4) as pool:
         assert sum(pool.map(differs, range(4))) == 0
+
+
+@pytest.mark.parametrize('backend', BACKENDS)
+def test_worker_processes(exported, picture, backend, monkeypatch):
+    """They are started anew, as on Windows and macOS."""
+    file = Path(exported('lgm'))
+    monkeypatch.chdir(file.parent)
+    runtime = PoseRuntime(file.name, backend)
+    monkeypatch.chdir(ROOT)
+    expected = runtime(picture, BOXES)
+    with ProcessPoolExecutor(1,
+                             multiprocessing.get_context('spawn')) as executor:
+        found = executor.submit(runtime, picture, BOXES).result(timeout=300)
+    for one, other in zip(found, expected):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_results_are_those_of_all_crops(exported, picture):

@@ -53,3 +53,11 @@ def test_tracks_choose_colours_and_are_written():
     assert (drawn != draw([0, 1], [3, 8]))[:30, 130:].any()
     without = draw([0, 1], [-1, 7])
     assert not without[:20, :90].any() and without[:20, 130:].any()
+
+
+def test_key_points_without_a_skeleton_are_drawn_alone(caplog):
+    """Also 17 of them, for which supervision has COCO's."""
+    points = np.stack([10. + 12 * np.arange(17), np.full(17, 50.)], 1)
+    drawn = Drawer([]).draw(IMAGE, BOXES[:1], points[None], np.ones((1, 17)))
+    assert all(drawn[50, int(x)].any() for x, _ in points)
+    assert not drawn[50, 16].any() and not caplog.records

@@ -1,9 +1,10 @@
 """Annotations in COCO's format."""
-import json
 from typing import Any, Dict, List, Optional, Sequence, Union
 
 import numpy as np
 import pycocotools.coco
+
+from lgm_pose_plugin.utils.files import read_json
 
 __all__ = ['COCO']
 
@@ -22,7 +23,9 @@ class COCO(pycocotools.coco.COCO):
                  annotation_file: Optional[str] = None,
                  test_index: Optional[Sequence[int]] = None,
                  ann_data: Optional[Dict[str, Any]] = None):
-        super().__init__(annotation_file if ann_data is None else None)
+        super().__init__()
+        if ann_data is None and annotation_file is not None:
+            ann_data = read_json(annotation_file)
         if ann_data is not None:
             self.dataset = ann_data
             self.createIndex()
@@ -50,8 +53,7 @@ class COCO(pycocotools.coco.COCO):
         """
         results = resFile if resData is None else resData
         if isinstance(results, str):
-            with open(results) as file:
-                results = json.load(file)
+            results = read_json(results)
         if len(results) == 0:  # pycocotools looks at the first one
             return COCO(ann_data=dict(self.dataset, annotations=[]))
         return super().loadRes(results)

@@ -1,7 +1,7 @@
 """A list of the pictures and annotations that were skipped."""
 import collections
 import os.path as osp
-from typing import Any, Dict, Iterator, List
+from typing import Any, Dict, Iterator, List, Optional
 
 from mmengine.dist import all_gather_object, is_main_process
 from mmengine.hooks import Hook
@@ -11,6 +11,8 @@ from mmpose.registry import HOOKS
 from lgm_pose_plugin.utils.files import write_json
 
 MAX_LOGGED = 20
+# Mean errors in pixels or lengths: how wrong a missed person is, is arbitrary.
+UNBOUNDED = ('EPE', 'NME')
 
 
 @HOOKS.register_module()
@@ -22,6 +24,9 @@ class SkippedDataHook(Hook):
     ``skipped_train.json``, ``skipped_val.json`` or ``skipped_test.json``
     beside the log: ``image``, ``annotation`` and ``reason`` of each. Nothing
     is logged or written if nothing was skipped.
+
+    The mean errors EPE and NME have no value for a person who was missed.
+    They become NaN if somebody's picture was skipped, and the log says so.
 
     The data sets work in processes of their own, the data loader's workers;
     what they skip comes with the next sample (see :class:`CheckedDataset`),
@@ -63,6 +68,34 @@ class SkippedDataHook(Hook):
             *('  {image}, annotation {annotation}: {reason}'.format(**record)
               for record in records[:MAX_LOGGED])
         ]))
+
+    def after_val_epoch(self,
+                        runner: Runner,
+                        metrics: Optional[Dict[str, float]] = None) -> None:
+        """List what was skipped, see the class; ``metrics`` may change."""
+        super().after_val_epoch(runner, metrics)
+        self._withdraw(runner, 'val', metrics)
+
+    def after_test_epoch(self,
+                         runner: Runner,
+                         metrics: Optional[Dict[str, float]] = None) -> None:
+        """List what was skipped, see the class; ``metrics`` may change."""
+        super().after_test_epoch(runner, metrics)
+        self._withdraw(runner, 'test', metrics)
+
+    def _withdraw(self, runner: Runner, mode: str,
+                  metrics: Optional[Dict[str, float]]) -> None:
+        """Make NaN of mean errors over people who were missed."""
+        metrics = {} if metrics is None else metrics
+        names = [
+            name for name in metrics if name.rpartition('/')[2] in UNBOUNDED
+        ]
+        if names and any(all_gather_object(bool(self._skipped[mode]))):
+            metrics.update(dict.fromkeys(names, float('nan')))
+            runner.logger.warning(
+                f'{", ".join(names)} cannot be measured over people whose '
+                "pictures were skipped. Mend the pictures, or take a metric "
+                'that counts them as missed, as AP, AUC or PCK')
 
 
 def _innermost(dataset: Any) -> Iterator[Any]:

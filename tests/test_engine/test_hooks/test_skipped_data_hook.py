@@ -1,5 +1,6 @@
 """The list of what was skipped; trainings are in test_dirty_data.py."""
 import json
+import math
 from types import SimpleNamespace
 
 import pytest
@@ -89,3 +90,20 @@ def skip_on_a_rank(rank, folder):
 def test_all_ranks_are_in_the_list(in_two_processes, tmp_path):
     in_two_processes(skip_on_a_rank, tmp_path)
     assert written(tmp_path, 'val') == [record(0), record(1), record(9)]
+
+
+@pytest.mark.parametrize('mode', ['val', 'test'])
+@pytest.mark.parametrize('skipped', [False, True])
+def test_mean_errors_are_withdrawn(tmp_path, mode, skipped):
+    """How far a missed person is, is arbitrary."""
+    runner = make_runner(tmp_path, SimpleNamespace())
+    hook, metrics = SkippedDataHook(), dict(EPE=3., AUC=.5)
+    metrics['mine/NME'] = .1
+    after_iter = getattr(hook, f'after_{mode}_iter')
+    after_iter(runner, 0, batch(*[record(5)] * skipped), None)
+    getattr(hook, f'after_{mode}_epoch')(runner, metrics)
+    assert metrics['AUC'] == .5
+    assert math.isnan(metrics['EPE']) is skipped
+    assert math.isnan(metrics['mine/NME']) is skipped
+    told = [text for text in runner.logger.messages if 'EPE, mine/' in text]
+    assert len(told) == skipped

@@ -1,6 +1,7 @@
 """Data sets that do not train on what is broken."""
 import collections
 import logging
+import os.path as osp
 from typing import Any, Dict, List, Optional, Tuple
 
 import cv2
@@ -9,6 +10,8 @@ from mmengine.logging import print_log
 from mmpose.datasets import BaseCocoStyleDataset
 from mmpose.structures import PoseDataSample
 from torch import Tensor
+
+from lgm_pose_plugin.utils.files import read_json
 
 REMEDY = ("Mend it or take it out of the data set, or leave such ones out "
           "with on_bad='skip' in the data set's config, see "
@@ -30,7 +33,8 @@ class CheckedDataset(BaseCocoStyleDataset):
     names neither file nor annotation. This checks
 
     - annotations, when they are loaded: their form, the number of key points,
-      ids, and that all numbers are finite;
+      ids, and that all numbers are finite; ids and categories that MMPose or
+      its metrics cannot use stop a run in both modes;
     - pictures, when they are needed (:class:`LoadCheckedImage` does it);
     - the finished sample: inputs and targets are finite.
 
@@ -94,7 +98,18 @@ class CheckedDataset(BaseCocoStyleDataset):
         return people
 
     def _load_annotations(self) -> Tuple[List[dict], List[dict]]:
-        people, images = super()._load_annotations()
+        try:
+            people, images = super()._load_annotations()
+        except BadDataError:
+            raise
+        except Exception:
+            # MMPose fails at ids of other types, and does not name them.
+            data = osp.isfile(self.ann_file) and read_json(self.ann_file)
+            if isinstance(data, dict):
+                self._check_file(data)
+            raise
+        if self.coco:  # not so of MPII
+            self._check_file(self.coco.dataset)
         people = self._without_bad(people, self.ann_file)
         number = sum(map(self._is_valid_instance, people))
         print_log(
@@ -108,6 +123,25 @@ class CheckedDataset(BaseCocoStyleDataset):
                 'CocoMetric measures. Add it, or set use_area=False of the '
                 'metric', 'current', logging.WARNING)
         return people, images
+
+    def _check_file(self, data: dict) -> None:
+        """Refuse ids and categories with which nothing can be measured."""
+        reason = find_fault_of_ids(data, self.test_mode)
+        people = data.get('annotations', [])
+        if reason is None and self.test_mode and people and not data.get(
+                'categories'):
+            reason = ('it has no categories, which the metric needs. Add '
+                      '"categories": [{"id": 1, "name": "person"}]')
+        if reason:
+            raise BadDataError(f'{self.ann_file}: {reason}')
+        known = {image['id'] for image in data['images']}
+        lost = [one for one in people if one.get('image_id') not in known]
+        if lost:
+            print_log(
+                f'{self.ann_file}: {len(lost)} annotations are of images that '
+                'it does not list, the first of the image '
+                f'{lost[0].get("image_id")!r}; they are left out', 'current',
+                logging.WARNING)
 
     def _load_detection_results(self) -> List[dict]:
         # Not for the samples; the metric reads these annotations.
@@ -144,6 +178,8 @@ class CheckedDataset(BaseCocoStyleDataset):
                 values = np.array(annotation[name], np.float32)
                 if not np.isfinite(values).all():
                     raise ValueError(f'{name} is not finite')
+            # Where a file has no categories.
+            annotation.setdefault('category_id', 1)
             person = super().parse_data_info(raw_data_info)
             # MMPose 1.1 leaves it to the metric.
             person.setdefault('area', annotation.get('area', 0))
@@ -164,6 +200,9 @@ class CheckedDataset(BaseCocoStyleDataset):
         files = collections.Counter(number for number, _ in names)
         good = []
         for person in people:
+            # Of Windows, where labelling tools write them.
+            if osp.sep == '/' and not osp.exists(person['img_path']):
+                person['img_path'] = person['img_path'].replace('\\', '/')
             if ids[person['id']] > 1:
                 reason: Optional[str] = 'its id is used more than once'
             elif files[person['img_id']] > 1:
@@ -237,6 +276,36 @@ class CheckedDataset(BaseCocoStyleDataset):
                         logging.WARNING)
             self._pending = []
         return sample
+
+
+def find_fault_of_ids(data: Dict[str, Any], measured: bool) -> Optional[str]:
+    """Find an id that pycocotools takes for another one or for none.
+
+    Args:
+        data (dict): An annotation file in COCO's format.
+        measured (bool): Whether the ids of annotations matter, too, as they
+            do to metrics.
+
+    Returns:
+        str or None: The first fault with its id and the remedy, if there is
+        one.
+    """
+    remedy = 'Number {} by whole numbers from 0'
+    for image in data.get('images', []):
+        if type(image.get('id')) is not int:
+            return (
+                f'the image id {image.get("id")!r} is not a whole number. ' +
+                remedy.format('images, and image_id of annotations,'))
+    for annotation in data.get('annotations', []) if measured else ():
+        number = annotation.get('id')
+        try:
+            usable = int(number) == float(number) >= 0
+        except (OverflowError, TypeError, ValueError):
+            usable = False
+        if not usable:
+            return (f'the annotation id {number!r} is not a whole number from '
+                    f'0. {remedy.format("annotations")}')
+    return None
 
 
 def find_fault(person: dict, num_keypoints: int) -> Optional[str]:
