@@ -2,23 +2,25 @@
 
 SOURCE is a picture, a folder, a pattern as "*/*.jpg", a video or webcam:0. The
 network is a file of `lgm-pose export` (--model; needs no torch or MMPose) or a
-checkpoint. Results go to OUT_DIR: predictions/*.json as MMPose's inferencers
-write them, visualizations/* with skeletons. A source that fails is reported
-and left out, and the exit status is 1; Ctrl-C keeps what is done (130).
+checkpoint; --detector finds the people. Results go to OUT_DIR:
+predictions/*.json as MMPose's inferencers write them, visualizations/* with
+skeletons. A source that fails is reported and left out, and the exit status is
+1; Ctrl-C keeps what is done (130).
 
 example: lgm-pose predict people/ clip.mp4 --model lgm-pose.onnx
 example: lgm-pose predict clip.mp4 --config CONFIG --checkpoint net.pth \\
-    --det-config DET_CONFIG --det-checkpoint det.pth --track --smooth
+    --detector rtmdet.onnx --track --smooth
 """
 import argparse
+import sys
 from functools import partial
 from importlib.util import find_spec
 from typing import Any, List, Optional, Sequence, Tuple
 
 from lgm_pose_plugin.setup_env import set_up_mmpose
 from .options import (CONFIG, add_cfg_options, add_detector, add_file,
-                      add_flag, add_number, choose_device, open_detector,
-                      parse_cfg_options)
+                      add_flag, add_number, choose_device, export_once,
+                      open_detector, parse_cfg_options)
 
 # For those who name no network: a model whose weights lie in the package.
 DEFAULT_MODEL = 'lgm-pose_lsp-256x192'
@@ -56,10 +58,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     people = parser.add_argument_group('people')
     people.add_argument(
         '--boxes',
-        default='whole',
         metavar='whole|FILE',
-        help='each image is a person; or a COCO-format JSON of pictures: '
-        'annotations, or results with --ann-file')
+        help='in place of a detector: each image is the box of a person; or a '
+        'COCO-format JSON of pictures: annotations, or results with '
+        '--ann-file')
     people.add_argument(
         '--box',
         type=float,
@@ -68,7 +70,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar=('LEFT', 'TOP', 'WIDTH', 'HEIGHT'),
         help='a box in pixels, for every image (can be repeated)')
-    add_detector(people)
+    add_detector(
+        people,
+        whole='; whole: one person, found in the whole image and '
+        'again around the key points (default: auto, and whole where that '
+        'cannot be had)')
 
     video = parser.add_argument_group('videos and cameras')
     add_flag(video, '--track', 'give people track ids')
@@ -127,8 +133,8 @@ def run(args: argparse.Namespace) -> int:
     check_files(args, out_dir, sources)
     if args.show:
         check_display()
-    find_people = open_boxes(args)
     network, metadata = open_network(args)
+    find_people = open_boxes(args, network)
     draw = not args.no_draw and (out_dir is not None or args.show)
     predictor = Predictor(
         network,
@@ -163,19 +169,19 @@ def check_arguments(args: argparse.Namespace) -> None:
     Raises:
         ValueError: If arguments do not go together.
     """
-    people = args.boxes != 'whole', args.box, args.det_config
+    people = args.boxes, args.box, args.detector
     for wrong, message in (
         (args.model and args.config, 'give either --model or --config'),
         (args.checkpoint and not args.config, '--checkpoint needs --config'),
         (not args.model and (args.backend or args.threads is not None),
          '--backend and --threads are for --model'),
         (args.model and (args.cfg_options or
-                         args.device and not args.det_config),
+                         args.device and not args.det_checkpoint),
          '--cfg-options and --device are not for --model'),
-        (bool(args.det_config) != bool(args.det_checkpoint),
-         '--det-config and --det-checkpoint go together'),
+        (args.det_checkpoint and not args.detector,
+         '--det-checkpoint needs a config as --detector'),
         (sum(map(bool, people)) > 1,
-         'give only one of --boxes, --box and --det-config'),
+         'give only one of --boxes, --box and --detector'),
         (args.det_every < 1,
          f'--det-every is at least 1, not {args.det_every}'),
         (args.no_draw and (args.show or args.draw_boxes),
@@ -210,8 +216,9 @@ def check_files(args: argparse.Namespace, out_dir: Optional[str],
         check_out_file(args.coco_results)
         results.append(args.coco_results)
     inputs = [source.path for source in sources]
-    inputs += filter(None, (args.boxes, args.ann_file, args.model,
-                            args.checkpoint, args.det_checkpoint))
+    inputs += filter(None,
+                     (args.boxes, args.ann_file, args.model, args.checkpoint,
+                      args.detector, args.det_checkpoint))
     check_inputs_kept(results, inputs)
 
 
@@ -252,27 +259,39 @@ def open_network(args: argparse.Namespace) -> Tuple[Any, Any]:
     return model, model.metadata
 
 
-def open_boxes(args: argparse.Namespace) -> Any:
+def open_boxes(args: argparse.Namespace, network: Any) -> Any:
     """Open what tells where people are.
 
     Args:
         args (argparse.Namespace): The parsed arguments.
+        network (callable): The network that finds key points.
 
     Returns:
         callable: See ``predictor.FindPeople``.
     """
     from lgm_pose_plugin.apis.coco_files import BoxFile, from_xywh
-    from lgm_pose_plugin.apis.predictor import whole_image
+    from lgm_pose_plugin.apis.predictor import look_twice, whole_image
     if args.box:
         boxes = from_xywh(args.box)
         return lambda image, path: boxes
-    if args.det_config:
-        detector = open_detector(args)
-        return lambda image, path: detector(image)
-    if args.boxes != 'whole':
+    if args.boxes == 'whole':
+        return whole_image
+    if args.boxes:
         box_file = BoxFile(args.boxes, args.ann_file, args.bbox_thr)
         return lambda image, path: box_file.find(path)
-    return whole_image
+    if args.detector == 'whole':
+        return look_twice(network)
+    if args.detector in (None, 'auto'):
+        try:
+            args.detector = export_once('auto')
+        except (ImportError, OSError, ValueError) as error:
+            print(
+                f'no person detector ({error}): taking each picture as one '
+                'person, in two passes as --detector whole',
+                file=sys.stderr)
+            return look_twice(network)
+    detector = open_detector(args)
+    return lambda image, path: detector(image)
 
 
 def open_image_ids(args: argparse.Namespace, sources: Sequence[Any]) -> Any:
@@ -292,5 +311,5 @@ def open_image_ids(args: argparse.Namespace, sources: Sequence[Any]) -> Any:
     images = [source.path for source in sources if source.kind == 'image']
     if not images:
         raise ValueError('--coco-results is for pictures, and there are none')
-    told = args.ann_file or ('' if args.boxes == 'whole' else args.boxes)
+    told = args.ann_file or (args.boxes if args.boxes != 'whole' else '')
     return ImageIds.from_file(told) if told else ImageIds.from_names(images)
