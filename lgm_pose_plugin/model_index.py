@@ -42,25 +42,38 @@ NETWORKS = {
 _UNPUBLISHED = 'lgm-pose-unpublished:'
 
 
-def iter_models() -> Iterator[dict]:
-    """The models of the plugin's ``model-index.yml``.
+def iter_models(package: str = PACKAGE) -> Iterator[dict]:
+    """The models of a package's ``model-index.yml``.
+
+    Args:
+        package (str): The package. Defaults to the plugin.
 
     Yields:
         dict: One entry of a metafile. ``Config`` and a ``Weights`` that lies
         inside the package are absolute paths.
     """
-    root = BaseInferencer._get_repo_or_mim_dir(PACKAGE)
+    root = BaseInferencer._get_repo_or_mim_dir(package)
     for model in BaseInferencer._get_models_from_metafile(root):
         weights = model.get('Weights')
+        if isinstance(weights, list):  # trackers of MMDetection
+            continue
         if weights and '://' not in weights:
             weights = osp.join(root, weights)
         yield dict(
             model, Config=osp.join(root, model['Config']), Weights=weights)
 
 
-def _find_model(name: str) -> Optional[dict]:
-    """The entry of a model, by its name or alias."""
-    for model in iter_models():
+def find_model(name: str, package: str = PACKAGE) -> Optional[dict]:
+    """Find a model by its name or alias.
+
+    Args:
+        name (str): Name or alias, in any case.
+        package (str): The package. Defaults to the plugin.
+
+    Returns:
+        dict, optional: See :func:`iter_models`.
+    """
+    for model in iter_models(package):
         aliases = model.get('Alias', [])
         aliases = [aliases] if isinstance(aliases, str) else aliases
         if name.lower() in [a.lower() for a in (model['Name'], *aliases)]:
@@ -79,7 +92,7 @@ def load_model_from_index(name: str) -> Optional[Tuple[Config, str]]:
         ``None`` if the plugin has no model of that name. If the model has no
         weights, MMEngine ends with an error that says so once it loads them.
     """
-    model = _find_model(name)
+    model = find_model(name)
     if model is None:
         return None
     weights = model['Weights'] or f'{_UNPUBLISHED}{model["Name"]}'
@@ -98,7 +111,7 @@ def published_weights(name: str) -> str:
     Raises:
         ValueError: If the model has none, or there is no such model.
     """
-    weights = (_find_model(name) or {}).get('Weights')
+    weights = (find_model(name) or {}).get('Weights')
     if not weights:
         raise ValueError(f'{name!r} is not a model with published weights; '
                          'give a checkpoint')

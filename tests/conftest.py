@@ -322,42 +322,77 @@ def network_files(tmp_path_factory, small_network):
     return str(folder / 'config.py'), checkpoint, str(folder / 'net.onnx')
 
 
-DETECTOR = """
+# Configs of small detectors of cars and people.
+_DETECTORS = dict(
+    rtmdet="""
 _base_ = 'mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py'
 model = dict(
     backbone=dict(widen_factor=0.125),
     neck=dict(in_channels=[32, 64, 128], out_channels=32),
     bbox_head=dict(num_classes=2, in_channels=32, feat_channels=32),
-    test_cfg=dict(nms_pre=100, max_per_img=40))
+    test_cfg=dict(nms_pre=1000, max_per_img=40))
 pipeline = _base_.test_pipeline
-pipeline[1].scale = (160, 160)
 pipeline[2].size = (160, 160)
+""",
+    yolox="""
+_base_ = 'mmdet::yolox/yolox_tiny_8xb8-300e_coco.py'
+model = dict(
+    backbone=dict(widen_factor=0.125),
+    neck=dict(in_channels=[32, 64, 128], out_channels=32),
+    bbox_head=dict(num_classes=2, in_channels=32, feat_channels=32))
+pipeline = _base_.test_pipeline
+""")
+_DETECTOR_DATA = """
+pipeline[1].scale = (160, 160)
 test_dataloader = dict(dataset=dict(
     pipeline=pipeline, metainfo=dict(classes=('car', 'person'))))
 """
 
 
 @pytest.fixture(scope='session')
-def detector_files(tmp_path_factory):
-    """Config and random weights of a small detector of cars and people."""
+def small_detector(tmp_path_factory):
+    """Config and random weights of a small detector by name."""
     from mmdet.apis import init_detector
-    folder = tmp_path_factory.mktemp('detector')
-    (folder / 'detector.py').write_text(DETECTOR)
-    cfg = Config.fromfile(str(folder / 'detector.py'))
-    torch.manual_seed(0)
-    with DefaultScope.overwrite_default_scope('mmdet'), \
-            warnings.catch_warnings(record=True):
-        model = init_detector(cfg, None, 'random', 'cpu')
-    # Large boxes of many scores.
-    for name, value in model.state_dict().items():
-        if 'rtm_cls' in name and name.endswith('weight'):
-            value.normal_(0, 1.5)
-        elif 'rtm_reg' in name and name.endswith('bias'):
-            value.fill_(2)
-        elif 'bbox_head' in name and value.dim() > 1:
-            value.normal_(0, 3 * value[0].numel()**-0.5)
-    torch.save(dict(meta={}, state_dict=model.state_dict()), folder / 'd.pth')
-    return str(folder / 'detector.py'), str(folder / 'd.pth')
+
+    @functools.lru_cache(maxsize=None)
+    def make(name):
+        folder = tmp_path_factory.mktemp('detector')
+        config = folder / 'detector.py'
+        config.write_text(_DETECTORS[name] + _DETECTOR_DATA)
+        torch.manual_seed(0)
+        with DefaultScope.overwrite_default_scope('mmdet'), \
+                warnings.catch_warnings(record=True):
+            model = init_detector(
+                Config.fromfile(str(config)), None, 'random', 'cpu')
+        # Large boxes of many scores.
+        for key, value in model.state_dict().items():
+            if 'rtm_cls' in key and key.endswith('weight'):
+                value.normal_(0, 1.5)
+            elif 'rtm_reg' in key and key.endswith('bias'):
+                value.fill_(2)
+            elif 'bbox_head' in key and value.dim() > 1:
+                scale = {'rtmdet': 3, 'yolox': 0.5}[name]
+                scale = 0.05 if 'conv_reg' in key else scale
+                value.normal_(0, scale * value[0].numel()**-0.5)
+        if name == 'yolox':
+            # Statistics of blobs, else its activations grow and grow.
+            for module in model.modules():
+                if isinstance(module, torch.nn.BatchNorm2d):
+                    module.momentum = None
+            blobs = torch.nn.functional.interpolate(
+                255 * torch.rand(16, 3, 10, 10), size=160, mode='bilinear')
+            model.train()(blobs, mode='tensor')
+        torch.save(
+            dict(meta={}, state_dict=model.state_dict()), folder / 'd.pth')
+        return str(config), str(folder / 'd.pth')
+
+    return make
+
+
+@pytest.fixture(scope='session')
+def detector_files(small_detector):
+    """Config and random weights of a small RTMDet of cars and people."""
+    return small_detector('rtmdet')
 
 
 @pytest.fixture

@@ -126,6 +126,7 @@ def test_models_without_weights_want_a_checkpoint(offline, tmp_path, capsys):
 ])
 def test_predict(offline, picture, tmp_path, monkeypatch, config):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
     assert main(['predict', picture.name, *config]) == 0
     people = json.loads(
         (tmp_path / 'predict_out/predictions/person.json').read_text())

@@ -1,105 +1,116 @@
-"""Boxes of people in images, by a detector of MMDetection."""
+"""Boxes of people in images, by an exported detector or MMDetection.
+
+Itself needs neither torch nor MMDetection; a config does.
+"""
 import os
 import os.path as osp
-import textwrap
-import warnings
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
-from mmdet.apis import inference_detector, init_detector
-from mmdet.registry import DATASETS
-from mmengine.config import Config
-from mmengine.registry import DefaultScope
-from mmpose.datasets import CocoDataset
-from mmpose.evaluation.functional import nms
-from mmpose.utils import adapt_mmdet_pipeline
-from torch import nn
-from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
 
-from lgm_pose_plugin.checkpoint.loading import load_checkpoint
-from lgm_pose_plugin.datasets.coco_format import person_category
-from lgm_pose_plugin.models.builder import load_config
-from lgm_pose_plugin.utils.errors import explain_errors
+from lgm_pose_plugin.runtime.detector_runtime import (Detections,
+                                                      DetectorRuntime, nms)
+from lgm_pose_plugin.runtime.session import BACKENDS
 from lgm_pose_plugin.utils.progress import Progress
 from .coco_files import PERSON, Boxes, ImageIds
 from .sources import read_image
 
 Entries = List[Dict[str, Any]]  # of COCO's files
+# What finds objects: image -> boxes, scores, labels, as DetectorRuntime.
+FindObjects = Callable[[np.ndarray], Detections]
 
 
-def load_detector_config(name: str) -> Config:
-    """Load a config of MMDetection.
+def is_file(detector: str) -> bool:
+    """Whether a detector is named by a file that needs no MMDetection.
 
     Args:
-        name (str): A path, or ``mmdet::`` and a path inside MMDetection's
-            configs, as ``mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py``.
+        detector (str): A file or a config.
 
     Returns:
-        Config: The config.
+        bool: Whether its name ends as that of an exported file.
+    """
+    return detector.lower().endswith(tuple(BACKENDS))
+
+
+def choose_classes(names: Sequence[str], cat_ids: Optional[Sequence[int]],
+                   detector: str) -> List[int]:
+    """Choose the classes of a detector that are people.
+
+    Args:
+        names (Sequence[str]): Names of its classes, empty if unknown.
+        cat_ids (Sequence[int], optional): Indices that the user wants.
+        detector (str): The detector, for messages.
+
+    Returns:
+        list[int]: ``cat_ids``, by default the index of ``person``.
 
     Raises:
-        ValueError: If there is no such config, it cannot be read, or it has
-            no detector.
+        ValueError: If there is no such class.
     """
-    cfg = load_config(name)
-    if 'test_dataloader' not in cfg or 'backbone' not in cfg.get('model', {}):
-        raise ValueError(f'{name} is not a config of an MMDetection detector')
-    return cfg
+    if cat_ids is None and 'person' in names:
+        cat_ids = [names.index('person')]
+    known = range(len(names) or 10**6)  # any where none is named
+    if not cat_ids or any(number not in known for number in cat_ids):
+        raise ValueError(
+            f'the detector {detector} has the classes '
+            f'{dict(enumerate(names))}; choose by number with --det-cat-ids')
+    return list(cat_ids)
 
 
 class PersonDetector:
-    """Finds people with a detector of MMDetection.
+    """Finds people with an exported detector or one of MMDetection.
 
     Args:
-        config (str): See :func:`load_detector_config`.
-        checkpoint (str): Path or URL of its weights.
+        detector (str): A file that
+            :class:`~lgm_pose_plugin.runtime.DetectorRuntime` runs, or a
+            config, see :func:`~.detector_model.load_detector_config`.
+        checkpoint (str, optional): Path or URL of the config's weights.
         cat_ids (Sequence[int], optional): Indices of the detector's classes
-            to take. Defaults to that of the class ``person``.
+            to take. Defaults to that of the class ``person``, and to the
+            first class where the detector names none.
         score_thr (float): Boxes with at most this score are left out.
             Defaults to 0.3, as in MMPose's inferencers.
         nms_thr (float, optional): Of two boxes that overlap by more (IoU) the
             one with the higher score is kept; ``None`` leaves it to the
             detector. Defaults to 0.3, as in MMPose's inferencers.
-        device (str): As ``'cuda:0'``. Defaults to ``'cpu'``.
+        device (str): That of a config's network, as ``'cuda:0'``. Defaults
+            to ``'cpu'``.
+        threads (int): Threads that run a file. Defaults to 1.
+
+    Attributes:
+        cat_ids (list[int]): Indices of the classes that are taken.
 
     Raises:
-        FileNotFoundError: If there is no such checkpoint.
-        ValueError: If the config or checkpoint does not fit, or the detector
-            has no class ``person``.
+        FileNotFoundError: If there is no such file or checkpoint.
+        ImportError: If what runs the file is missing.
+        ValueError: If the file is not such a detector, the config or
+            checkpoint does not fit, or the detector has no class ``person``.
     """
 
     def __init__(self,
-                 config: str,
-                 checkpoint: str,
+                 detector: str,
+                 checkpoint: Optional[str] = None,
                  cat_ids: Optional[Sequence[int]] = None,
                  score_thr: float = 0.3,
                  nms_thr: Optional[float] = 0.3,
-                 device: str = 'cpu'):
+                 device: str = 'cpu',
+                 threads: int = 1):
         self.score_thr = score_thr
         self.nms_thr = nms_thr
-        cfg = load_detector_config(config)
-        # It warns of COCO's classes, also where that is to be ignored, and
-        # leaves its scope to all that follows.
-        scope = cfg.get('default_scope', 'mmdet')
-        with warnings.catch_warnings(
-                record=True), DefaultScope.overwrite_default_scope(
-                    scope), explain_errors(
-                        f'the detector of {cfg.filename} cannot be built'):
-            self.model = init_detector(cfg, None, 'random', device)
-        meta = _load_weights(self.model, checkpoint, cfg.filename)
-        names = _class_names(cfg, meta)
-        if cat_ids is None and 'person' in names:
-            cat_ids = [names.index('person')]
-        known = range(len(names) or 10**6)  # any where none is named
-        if not cat_ids or any(number not in known for number in cat_ids):
-            raise ValueError(
-                f'the detector of {cfg.filename} has the classes '
-                f'{dict(enumerate(names))}; choose by number with '
-                '--det-cat-ids')
-        self.cat_ids = list(cat_ids)
-        # With it, MMPose's default scope does.
-        self.model.cfg = adapt_mmdet_pipeline(cfg)
+        self._detect: FindObjects
+        if is_file(detector):
+            runtime = DetectorRuntime(detector, threads=threads)
+            names, self._detect = runtime.classes, runtime
+        elif checkpoint:
+            from .detector_model import DetectorModel
+            model = DetectorModel(detector, checkpoint, device)
+            names, self._detect = model.classes, model
+        else:
+            raise ValueError(f'the config {detector} needs a checkpoint')
+        if cat_ids is None and not names and is_file(detector):
+            cat_ids = [0]  # as in rtmlib's files
+        self.cat_ids = choose_classes(names, cat_ids, detector)
 
     def __call__(self, image: np.ndarray) -> Boxes:
         """Find the people in an image.
@@ -110,52 +121,17 @@ class PersonDetector:
         Returns:
             Boxes: Their boxes; the highest score is first.
         """
-        result = inference_detector(self.model, image)
-        found = result.pred_instances.cpu().numpy()
-        boxes = np.column_stack([found.bboxes, found.scores])
-        boxes = boxes[np.isin(found.labels, self.cat_ids)
-                      & (found.scores > self.score_thr)]
+        found, scores, labels = self._detect(image)
+        boxes = np.column_stack([found, scores])
+        boxes = boxes[np.isin(labels, self.cat_ids)
+                      & (scores > self.score_thr)]
         # Of less than a pixel nothing can be seen.
         boxes = boxes[(boxes[:, 2:4] - boxes[:, :2] >= 1).all(1)]
         if self.nms_thr is not None:
-            boxes = boxes[nms(boxes, self.nms_thr)]
+            boxes = boxes[nms(boxes[:, :4], boxes[:, 4], self.nms_thr)]
         boxes = boxes[np.argsort(-boxes[:, 4], kind='stable')]
         boxes = boxes.astype(np.float32)
         return Boxes(boxes[:, :4], boxes[:, 4])
-
-
-def _load_weights(model: nn.Module, checkpoint: str,
-                  config: str) -> Dict[str, Any]:
-    """Load a checkpoint, which has to fill the model; return its ``meta``."""
-    loaded = load_checkpoint(checkpoint)
-    weights = loaded['state_dict']
-    consume_prefix_in_state_dict_if_present(weights, 'module.')
-    try:
-        missing = model.load_state_dict(weights, strict=False).missing_keys
-    except RuntimeError as error:
-        raise ValueError(f'{checkpoint} is not a checkpoint of {config}: ' +
-                         textwrap.shorten(str(error), 400)) from error
-    missing = [key for key in missing if 'num_batches_tracked' not in key]
-    if missing:
-        raise ValueError(
-            f'{checkpoint} is not a checkpoint of {config}: it has no '
-            f'{missing[0]}, nor {len(missing) - 1} others')
-    return dict(loaded['meta'])
-
-
-def _class_names(cfg: Config, meta: Dict[str, Any]) -> List[str]:
-    """Names of a detector's classes, from its checkpoint or config."""
-    dataset = cfg.test_dataloader.dataset
-    known = getattr(DATASETS.get(dataset.type), 'METAINFO', {})
-    told: Any
-    for told in (meta.get('dataset_meta'), meta, dataset.get('metainfo'),
-                 known):
-        # As mmdet 2 and 3 wrote it; it may be from anywhere.
-        for key in ('classes', 'CLASSES') if isinstance(told, dict) else ():
-            names = told.get(key)
-            if names and isinstance(names, (list, str, tuple)):
-                return [names] if isinstance(names, str) else list(names)
-    return []
 
 
 def detection_results(image_id: int, people: Boxes) -> Entries:
@@ -228,6 +204,9 @@ def image_info(images: Entries, folder: str) -> Dict[str, Any]:
     Returns:
         dict: ``images``, ``annotations`` (none) and ``categories``.
     """
+    from mmpose.datasets import CocoDataset
+
+    from lgm_pose_plugin.datasets.coco_format import person_category
     for image in images:
         name = osp.relpath(image['file_name'], folder)
         image['file_name'] = name.replace(os.sep, '/')

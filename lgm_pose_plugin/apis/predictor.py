@@ -35,6 +35,9 @@ FindPeople = Callable[[np.ndarray, str], Boxes]
 KEYPOINTS_TO_BOX = (1.3, 1.2)
 # Key points of lower scores do not count for it.
 KEYPOINT_THR = 0.3
+# Windows of a first pass: width by height, and what networks pad boxes by.
+WINDOW_RATIO, PADDING = 3 / 4, 1.25
+MAX_WINDOWS = 16
 
 
 class People(NamedTuple):
@@ -81,6 +84,58 @@ class People(NamedTuple):
 def whole_image(image: np.ndarray, path: str) -> Boxes:
     """Take the whole image as one person, a :data:`FindPeople`."""
     return from_xywh([[0, 0, *image.shape[1::-1]]])
+
+
+def look_twice(network: Network) -> FindPeople:
+    """Take an image as one person, whose box a first pass finds.
+
+    The first pass looks at the whole image and at windows of it, see
+    :func:`windows`. The box goes around the key points where they score
+    highest, so that the network then sees the person alone.
+
+    Args:
+        network (callable): See :data:`Network`.
+
+    Returns:
+        callable: See :data:`FindPeople`. Where the first pass finds nobody,
+        it gives the whole image.
+    """
+
+    def find_people(image: np.ndarray, path: str) -> Boxes:
+        whole = whole_image(image, path)
+        boxes = np.concatenate([whole.boxes, windows(*image.shape[1::-1])])
+        keypoints, scores = network(image, boxes)
+        best = scores.mean(1).argmax()
+        taken = slice(best, best + 1)
+        found = boxes_of_keypoints(
+            People(boxes[taken], whole.scores, keypoints[taken],
+                   scores[taken]), image)
+        return found if len(found.boxes) else whole
+
+    return find_people
+
+
+def windows(width: int, height: int) -> np.ndarray:
+    """Make boxes whose crops a person fills that stands in a wide image.
+
+    Args:
+        width (int): Width of the image in pixels.
+        height (int): Its height.
+
+    Returns:
+        np.ndarray: Boxes of ``WINDOW_RATIO``, as large as the image has room
+        for once padding is added, from left to right or from top to bottom
+        with a half in common, at most ``MAX_WINDOWS``; float32 of shape
+        ``(M, 4)``.
+    """
+    side = np.minimum([width, height],
+                      [height * WINDOW_RATIO, width / WINDOW_RATIO])
+    room = np.array([width, height]) - side
+    count = int(np.ceil(2 * room / side).max()) + 1
+    centers = side / 2 + room * np.linspace(0, 1, min(count,
+                                                      MAX_WINDOWS))[:, None]
+    half = side / 2 / PADDING
+    return np.hstack([centers - half, centers + half]).astype(np.float32)
 
 
 @dataclass

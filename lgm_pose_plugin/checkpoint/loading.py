@@ -1,19 +1,16 @@
 """Checkpoints: load them without running them, publish the weights."""
 import pickle
 import re
-import shutil
 import tempfile
 import zipfile
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Dict, Union
-from urllib.request import Request, urlopen
 
 import torch
 
+from lgm_pose_plugin.utils.download import download
 from .unpickling import load_pickles
 
-_URL_TIMEOUT = 60  # seconds without an answer
 # Bytes a weight may take by repeating fewer, as some buffers do.
 _MAX_REPEATED = 1 << 24
 
@@ -28,7 +25,7 @@ def load_checkpoint(path: Union[str, Path]) -> Dict[str, Any]:
         path (str | Path): A checkpoint that MMEngine saved, or plain weights;
             on torch < 2.6 in the format of torch >= 1.6. An ``http://`` or
             ``https://`` URL is downloaded, each time anew, and read as a
-            file.
+            file; stderr names it and its size.
 
     Returns:
         dict: The checkpoint, with the weights as ``state_dict``, all finite,
@@ -46,31 +43,13 @@ def load_checkpoint(path: Union[str, Path]) -> Dict[str, Any]:
         # take a file of the same name that they downloaded before.
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, 'checkpoint.pth')
-            _download(str(path), file)
+            download(str(path), str(file))
             return _load_file(file, str(path))
     if not Path(path).is_file():
         raise FileNotFoundError(
             f'{path}: there is no such file; give the path of a checkpoint '
             'that MMEngine saved, e.g. work_dirs/NAME/epoch_210.pth')
     return _load_file(Path(path), str(path))
-
-
-def _download(url: str, file: Path) -> None:
-    """Write what an http(s) URL gives to a file."""
-    if not url.lower().startswith(('http://', 'https://')):
-        raise ValueError(
-            f'{url}: only http:// and https:// are loaded; download it and '
-            'give the path of the file')
-    try:
-        request = Request(url, headers={'User-Agent': 'lgm_pose_plugin'})
-        with urlopen(request, timeout=_URL_TIMEOUT) as answer:
-            with open(str(file), 'wb') as out:
-                shutil.copyfileobj(answer, out)
-    except (OSError, HTTPException, ValueError) as error:
-        raise FileNotFoundError(
-            f'{url}: cannot be downloaded ({error}). Check the address, or '
-            'download it by other means and give the path of the file'
-        ) from error
 
 
 def _load_file(file: Path, origin: str) -> Dict[str, Any]:

@@ -1,14 +1,13 @@
 """find the boxes of people in images, for `mim test` with detected boxes
 
-Any detector of MMDetection with a class person. Writes a list of COCO results
-(image_id, category_id 1, bbox as left, top, width, height, and score) that
-configs name as bbox_file. The ids of the images are those of --ann-file; else
-the numbers that the names are, as 000000000139.jpg, or 1, 2, 3 and so on, and
---images-json writes an annotation file that tells them. An image that fails is
-reported and left out, and the exit status is 1; Ctrl-C keeps what is done.
+Writes a list of COCO results (image_id, category_id 1, bbox as left, top,
+width, height, and score) that configs name as bbox_file. The ids of the images
+are those of --ann-file; else the numbers that the names are, as
+000000000139.jpg, or 1, 2, 3 and so on, and --images-json writes an annotation
+file that tells them. An image that fails is reported and left out, and the
+exit status is 1; Ctrl-C keeps what is done.
 
-example: lgm-pose detect val2017/ -o person_boxes.json --det-config \\
-    mmdet::rtmdet/rtmdet_m_8xb32-300e_coco.py --det-checkpoint rtmdet_m.pth \\
+example: lgm-pose detect val2017/ -o person_boxes.json --detector rtmdet-m \\
     --ann-file annotations/person_keypoints_val2017.json
 """
 import argparse
@@ -28,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs='+',
         metavar='IMAGES',
         help='folder, picture or pattern as "*/*.jpg"')
-    add_detector(parser, required=True, score_thr=0.05, nms_thr=None)
+    add_detector(parser, 'auto', score_thr=0.05, nms_thr=None)
     add_file(
         parser, '--images-json',
         'write an annotation file with the images and their ids, and without '
@@ -69,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     paths = [source.path for source in sources if source.kind == 'image']
     if not paths:
         raise ValueError('there are no pictures: ' + '; '.join(problems))
-    inputs = [*paths, args.det_checkpoint, args.ann_file]
+    inputs = [*paths, args.detector, args.det_checkpoint, args.ann_file]
     check_inputs_kept(outputs, [path for path in inputs if path])
     ids = (
         ImageIds.from_file(args.ann_file)

@@ -6,6 +6,10 @@ see docs/export.md. It is run on crops and compared with MMPose before it is
 written; the comparison is written to FILE.report.json. OpenVINO's format is a
 pair of files, FILE.xml and FILE.bin.
 
+CONFIG may be an RTMDet or YOLOX of MMDetection. The file then takes whole
+images and returns the boxes of people, and the check compares it with
+MMDetection on --images.
+
 --int8 quantises the network after this check, on the people of --dataset or
 --images, and compares the int8 file with the float file: key points, and with
 --dataset the config's own metrics.
@@ -14,13 +18,16 @@ examples:
   lgm-pose export lgm-pose_lsp-256x192 -o lgm-pose_lsp.onnx
   lgm-pose export CONFIG epoch_210.pth --format onnx -o lgm-pose.onnx
   lgm-pose export CONFIG epoch_210.pth --int8 --dataset -o lgm-pose-int8.onnx
+  lgm-pose export mmdet::rtmdet/rtmdet_m_8xb32-300e_coco.py rtmdet_m.pth \\
+      -o rtmdet_m.onnx
 """
 import argparse
-from typing import Union
+from typing import Any, Dict, Union
 
 from lgm_pose_plugin.setup_env import set_up_mmpose
-from .options import (add_cfg_options, add_config, add_file, add_flag,
-                      add_format, add_inputs, add_number, parse_cfg_options)
+from .options import (add_cat_ids, add_cfg_options, add_config, add_file,
+                      add_flag, add_format, add_inputs, add_number,
+                      parse_cfg_options)
 
 
 def batch_size(text: str) -> Union[int, str]:
@@ -67,6 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'N people (default: the whole test data set)')
     add_flag(parser, '--reduce-range',
              'with --int8, weights of 7 bits, for x86 CPUs without VNNI')
+    add_cat_ids(parser)
     add_cfg_options(
         parser,
         'options of CONFIG, e.g. test_dataloader.dataset.bbox_file=None')
@@ -90,6 +98,9 @@ def run(args: argparse.Namespace) -> int:
     """
     cfg_options = parse_cfg_options(args.cfg_options)
     set_up_mmpose()
+    from lgm_pose_plugin.models.builder import load_config
+    if 'bbox_head' in load_config(args.config, cfg_options).get('model', {}):
+        return run_detector(args, cfg_options)
     from lgm_pose_plugin.export.exporter import export
     from lgm_pose_plugin.model_index import published_weights
     report = export(
@@ -129,4 +140,47 @@ def run(args: argparse.Namespace) -> int:
         int8.get('accuracy', {}).get(name, {}) for name in ('float32', 'int8'))
     for metric, value in before.items():
         print(f'{metric}: {value:.4f} in float32, {after[metric]:.4f} in int8')
+    return 0
+
+
+def run_detector(args: argparse.Namespace, cfg_options: Dict[str, Any]) -> int:
+    """Export a person detector and print what the check found.
+
+    Args:
+        args (argparse.Namespace): The parsed arguments.
+        cfg_options (dict): Options of the config.
+
+    Returns:
+        int: 0.
+
+    Raises:
+        FileNotFoundError: See :func:`run`.
+        ImportError: See :func:`run`.
+        ValueError: See :func:`run`, or an option is not for detectors.
+    """
+    for option in ('no_decode', 'dataset', 'int8', 'eval_samples',
+                   'reduce_range'):
+        if getattr(args, option):
+            raise ValueError(f'--{option.replace("_", "-")} is not for '
+                             'detectors')
+    if not args.checkpoint:
+        raise ValueError('give the weights of the detector: CHECKPOINT')
+    from lgm_pose_plugin.export.detector import export_detector
+    report = export_detector(
+        args.config,
+        args.checkpoint,
+        args.out,
+        format=args.format,
+        batch=args.batch,
+        normalize=not args.no_normalize,
+        images=args.images,
+        samples=args.samples,
+        cat_ids=args.det_cat_ids,
+        cfg_options=cfg_options)
+    print(f'{args.out}: {report["bytes"] / 1e6:.2f} MB')
+    print('checked against MMDetection on {number_of_images} images: '
+          '{compared_boxes} boxes differ by at most '
+          '{boxes_max_difference_px:.1e} px and {scores_max_difference:.1e} '
+          'in score, {other_boxes} others depend on rounding'.format(
+              **report['check']))
     return 0

@@ -1,5 +1,8 @@
 """Arguments that several sub-commands share."""
 import argparse
+import os
+import os.path as osp
+import sys
 from typing import Any, Dict, Optional, Sequence, Tuple
 
 from lgm_pose_plugin.setup_env import set_up_mmpose
@@ -159,34 +162,48 @@ def parse_cfg_options(options: Sequence[str]) -> Dict[str, Any]:
     return dict(namespace.cfg)
 
 
-def add_detector(parser: argparse._ActionsContainer,
-                 required: bool = False,
-                 score_thr: float = 0.3,
-                 nms_thr: Optional[float] = 0.3) -> None:
-    """Add the arguments that choose a detector, and ``--ann-file``.
+def add_cat_ids(parser: argparse._ActionsContainer) -> None:
+    """Add ``--det-cat-ids``.
 
     Args:
         parser (argparse.ArgumentParser): See :func:`add_flag`.
-        required (bool): Whether there has to be one. Defaults to ``False``.
-        score_thr (float): Default of ``--bbox-thr``. Defaults to 0.3, as in
-            MMPose's inferencers.
-        nms_thr (float, optional): Default of ``--nms-thr``. Defaults to 0.3,
-            as there.
     """
-    parser.add_argument(
-        '--det-config',
-        required=required,
-        metavar='CONFIG',
-        help='an MMDetection config that finds the people, a path or as '
-        'mmdet::rtmdet/rtmdet_m_8xb32-300e_coco.py')
-    add_file(parser, '--det-checkpoint', 'its weights', required=required)
     parser.add_argument(
         '--det-cat-ids',
         type=int,
         nargs='+',
         metavar='N',
         help='classes of the detector to take, from 0 (default: the one '
-        'called person)')
+        'called person, of files that name none the first)')
+
+
+def add_detector(parser: argparse._ActionsContainer,
+                 default: Optional[str] = None,
+                 whole: str = '',
+                 score_thr: float = 0.3,
+                 nms_thr: Optional[float] = 0.3) -> None:
+    """Add the arguments that choose a detector, and ``--ann-file``.
+
+    Args:
+        parser (argparse.ArgumentParser): See :func:`add_flag`.
+        default (str, optional): Default of ``--detector``.
+        whole (str): What to say of a further choice, ``whole``. Defaults to
+            none.
+        score_thr (float): Default of ``--bbox-thr``. Defaults to 0.3, as in
+            MMPose's inferencers.
+        nms_thr (float, optional): Default of ``--nms-thr``. Defaults to 0.3,
+            as there.
+    """
+    parser.add_argument(
+        '--detector',
+        default=default,
+        metavar='auto|FILE|NAME' + ('|whole' if whole else ''),
+        help='what finds the people. auto: the default of MMPose, downloaded '
+        'and exported once; FILE: of `lgm-pose export` (.onnx or .xml) or one '
+        'that rtmlib runs; NAME: a model of MMDetection, as rtmdet-m, or a '
+        'config, as mmdet::rtmdet/rtmdet_m_8xb32-300e_coco.py' + whole)
+    add_file(parser, '--det-checkpoint', 'weights of a config')
+    add_cat_ids(parser)
     add_number(parser, '--bbox-thr', score_thr,
                'leave out boxes with at most this score', 'SCORE')
     parser.add_argument(
@@ -237,12 +254,48 @@ def open_detector(args: argparse.Namespace) -> Any:
         PersonDetector: The detector.
 
     Raises:
-        FileNotFoundError: If there is no such checkpoint.
-        ValueError: If config, checkpoint or classes do not fit, or the device
-            cannot be used.
+        FileNotFoundError: If there is no such file, or it cannot be
+            downloaded.
+        ImportError: If a package that it needs is missing.
+        ValueError: If file, config, checkpoint or classes do not fit, or the
+            device cannot be used.
     """
-    set_up_mmpose()
-    from lgm_pose_plugin.apis.person_detector import PersonDetector
-    return PersonDetector(args.det_config, args.det_checkpoint,
-                          args.det_cat_ids, args.bbox_thr, args.nms_thr,
-                          choose_device(args.device))
+    from lgm_pose_plugin.apis.person_detector import PersonDetector, is_file
+    detector, device = args.detector, 'cpu'
+    if args.det_checkpoint:
+        if is_file(detector):
+            raise ValueError('--det-checkpoint is for a config, not for '
+                             f'{detector}')
+        set_up_mmpose()
+        device = choose_device(args.device)
+    elif not is_file(detector):
+        detector = export_once(detector)
+    threads = getattr(args, 'threads', None) or 1
+    return PersonDetector(detector, args.det_checkpoint, args.det_cat_ids,
+                          args.bbox_thr, args.nms_thr, device, threads)
+
+
+def export_once(name: str) -> str:
+    """Export a detector of the zoo, unless that was done before.
+
+    Args:
+        name (str): ``'auto'`` or the name of a model of MMDetection.
+
+    Returns:
+        str: The exported file.
+
+    Raises:
+        FileNotFoundError: If its weights cannot be downloaded.
+        ImportError: If a package that this needs is missing.
+        ValueError: If there is no such model, or it cannot be exported.
+    """
+    from lgm_pose_plugin.apis.detector_zoo import cached_detector, zoo_weights
+    file = cached_detector(name)
+    if not osp.isfile(file):
+        config, weights = zoo_weights(name)
+        print(f'exporting {weights} to {file}', file=sys.stderr)
+        os.makedirs(osp.dirname(file), exist_ok=True)
+        set_up_mmpose()
+        from lgm_pose_plugin.export.detector import export_detector
+        export_detector(config, weights, file)
+    return file

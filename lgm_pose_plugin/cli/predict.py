@@ -2,14 +2,15 @@
 
 SOURCE is a picture, a folder, a pattern as "*/*.jpg", a video, webcam:0 or an
 address as rtsp://camera/stream or https://host/clip.mp4. The network is a file
-of `lgm-pose export` (--model; needs no torch or MMPose) or a checkpoint.
-Results go to OUT_DIR: predictions/*.json as MMPose's inferencers write them,
-visualizations/* with skeletons. A source that fails is reported and left out,
-and the exit status is 1; Ctrl-C keeps what is done (130).
+of `lgm-pose export` (--model; needs no torch or MMPose) or a checkpoint;
+--detector finds the people. Results go to OUT_DIR: predictions/*.json as
+MMPose's inferencers write them, visualizations/* with skeletons. A source that
+fails is reported and left out, and the exit status is 1; Ctrl-C keeps what is
+done (130).
 
 example: lgm-pose predict people/ clip.mp4 --model lgm-pose.onnx
 example: lgm-pose predict clip.mp4 --config CONFIG --checkpoint net.pth \\
-    --det-config DET_CONFIG --det-checkpoint det.pth --track --smooth
+    --detector rtmdet.onnx --track --smooth
 """
 import argparse
 import math
@@ -19,8 +20,8 @@ from typing import Any, List, Optional, Sequence, Tuple
 
 from lgm_pose_plugin.setup_env import set_up_mmpose
 from .options import (CONFIG, add_cfg_options, add_detector, add_file,
-                      add_flag, add_number, choose_device, open_detector,
-                      parse_cfg_options)
+                      add_flag, add_number, choose_device, export_once,
+                      open_detector, parse_cfg_options)
 
 # For those who name no network: a model whose weights lie in the package.
 DEFAULT_MODEL = 'lgm-pose_lsp-256x192'
@@ -60,10 +61,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     people = parser.add_argument_group('people')
     people.add_argument(
         '--boxes',
-        default='whole',
         metavar='whole|FILE',
-        help='each image is a person; or a COCO-format JSON of pictures: '
-        'annotations, or results with --ann-file')
+        help='in place of a detector: each image is the box of a person; or a '
+        'COCO-format JSON of pictures: annotations, or results with '
+        '--ann-file')
     people.add_argument(
         '--category',
         metavar='NAME',
@@ -77,7 +78,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar=('LEFT', 'TOP', 'WIDTH', 'HEIGHT'),
         help='a box in pixels, for every image (can be repeated)')
-    add_detector(people)
+    add_detector(
+        people,
+        whole='; whole: one person, found in the whole image and '
+        'again around the key points (default: auto, and whole where that '
+        'cannot be had)')
 
     video = parser.add_argument_group(
         'videos, cameras and streams',
@@ -142,8 +147,8 @@ def run(args: argparse.Namespace) -> int:
     check_files(args, out_dir, sources)
     if args.show:
         check_display()
-    find_people, notes = open_boxes(args)
     network, metadata = open_network(args)
+    find_people, notes = open_boxes(args, network)
     draw = not args.no_draw and (out_dir is not None or args.show)
     predictor = Predictor(
         network,
@@ -182,19 +187,19 @@ def check_arguments(args: argparse.Namespace) -> None:
     Raises:
         ValueError: If arguments do not go together.
     """
-    people = args.boxes != 'whole', args.box, args.det_config
+    people = args.boxes, args.box, args.detector
     for wrong, message in (
         (args.model and args.config, 'give either --model or --config'),
         (args.checkpoint and not args.config, '--checkpoint needs --config'),
         (not args.model and (args.backend or args.threads is not None),
          '--backend and --threads are for --model'),
         (args.model and (args.cfg_options or
-                         args.device and not args.det_config),
+                         args.device and not args.det_checkpoint),
          '--cfg-options and --device are not for --model'),
-        (bool(args.det_config) != bool(args.det_checkpoint),
-         '--det-config and --det-checkpoint go together'),
+        (args.det_checkpoint and not args.detector,
+         '--det-checkpoint needs a config as --detector'),
         (sum(map(bool, people)) > 1,
-         'give only one of --boxes, --box and --det-config'),
+         'give only one of --boxes, --box and --detector'),
         (args.det_every < 1,
          f'--det-every is at least 1, not {args.det_every}'),
         (not 0 < args.fps < math.inf, f'--fps is above 0, not {args.fps}'),
@@ -232,8 +237,9 @@ def check_files(args: argparse.Namespace, out_dir: Optional[str],
         check_out_file(args.coco_results)
         results.append(args.coco_results)
     inputs = [source.path for source in sources]
-    inputs += filter(None, (args.boxes, args.ann_file, args.model,
-                            args.checkpoint, args.det_checkpoint))
+    inputs += filter(None,
+                     (args.boxes, args.ann_file, args.model, args.checkpoint,
+                      args.detector, args.det_checkpoint))
     check_inputs_kept(results, inputs)
 
 
@@ -274,29 +280,41 @@ def open_network(args: argparse.Namespace) -> Tuple[Any, Any]:
     return model, model.metadata
 
 
-def open_boxes(args: argparse.Namespace) -> Tuple[Any, List[str]]:
+def open_boxes(args: argparse.Namespace,
+               network: Any) -> Tuple[Any, List[str]]:
     """Open what tells where people are.
 
     Args:
         args (argparse.Namespace): The parsed arguments.
+        network (callable): The network that finds key points.
 
     Returns:
         tuple[callable, list[str]]: See ``predictor.FindPeople``; and what to
         tell of it.
     """
     from lgm_pose_plugin.apis.coco_files import BoxFile, from_xywh
-    from lgm_pose_plugin.apis.predictor import whole_image
+    from lgm_pose_plugin.apis.predictor import look_twice, whole_image
     if args.box:
         boxes = from_xywh(args.box)
         return lambda image, path: boxes, []
-    if args.det_config:
-        detector = open_detector(args)
-        return lambda image, path: detector(image), []
-    if args.boxes != 'whole':
+    if args.boxes == 'whole':
+        return whole_image, []
+    if args.boxes:
         box_file = BoxFile(args.boxes, args.ann_file, args.bbox_thr,
                            args.category)
         return lambda image, path: box_file.find(path), box_file.notes
-    return whole_image, []
+    if args.detector == 'whole':
+        return look_twice(network), []
+    if args.detector in (None, 'auto'):
+        try:
+            args.detector = export_once('auto')
+        except (ImportError, OSError, ValueError) as error:
+            return look_twice(network), [
+                f'no person detector ({error}): taking each picture as one '
+                'person, in two passes as --detector whole'
+            ]
+    detector = open_detector(args)
+    return lambda image, path: detector(image), []
 
 
 def open_image_ids(args: argparse.Namespace, sources: Sequence[Any]) -> Any:
@@ -316,5 +334,5 @@ def open_image_ids(args: argparse.Namespace, sources: Sequence[Any]) -> Any:
     images = [source.path for source in sources if source.kind == 'image']
     if not images:
         raise ValueError('--coco-results is for pictures, and there are none')
-    told = args.ann_file or ('' if args.boxes == 'whole' else args.boxes)
+    told = args.ann_file or (args.boxes if args.boxes != 'whole' else '')
     return ImageIds.from_file(told) if told else ImageIds.from_names(images)

@@ -17,6 +17,36 @@ from lgm_pose_plugin.datasets.transforms.loading import read_size
 from lgm_pose_plugin.utils.files import IMAGE_SUFFIXES
 
 
+def list_pictures(paths: Sequence[str]) -> List[str]:
+    """List pictures.
+
+    Args:
+        paths (Sequence[str]): Pictures and folders of pictures.
+
+    Returns:
+        list[str]: The pictures.
+
+    Raises:
+        FileNotFoundError: If a path does not exist.
+        ValueError: If there is no picture.
+    """
+    files = []
+    for path in paths:
+        if osp.isdir(path):
+            files += [
+                osp.join(path, name) for name in sorted(os.listdir(path))
+                if name.lower().endswith(IMAGE_SUFFIXES)
+            ]
+        elif osp.isfile(path):
+            files.append(path)
+        else:
+            raise FileNotFoundError(f'there is no picture or folder {path}')
+    if not files:
+        raise ValueError(f'there are no pictures in {", ".join(paths)} '
+                         f'(names ending in {", ".join(IMAGE_SUFFIXES)})')
+    return files
+
+
 def image_samples(cfg: Config, paths: Sequence[str],
                   samples: int) -> List[Dict[str, Any]]:
     """List pictures, each with the whole of it as the person's box.
@@ -33,22 +63,8 @@ def image_samples(cfg: Config, paths: Sequence[str],
         FileNotFoundError: If a path does not exist.
         ValueError: If there is no picture or one cannot be read.
     """
-    files = []
-    for path in paths:
-        if osp.isdir(path):
-            files += [
-                osp.join(path, name) for name in sorted(os.listdir(path))
-                if name.lower().endswith(IMAGE_SUFFIXES)
-            ]
-        elif osp.isfile(path):
-            files.append(path)
-        else:
-            raise FileNotFoundError(f'there is no picture or folder {path}')
-    if not files:
-        raise ValueError(f'there are no pictures in {", ".join(paths)} '
-                         f'(names ending in {", ".join(IMAGE_SUFFIXES)})')
     meta, raw = dataset_meta_from_config(cfg) or {}, []
-    for file in files[:samples]:
+    for file in list_pictures(paths)[:samples]:
         box = np.array([[0, 0, *read_size(file)]], np.float32)
         score = np.ones(1, np.float32)
         raw.append(dict(meta, img_path=file, bbox=box, bbox_score=score))

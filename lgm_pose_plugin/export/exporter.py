@@ -53,12 +53,43 @@ class Format(NamedTuple):
         pair = [file[:-4] + '.bin'] if self.suffix == '.xml' else []
         return [*pair, file]
 
+    def move(self, file: str, out: str) -> None:
+        """Give a file, or the pair, the name that a user wants."""
+        for part in self.files(file):
+            os.replace(part, osp.splitext(out)[0] + osp.splitext(part)[1])
+
 
 FORMATS = dict(
     onnx=Format('.onnx', 'onnxruntime', 'onnxruntime', quantize_onnx,
                 finish_onnx),
     openvino=Format('.xml', 'openvino', 'nncf', quantize_openvino,
                     finish_openvino))
+
+
+def check_file(out: str, format: str, batch: Union[int, str]) -> None:
+    """Check the name and kind of a file before it is made.
+
+    Args:
+        out (str): See :func:`export`.
+        format (str): As ``out``.
+        batch (int | str): As ``out``.
+
+    Raises:
+        FileNotFoundError: If its folder does not exist.
+        ValueError: If it cannot be made or written.
+    """
+    suffix = FORMATS[format].suffix if format in FORMATS else ''
+    for wrong, fault in (
+        (not suffix,
+         f'unknown format {format!r}, choose one of {", ".join(FORMATS)}'),
+        (osp.splitext(out)[1]
+         != suffix, f'the name of the file ends in {suffix}, got {out}'),
+        (batch != 'dynamic'
+         and not (isinstance(batch, int) and 1 <= batch <= MAX_BATCH),
+         f"batch must be from 1 to {MAX_BATCH} or 'dynamic', got {batch}")):
+        if wrong:
+            raise ValueError(fault)
+    check_out_file(out)
 
 
 class Exporter:
@@ -243,29 +274,23 @@ def export(config: str,
         ImportError: If a package is missing.
         ValueError: If anything else is not as described.
     """
-    suffixes = {name: one.suffix for name, one in FORMATS.items()}
+    check_file(out, format, batch)
     numbers = [samples, calibration]
     numbers += [] if eval_samples is None else [eval_samples]
-    faults = (
-        (format not in FORMATS,
-         f'unknown format {format!r}, choose one of {", ".join(FORMATS)}'),
-        (osp.splitext(out)[1] != suffixes.get(format),
-         f'the name of the file ends in {suffixes.get(format)}, got {out}'),
-        (batch != 'dynamic'
-         and not (isinstance(batch, int) and 1 <= batch <= MAX_BATCH),
-         f"batch must be from 1 to {MAX_BATCH} or 'dynamic', got {batch}"),
-        (min(numbers) < 1, 'samples, calibration and eval_samples must be at '
-         f'least 1, got {min(numbers)}'),
-        (int8 and not (images or dataset), 'int8 is calibrated on people like '
-         'those that the network will see: give their pictures (images, '
-         "--images) or take the config's data set (dataset, --dataset)"),
-        (eval_samples and not (int8 and dataset), 'eval_samples needs int8 '
-         'and dataset: they are for the metrics before and after'),
-        (reduce_range and not int8, 'reduce_range needs int8'))
+    faults = ((min(numbers)
+               < 1, 'samples, calibration and eval_samples must be at '
+               f'least 1, got {min(numbers)}'),
+              (int8 and not (images or dataset),
+               'int8 is calibrated on people like '
+               'those that the network will see: give their pictures (images, '
+               "--images) or take the config's data set (dataset, --dataset)"),
+              (eval_samples
+               and not (int8 and dataset), 'eval_samples needs int8 '
+               'and dataset: they are for the metrics before and after'),
+              (reduce_range and not int8, 'reduce_range needs int8'))
     for wrong, fault in faults:
         if wrong:
             raise ValueError(fault)
-    check_out_file(out)
     made_with = describe_machine([
         'torch', 'mmpose', 'mmengine', 'numpy', 'onnx', FORMATS[format].runtime
     ] + [FORMATS[format].quantizer] * int8)
@@ -302,6 +327,5 @@ def export(config: str,
                                     reduce_range))
         report['bytes'] = exporter.size()
         write_json(out + '.report.json', report, indent=2)
-        for file in FORMATS[format].files(exporter.final):
-            os.replace(file, osp.splitext(out)[0] + osp.splitext(file)[1])
+        FORMATS[format].move(exporter.final, out)
     return report

@@ -7,6 +7,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.model import BaseModel, ImgDataPreprocessor
 from mmpose.apis.inference import dataset_meta_from_config
 from mmpose.models import TopdownPoseEstimator
 from torch import Tensor, nn
@@ -63,14 +64,68 @@ class ExportedNetwork(nn.Module):
             :func:`last_maps` returns.
         """
         if self.normalize:
-            processor = self.model.data_preprocessor
-            images = images.permute(0, 3, 1, 2).float()  # (N, 3, H, W)
-            if processor._channel_conversion:
-                images = images[:, [2, 1, 0]]
-            if processor._enable_normalize:
-                images = (images - processor.mean) / processor.std
+            images = preprocess(self.model.data_preprocessor, images)
         maps = last_maps(self.model(images, None, mode='tensor'))
         return maps if self.decoder is None else (*self.decoder(*maps), *maps)
+
+
+def preprocess(processor: ImgDataPreprocessor, images: Tensor) -> Tensor:
+    """Do what a data preprocessor does, in operations that can be exported.
+
+    Args:
+        processor (:obj:`ImgDataPreprocessor`): The data preprocessor.
+        images (Tensor): BGR images, uint8 of shape ``(N, H, W, 3)``.
+
+    Returns:
+        Tensor: What the network takes, of shape ``(N, 3, H, W)``.
+    """
+    images = images.permute(0, 3, 1, 2).float()  # (N, 3, H, W)
+    if processor._channel_conversion:
+        images = images[:, [2, 1, 0]]
+    if processor._enable_normalize:
+        images = (images - processor.mean) / processor.std
+    return images
+
+
+def test_transforms(cfg: Config) -> Dict[str, Dict[str, Any]]:
+    """List the transforms of a config's test pipeline.
+
+    Args:
+        cfg (Config): The config.
+
+    Returns:
+        dict[str, dict]: Their arguments by the name of their class, without
+        a scope as in ``mmdet.Pad``.
+    """
+    dataset = cfg.get('test_dataloader', {}).get('dataset', {})
+    return {
+        getattr(step['type'], '__name__', step['type']).split('.')[-1]: step
+        for step in dataset.get('pipeline', [])
+    }
+
+
+def describe_input(cfg: Config, model: BaseModel,
+                   normalize: bool) -> Dict[str, Any]:
+    """Collect what the metadata of all files say.
+
+    Args:
+        cfg (Config): The config.
+        model (:obj:`BaseModel`): Its network.
+        normalize (bool): See :class:`ExportedNetwork`.
+
+    Returns:
+        dict: What made the file, and what its network takes.
+    """
+    processor = cfg.model.get('data_preprocessor', {})
+    return dict(
+        format_version=FORMAT_VERSION,
+        plugin_version=__version__,
+        config=osp.splitext(osp.basename(cfg.filename))[0],
+        normalize=normalize,
+        precision='float32',
+        mean=processor.get('mean') or [0.] * 3,
+        std=processor.get('std') or [1.] * 3,
+        bgr_to_rgb=model.data_preprocessor._channel_conversion)
 
 
 def describe(cfg: Config, model: TopdownPoseEstimator, normalize: bool,
@@ -90,11 +145,7 @@ def describe(cfg: Config, model: TopdownPoseEstimator, normalize: bool,
         ValueError: If the config's codec, test pipeline or data set is not
             one of a top-down network.
     """
-    transforms = {
-        getattr(step['type'], '__name__', step['type']): step
-        for step in cfg.get('test_dataloader', {}).get('dataset', {}).get(
-            'pipeline', [])
-    }
+    transforms = test_transforms(cfg)
     codec = getattr(model.head, 'decoder', None)
     meta = dataset_meta_from_config(cfg, 'test')
     test_cfg = model.test_cfg or {}
@@ -110,19 +161,11 @@ def describe(cfg: Config, model: TopdownPoseEstimator, normalize: bool,
         if wrong:
             raise ValueError(f'{cfg.filename} cannot be exported: {fault}')
     affine = transforms['TopdownAffine']
-    processor = cfg.model.get('data_preprocessor', {})
     arguments = inspect.signature(type(codec)).parameters
     metadata = dict(
-        format_version=FORMAT_VERSION,
-        plugin_version=__version__,
-        config=osp.splitext(osp.basename(cfg.filename))[0],
+        describe_input(cfg, model, normalize),
         input_size=affine['input_size'],
-        normalize=normalize,
         decode=decode,
-        precision='float32',
-        mean=processor.get('mean') or [0.] * 3,
-        std=processor.get('std') or [1.] * 3,
-        bgr_to_rgb=model.data_preprocessor._channel_conversion,
         padding=transforms.get('GetBBoxCenterScale', {}).get('padding', 1.25),
         use_udp=affine.get('use_udp', False),
         shift_heatmap=test_cfg.get('shift_heatmap', False),

@@ -36,14 +36,33 @@ def to_onnx(network: ExportedNetwork, example: Tensor, file: str,
     Raises:
         ValueError: If torch cannot export the network.
     """
+    with torch.no_grad():
+        dims = network(example)[-1].dim()
+    maps = list(MAP_NAMES[:1] if dims == 4 else MAP_NAMES[1:])
+    decoded = [] if network.decoder is None else ['keypoints', 'scores']
+    write_onnx(network, example, file, decoded + maps, dynamic)
+    return decoded, maps
+
+
+def write_onnx(network: nn.Module, example: Tensor, file: str,
+               names: Sequence[str], dynamic: bool) -> None:
+    """Write a network of any outputs to an ONNX file, see :func:`to_onnx`.
+
+    Args:
+        network (nn.Module): The network, in eval mode.
+        example (Tensor): An input.
+        file (str): The file to write.
+        names (Sequence[str]): Names of the outputs.
+        dynamic (bool): Whether the batch size is left open.
+
+    Raises:
+        ValueError: If torch cannot export the network.
+    """
     network = copy.deepcopy(network)
     fold_batch_norms(network)
     with torch.no_grad():
         outputs = network(example)
-    maps = list(MAP_NAMES[:1] if outputs[-1].dim() == 4 else MAP_NAMES[1:])
-    decoded = [] if network.decoder is None else ['keypoints', 'scores']
-    names = decoded + maps
-    axes = {name: {0: 'batch'} for name in ['images'] + names}
+    axes = {name: {0: 'batch'} for name in ['images', *names]}
     # The other exporter of torch >= 2.5 needs one more package.
     parameters = inspect.signature(torch.onnx.export).parameters
     options: Dict[str, Any] = (
@@ -57,7 +76,7 @@ def to_onnx(network: ExportedNetwork, example: Tensor, file: str,
             network, (example, ),
             file,
             input_names=['images'],
-            output_names=names,
+            output_names=list(names),
             dynamic_axes=axes if dynamic else None,
             opset_version=OPSET,
             **options)
@@ -66,11 +85,10 @@ def to_onnx(network: ExportedNetwork, example: Tensor, file: str,
     # The exporter leaves sizes open that are computed in the graph.
     for value, output in zip(exported.graph.output, outputs):
         sizes = ['batch' if dynamic else len(example), *output.shape[1:]]
+        kind = value.type.tensor_type.elem_type
         value.CopyFrom(
-            onnx.helper.make_tensor_value_info(value.name,
-                                               onnx.TensorProto.FLOAT, sizes))
+            onnx.helper.make_tensor_value_info(value.name, kind, sizes))
     onnx.save(exported, file)
-    return decoded, maps
 
 
 def fold_batch_norms(network: nn.Module) -> None:

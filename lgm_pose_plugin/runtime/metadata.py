@@ -14,6 +14,8 @@ MAX_CHARACTERS = 10**6
 MAX_SIDE = 4096
 MAX_KEYPOINTS = 1000
 MAX_KERNEL = 99
+MAX_CLASSES = 10000
+MAX_BOXES = 10**5
 
 # Whether a value fits, and what would fit.
 Rule = Tuple[Callable[[Any], bool], str]
@@ -53,16 +55,35 @@ _CODECS: Dict[str, Dict[str, Rule]] = dict(
     SoftmaxUDPHeatmap=dict(blur_kernel_size=_ODD, sigma=_number(1e-3, 1e3)))
 
 
-def _fields(metadata: Dict[str, Any]) -> Iterator[Tuple[str, Any, Rule]]:
-    """Names, values and rules; a rule may rely on the fields before it."""
+def _input_fields(metadata: Dict[str, Any]) -> Iterator[Tuple[str, Any, Rule]]:
+    """Names, values and rules of what all files say of their input."""
     get = metadata.get
-    for key in ('normalize', 'decode', 'bgr_to_rgb', 'use_udp',
-                'shift_heatmap'):
+    for key in ('normalize', 'bgr_to_rgb'):
         yield key, get(key), _BOOL
-    size = get('input_size')
-    yield 'input_size', size, _list(_whole(1, MAX_SIDE), 2, 2)
+    yield 'input_size', get('input_size'), _list(_whole(1, MAX_SIDE), 2, 2)
     yield 'mean', get('mean'), _list(_number(-1e6, 1e6), 3, 3)
     yield 'std', get('std'), _list(_number(1e-6, 1e6), 3, 3)
+
+
+def _detector_fields(
+        metadata: Dict[str, Any]) -> Iterator[Tuple[str, Any, Rule]]:
+    """As :func:`_pose_fields`, of person detectors."""
+    get = metadata.get
+    yield from _input_fields(metadata)
+    yield 'pad_value', get('pad_value'), _list(_whole(0, 255), 3, 3)
+    yield 'classes', get('classes'), _list(_TEXT, 1, MAX_CLASSES)
+    yield 'max_boxes', get('max_boxes'), _whole(1, MAX_BOXES)
+    for key in ('score_thr', 'nms_thr'):
+        yield key, get(key), _number(0, 1)
+
+
+def _pose_fields(metadata: Dict[str, Any]) -> Iterator[Tuple[str, Any, Rule]]:
+    """Names, values and rules; a rule may rely on the fields before it."""
+    get = metadata.get
+    yield from _input_fields(metadata)
+    for key in ('decode', 'use_udp', 'shift_heatmap'):
+        yield key, get(key), _BOOL
+    size = get('input_size')
     yield 'padding', get('padding'), _number(0.01, 100)
     codec: Any = get('codec')
     yield 'codec', codec, (
@@ -85,18 +106,27 @@ def _fields(metadata: Dict[str, Any]) -> Iterator[Tuple[str, Any, Rule]]:
     yield 'sigmas', get('sigmas'), _list(_number(0, 1e6), count, count)
 
 
-def read_metadata(text: str, file: str) -> Dict[str, Any]:
+# What the file of a task computes, and its fields. Pose files name no task.
+_TASKS = dict(
+    pose=('key points, which --model takes', _pose_fields),
+    detection=('boxes of people, which --detector takes', _detector_fields))
+
+
+def read_metadata(text: str, file: str, task: str = 'pose') -> Dict[str, Any]:
     """Read the metadata of an exported file, all of it checked.
 
     Args:
         text (str): What the file holds.
         file (str): The file, for messages.
+        task (str): What the file is to be used for, ``'pose'`` or
+            ``'detection'``. Defaults to ``'pose'``.
 
     Returns:
         dict: The metadata, see docs/export.md.
 
     Raises:
-        ValueError: If ``lgm-pose export`` did not write them.
+        ValueError: If ``lgm-pose export`` did not write them, or the file is
+            for another task.
     """
     if len(text) > MAX_CHARACTERS:
         raise ValueError(f'{file} has {len(text):,} characters of metadata, '
@@ -113,7 +143,15 @@ def read_metadata(text: str, file: str) -> Dict[str, Any]:
         raise ValueError(
             f'{file} has format version {version}, this lgm_pose_plugin '
             f'reads up to {FORMAT_VERSION}; update it')
-    for name, value, (fits, wanted) in _fields(metadata):
+    found = metadata.get('task', 'pose')
+    if found not in tuple(_TASKS):  # which may be of any type
+        raise ValueError(f'{file} has wrong metadata: task must be '
+                         f'{" or ".join(_TASKS)}, found '
+                         f'{reprlib.repr(found)}. Export the network again')
+    if found != task:
+        raise ValueError(f'{file} computes {_TASKS[found][0]}; this needs a '
+                         f'file that computes {_TASKS[task][0]}')
+    for name, value, (fits, wanted) in _TASKS[task][1](metadata):
         if not fits(value):
             raise ValueError(
                 f'{file} has wrong metadata: {name} must be {wanted}, found '

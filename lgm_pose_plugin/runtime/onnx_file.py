@@ -2,7 +2,7 @@
 
 Needs the standard library alone.
 """
-from typing import Any, Dict, Iterator, Tuple
+from typing import Any, Dict, Iterator, Set, Tuple
 
 from .metadata import is_int
 
@@ -19,6 +19,9 @@ _ONNX: Dict[str, Dict[str, Tuple[int, ...]]] = dict(
 _EXTERNAL_DATA, _DATA_LOCATION = 13, 14
 # Of a model the graph's inputs, of these the type's tensor's shape.
 _INPUT_SHAPES = 7, 11, 2, 1, 2
+# Of a model the graph; of a graph the inputs' names and the nodes; of a node
+# the inputs and the operator.
+_GRAPH, _INPUT_NAME, _NODE, _NODE_INPUT, _OPERATOR = 7, (11, 1), 1, 1, 4
 
 
 def check_onnx(file: str, max_batch: int) -> None:
@@ -57,6 +60,33 @@ def check_onnx(file: str, max_batch: int) -> None:
         if not is_int(batch, 1, max_batch):
             raise ValueError(f'{file} takes {batch} crops at once, which '
                              f'cannot be (1 to {max_batch}); export it again')
+
+
+def input_operators(file: str) -> Set[str]:
+    """Find what operators read an ONNX file's first input.
+
+    Args:
+        file (str): The ONNX file.
+
+    Returns:
+        set[str]: Their names, as ``{'Conv'}``.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If it is not as :func:`check_onnx` wants it.
+    """
+    with open(file, 'rb') as opened:
+        data = memoryview(opened.read())
+    try:
+        graph = next(_at(data, _GRAPH))
+        name = next(_at(graph, *_INPUT_NAME))
+        return {
+            bytes(operator).decode()
+            for node in _at(graph, _NODE) if name in _at(node, _NODE_INPUT)
+            for operator in _at(node, _OPERATOR)
+        }
+    except (IndexError, StopIteration, TypeError, ValueError) as error:
+        raise ValueError(f'{file} is not an ONNX file: {error!r}') from error
 
 
 def _names_files(data: memoryview, message: str) -> bool:

@@ -146,6 +146,35 @@ def crop_people(image: np.ndarray, centers: np.ndarray, scales: np.ndarray,
     return crops
 
 
+def letterbox(image: np.ndarray,
+              size: Sequence[int],
+              pad_value: Sequence[int],
+              rounding: float = 0.5) -> Tuple[np.ndarray, Tuple[float, float]]:
+    """Resize an image to fit in the top left of a canvas, as MMDetection.
+
+    Args:
+        image (np.ndarray): BGR, uint8 of shape ``(H, W, 3)``.
+        size (Sequence[int]): Width and height of the canvas.
+        pad_value (Sequence[int]): B, G and R of what the image leaves free.
+        rounding (float): What is added to the image's new width and height
+            before the fraction is cut off. Defaults to 0.5.
+
+    Returns:
+        tuple[np.ndarray, tuple[float, float]]: The canvas, uint8 of shape
+        ``(size[1], size[0], 3)``, and the factors that the image's width and
+        height were multiplied by.
+    """
+    height, width = image.shape[:2]
+    ratio = min(size[0] / width, size[1] / height)
+    # At least one pixel of images that are very thin.
+    new_width, new_height = (
+        max(1, int(side * ratio + rounding)) for side in (width, height))
+    canvas = np.full((size[1], size[0], 3), pad_value, np.uint8)
+    canvas[:new_height, :new_width] = cv2.resize(
+        image, (new_width, new_height), interpolation=cv2.INTER_LINEAR)
+    return canvas, (new_width / width, new_height / height)
+
+
 def normalize(crops: np.ndarray, metadata: Dict[str, Any]) -> np.ndarray:
     """What MMPose's data preprocessor makes of crops.
 

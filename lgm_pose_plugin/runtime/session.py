@@ -3,7 +3,7 @@ import functools
 import hashlib
 import os.path as osp
 import threading
-from typing import Any, Callable, Dict, NamedTuple, Optional, Union
+from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple, Union
 
 import numpy as np
 
@@ -17,6 +17,8 @@ MAX_BATCH = 4096  # that a file fixes
 # The input, or all inputs by name; and the outputs by name.
 Inputs = Union[np.ndarray, Dict[str, np.ndarray]]
 Outputs = Dict[str, np.ndarray]
+# With None for any size.
+Shape = Tuple[Optional[int], ...]
 
 
 class Session(NamedTuple):
@@ -24,13 +26,21 @@ class Session(NamedTuple):
 
     Attributes:
         metadata (str, optional): What the file holds under ``METADATA_KEY``.
-        batch (int, optional): The batch size, ``None`` for any.
+        input_shape (tuple[int, ...]): Shape of the first input, with ``None``
+            for any size.
+        outputs (dict[str, tuple]): Shapes of the outputs by name, in order.
         run (callable): Takes the input, or all inputs by name, and returns
             the outputs by name.
     """
     metadata: Optional[str]
-    batch: Optional[int]
+    input_shape: Shape
+    outputs: Dict[str, Shape]
     run: Callable[[Inputs], Outputs]
+
+    @property
+    def batch(self) -> Optional[int]:
+        """int, optional: The batch size, ``None`` for any."""
+        return self.input_shape[0]
 
 
 def open_session(file: str,
@@ -116,13 +126,19 @@ def _open_onnxruntime(file: str, threads: int) -> Session:
     entry = session.get_inputs()[0]
     names = [output.name for output in session.get_outputs()]
     metadata = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
-    batch = entry.shape[0] if isinstance(entry.shape[0], int) else None
+    shapes = {
+        # Sizes that are left open have a name.
+        one.name:
+        tuple(size if isinstance(size, int) else None for size in one.shape)
+        for one in (entry, *session.get_outputs())
+    }
+    shape = shapes.pop(entry.name)
 
     def run(inputs: Inputs) -> Outputs:
         feeds = inputs if isinstance(inputs, dict) else {entry.name: inputs}
         return dict(zip(names, session.run(names, feeds)))
 
-    return Session(metadata, batch, run)
+    return Session(metadata, shape, shapes, run)
 
 
 @functools.lru_cache(maxsize=None)
@@ -190,8 +206,19 @@ def _open_openvino(file: str, threads: int) -> Session:
                 outputs.update(dict.fromkeys(aliases, data))
         return outputs
 
-    batch = shape[0].get_length() if shape[0].is_static else None
-    return Session(metadata, batch, run)
+    shapes = {
+        name: _openvino_shape(output.get_partial_shape())
+        for output in network.outputs
+        for name in output.names
+    }
+    return Session(metadata, _openvino_shape(shape), shapes, run)
+
+
+def _openvino_shape(shape: Any) -> Shape:
+    if shape.rank.is_dynamic:
+        return ()
+    return tuple(size.get_length() if size.is_static else None
+                 for size in shape)
 
 
 def file_hash(file: str) -> str:

@@ -8,12 +8,12 @@ import torch
 from mmengine.config import Config
 from mmengine.structures import InstanceData
 
-from lgm_pose_plugin.apis import person_detector as detect
+from lgm_pose_plugin.apis import detector_model
 from lgm_pose_plugin.apis.coco_files import Boxes
+from lgm_pose_plugin.apis.detector_model import (_class_names, _load_weights,
+                                                 load_detector_config)
 from lgm_pose_plugin.apis.person_detector import (PersonDetector,
-                                                  _load_weights,
-                                                  detection_results,
-                                                  load_detector_config)
+                                                  detection_results)
 from lgm_pose_plugin.datasets.rendered.scene import render_image
 
 
@@ -79,7 +79,6 @@ def test_detectors_without_people(detector_files, tmp_path):
 def test_coco_is_known(detector_files, tmp_path):
     config = load_detector_config(
         'mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py')
-    from lgm_pose_plugin.apis.person_detector import _class_names
     names = _class_names(config, {})
     assert len(names) == 80 and names[0] == 'person'
     config.test_dataloader.dataset.metainfo = dict(classes='person')
@@ -154,7 +153,7 @@ def test_small_boxes(detector_files, monkeypatch):
     boxes = torch.tensor([[5., 5, 5.9, 50], [5, 5, 50, 5.9], [5, 5, 6, 6]])
     found = InstanceData(
         bboxes=boxes, scores=torch.full((3, ), .9), labels=torch.ones(3))
-    monkeypatch.setattr(detect, 'inference_detector',
+    monkeypatch.setattr(detector_model, 'inference_detector',
                         lambda *args: SimpleNamespace(pred_instances=found))
     image = np.zeros((60, 60, 3), np.uint8)
     assert detector(image).boxes.tolist() == [[5, 5, 6, 6]]

@@ -5,7 +5,8 @@ import pytest
 
 from lgm_pose_plugin.apis.coco_files import Boxes, ImageIds
 from lgm_pose_plugin.apis.predictor import (Follower, People, Predictor,
-                                            boxes_of_keypoints, whole_image)
+                                            boxes_of_keypoints, look_twice,
+                                            whole_image, windows)
 from lgm_pose_plugin.apis.sources import find_sources
 from lgm_pose_plugin.datasets.rendered.scene import render_image
 from lgm_pose_plugin.utils.progress import Progress
@@ -25,6 +26,46 @@ def test_whole_image():
     people = whole_image(IMAGE, '')
     assert people.boxes.tolist() == [[0, 0, 320, 240]]
     assert people.scores.tolist() == [1]
+
+
+@pytest.mark.promise('predict-finds-people')
+def test_the_second_pass_sees_the_person_alone():
+    """The crop whose key points score highest tells where the person is."""
+    person = np.array([240, 40, 300, 220])
+
+    def network(image, boxes):
+        # Confident where the crop's height is that of the person.
+        heights = boxes[:, 3] - boxes[:, 1]
+        inside = (boxes[:, 0] < person[0]) & (person[2] < boxes[:, 2])
+        scores = np.where(inside, 100 / heights, .31)
+        corners = np.tile(person.reshape(2, 2), (len(boxes), 1, 1))
+        return corners.astype(np.float32), np.tile(scores[:, None], (1, 2))
+
+    found = look_twice(network)(IMAGE, '')
+    assert found.boxes.shape == (1, 4) and found.scores.tolist() == [1]
+    np.testing.assert_allclose(found.boxes[0], [231, 22, 309, 238], atol=1e-3)
+
+    def nobody(image, boxes):
+        return network(image, boxes)[0], np.full((len(boxes), 2), 0.1)
+
+    assert look_twice(nobody)(IMAGE, '').boxes.tolist() == [[0, 0, 320, 240]]
+
+
+@pytest.mark.parametrize('size, count', [((640, 480), 3), ((480, 640), 1),
+                                         ((300, 900), 4), ((9000, 20), 16)])
+def test_windows_cover_the_image(size, count):
+    """With the padding that networks add, and a half in common."""
+    boxes = windows(*size)
+    assert len(boxes) == count
+    centers, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, np.diff(
+        boxes.reshape(-1, 2, 2), axis=1)[:, 0] * 1.25
+    np.testing.assert_allclose(sides[:, 0] / sides[:, 1], 3 / 4, rtol=1e-4)
+    low, high = centers - sides / 2, centers + sides / 2
+    np.testing.assert_allclose(low[0], 0, atol=1e-3)
+    np.testing.assert_allclose(high[-1], size, rtol=1e-4)
+    if count < 16:
+        steps = np.diff(centers, axis=0)
+        assert (steps <= sides[1:] / 2 + 1e-3).all()
 
 
 def test_boxes_of_key_points_are_about_those_of_people():

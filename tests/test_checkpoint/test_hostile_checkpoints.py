@@ -15,7 +15,6 @@ from mmpose.apis import MMPoseInferencer, init_model
 
 from lgm_pose_plugin import cli
 from lgm_pose_plugin.apis.person_detector import PersonDetector
-from lgm_pose_plugin.checkpoint import loading as checkpoint_module
 from lgm_pose_plugin.checkpoint import publishing, unpickling
 from lgm_pose_plugin.checkpoint.loading import check_finite, load_checkpoint
 from lgm_pose_plugin.models.builder import build_model, load_config
@@ -141,9 +140,9 @@ def test_commands_refuse_payloads(payload, any_torch, network, detector_files,
         ['publish', path, '-o', f'{out}.pth'],
         ['predict', picture, '--config', config, '--checkpoint', path, '-o',
          out],
-        ['predict', picture, '--det-config', detector_files[0],
+        ['predict', picture, '--detector', detector_files[0],
          '--det-checkpoint', path, '-o', out],
-        ['detect', picture, '--det-config', detector_files[0],
+        ['detect', picture, '--detector', detector_files[0],
          '--det-checkpoint', path, '-o', f'{out}.json'],
         ['erf', config, path, '-o', f'{out}.png'],
     ):  # yapf: disable
@@ -285,7 +284,7 @@ def test_commands_refuse_payloads_from_a_url(network, detector_files, tmp_path,
     for command in (
         ['export', config, hostile, '-o', f'{out}.onnx'],
         ['predict', picture, '--config', config, '--checkpoint', hostile],
-        ['detect', picture, '--det-config', detector_files[0],
+        ['detect', picture, '--detector', detector_files[0],
          '--det-checkpoint', hostile, '-o', f'{out}.json'],
         ['erf', config, hostile, '-o', f'{out}.png'],
     ):  # yapf: disable
@@ -337,7 +336,8 @@ def test_urls_that_give_nothing(url, downloads, monkeypatch, capsys):
                                ('http://[/net.pth', 'Invalid'), (mute,
                                                                  'timed out')):
             if address == mute:
-                monkeypatch.setattr(checkpoint_module, '_URL_TIMEOUT', 0.2)
+                monkeypatch.setattr('lgm_pose_plugin.utils.download.TIMEOUT',
+                                    0.2)
             with pytest.raises(FileNotFoundError) as error:
                 load_checkpoint(address)
             assert f'{address}: cannot be downloaded (' in str(error.value)

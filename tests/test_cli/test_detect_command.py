@@ -23,7 +23,7 @@ def data(tmp_path_factory):
 def detect(detector_files, *args):
     config, checkpoint = detector_files
     return main([
-        'detect', '--det-config', config, '--det-checkpoint', checkpoint,
+        'detect', '--detector', config, '--det-checkpoint', checkpoint,
         '--device', 'cpu', '--bbox-thr', '0.3', *map(str, args)
     ])
 

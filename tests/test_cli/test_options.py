@@ -102,12 +102,12 @@ def test_detectors(recorder, monkeypatch, command, expected):
     monkeypatch.setattr(module, 'PersonDetector', recorder)
     parser = argparse.ArgumentParser()
     (detect if command[0] == 'detect' else predict).add_arguments(parser)
-    args = parser.parse_args(command[1:] + [
-        '--det-config', 'd.py', '--det-checkpoint', 'd.pth', '--device', 'cpu'
-    ])
+    args = parser.parse_args(
+        command[1:] +
+        ['--detector', 'd.py', '--det-checkpoint', 'd.pth', '--device', 'cpu'])
     with pytest.raises(ValueError, match='recorded'):
         open_detector(args)
-    assert recorder.args == ('d.py', 'd.pth', *expected, 'cpu')
+    assert recorder.args == ('d.py', 'd.pth', *expected, 'cpu', 1)
 
 
 class Network:
@@ -140,7 +140,10 @@ def pictures(tmp_path, monkeypatch):
 
 def test_predict(pictures):
     pytest.importorskip('supervision')
-    base = ['predict', 'a.png', '--model', 'net.onnx', '-o', 'out']
+    base = [
+        'predict', 'a.png', '--boxes', 'whole', '--model', 'net.onnx', '-o',
+        'out'
+    ]
     drawn = []
     for options, opened, flip_test in (
         ([], (None, 1), False),
@@ -161,9 +164,10 @@ def test_interrupts_of_predict(pictures, monkeypatch, interrupts, status,
                                done):
     """After the image at hand, or at once."""
     monkeypatch.setattr(Network, 'interrupts', interrupts)
-    assert cli.main(
-        ['predict', '.', '--model', 'net.onnx', '-o', 'out',
-         '--no-draw']) == status
+    assert cli.main([
+        'predict', '.', '--boxes', 'whole', '--model', 'net.onnx', '-o', 'out',
+        '--no-draw'
+    ]) == status
     assert [path.stem for path in (pictures / 'out').rglob('*.json')] == done
     assert len(Network.last.calls) == 1
 
@@ -188,8 +192,10 @@ def test_the_end_of_the_terminal(pictures, monkeypatch, ignored):
     handler = signal.signal(signal.SIGHUP,
                             signal.SIG_IGN if ignored else signal.SIG_DFL)
     try:
-        status = cli.main(
-            ['predict', '.', '--model', 'net.onnx', '-o', 'out', '--no-draw'])
+        status = cli.main([
+            'predict', '.', '--boxes', 'whole', '--model', 'net.onnx', '-o',
+            'out', '--no-draw'
+        ])
     finally:
         signal.signal(signal.SIGHUP, handler)
     assert status == (0 if ignored else 128 + signal.SIGHUP)
@@ -199,8 +205,10 @@ def test_the_end_of_the_terminal(pictures, monkeypatch, ignored):
 
 def test_results_that_cannot_be_written(pictures, capsys):
     Network.last = None
-    assert cli.main(['predict', '.', '--model', 'net.onnx', '-o',
-                     'a.png/x']) == 1
+    assert cli.main([
+        'predict', '.', '--boxes', 'whole', '--model', 'net.onnx', '-o',
+        'a.png/x'
+    ]) == 1
     assert 'cannot write in a.png' in capsys.readouterr().err
     assert Network.last is None
 
@@ -208,13 +216,15 @@ def test_results_that_cannot_be_written(pictures, capsys):
 def test_letters_that_stdout_has_not(pictures, monkeypatch):
     stdout = io.TextIOWrapper(io.BytesIO(), 'ascii')
     monkeypatch.setattr(sys, 'stdout', stdout)
-    assert cli.main(
-        ['predict', 'a.png', '--model', 'net.onnx', '-o', '結果',
-         '--no-draw']) == 0
+    assert cli.main([
+        'predict', 'a.png', '--boxes', 'whole', '--model', 'net.onnx', '-o',
+        '結果', '--no-draw'
+    ]) == 0
     stdout.flush()
     assert b'results: \\u7d50' in stdout.buffer.getvalue()
     monkeypatch.setattr(sys, 'stdout', io.StringIO())  # as in notebooks
-    assert cli.main(['predict', 'a.png', '--model', 'net.onnx']) == 0
+    assert cli.main(
+        ['predict', 'a.png', '--boxes', 'whole', '--model', 'net.onnx']) == 0
     assert sys.stdout.getvalue() == 'results: predict_out\n'
 
 
@@ -227,7 +237,7 @@ def test_interrupts_of_detect(pictures, monkeypatch):
 
     monkeypatch.setattr(module, 'PersonDetector', lambda *args: detector)
     assert cli.main([
-        'detect', '.', '--det-config', 'd.py', '--det-checkpoint', 'd.pth',
+        'detect', '.', '--detector', 'd.py', '--det-checkpoint', 'd.pth',
         '--device', 'cpu', '-o', 'boxes.json'
     ]) == 130
     assert (pictures / 'boxes.json').read_text().count('bbox') == 1
@@ -236,7 +246,8 @@ def test_interrupts_of_detect(pictures, monkeypatch):
 def test_options_that_exclude_each_other(pictures, capsys):
     Network.last = None
     assert cli.main([
-        'predict', 'a.png', '--model', 'net.onnx', '--no-draw', '--draw-boxes'
+        'predict', 'a.png', '--boxes', 'whole', '--model', 'net.onnx',
+        '--no-draw', '--draw-boxes'
     ]) == 1
     error = capsys.readouterr().err
     assert '--no-draw leaves out' in error and Network.last is None

@@ -70,6 +70,8 @@ def predict(network_files, tmp_path):
             network += ['--device', 'cpu']
         if out:
             network += ['-o', str(tmp_path / 'out')]
+        if not {'--boxes', '--box', '--detector'} & set(args):
+            network += ['--boxes', 'whole']
         assert cli.main(['predict', *map(str, args), *network]) == status
         return tmp_path / 'out'
 
@@ -107,7 +109,7 @@ def test_checkpoint_gives_what_mmpose_inferencer_writes(
         config, checkpoint = detector_files
         kwargs = dict(
             det_model=config, det_weights=checkpoint, det_cat_ids=[1])
-        options = ['--det-config', config, '--det-checkpoint', checkpoint]
+        options = ['--detector', config, '--det-checkpoint', checkpoint]
     inferencer = MMPoseInferencer(*network_files[:2], device='cpu', **kwargs)
     for _ in inferencer(
             str(data / name), pred_out_dir=str(tmp_path), show=False):
@@ -155,6 +157,56 @@ def test_given_boxes(predict, data):
                   30, 40)
     boxes = [person['bbox'] for person in load(out / 'predictions/1.json')]
     assert boxes == [[[-5, 10, 45, 110.5]], [[1, 2, 31, 42]]]
+
+
+@pytest.fixture
+def no_detector(tmp_path, monkeypatch):
+    """An empty cache, and a zoo that cannot be reached."""
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+    monkeypatch.setattr('lgm_pose_plugin.apis.detector_zoo.AUTO_URL',
+                        'http://127.0.0.1:1/net.pth')
+    return tmp_path / 'cache' / 'lgm_pose_plugin'
+
+
+@pytest.mark.promise('predict-finds-people')
+def test_without_a_detector_the_whole_picture_is_taken(predict, data,
+                                                       no_detector, capsys):
+    whole = load(
+        predict(data / '1.png', '--detector', 'whole') / 'predictions/1.json')
+    capsys.readouterr()
+    out = predict(data / '1.png', '--detector', 'auto')
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith('no person detector (http://127.0.0.1:1/net.pt')
+    assert 'Connection refused' in lines[0] and '--detector whole' in lines[0]
+    assert len(lines) == 2 and '1 images' in lines[1]
+    assert load(out / 'predictions/1.json') == whole
+    assert len(whole) == 1
+    # Who names a model does not get something else.
+    predict(data / '1.png', '--detector', 'rtmdet', status=1)
+    assert 'rtmdet is not a model of MMDetection' in capsys.readouterr().err
+
+
+@pytest.mark.promise('predict-finds-people')
+def test_the_detector_of_the_zoo_is_exported_once(predict, data, no_detector,
+                                                  detector_files, monkeypatch,
+                                                  capsys):
+    pytest.importorskip('onnx')
+    taken = []
+
+    def zoo_weights(name):
+        taken.append(name)
+        return detector_files
+
+    monkeypatch.setattr('lgm_pose_plugin.apis.detector_zoo.zoo_weights',
+                        zoo_weights)
+    found = [
+        load(
+            predict(data / '1.png', '--detector', 'auto') /
+            'predictions/1.json') for _ in range(2)
+    ]
+    assert taken == ['auto'] and (no_detector / 'auto.onnx').is_file()
+    assert capsys.readouterr().err.count('exporting') == 1
+    assert len(found[0]) > 5 and found[0] == found[1]
 
 
 @pytest.mark.promise('coco-results')
@@ -302,7 +354,11 @@ def test_sources_are_not_replaced(predict, data, tmp_path, capsys):
 
 @pytest.mark.parametrize('args, message', [
     (['1.png', '--checkpoint', 'a.pth'], 'needs --config'),
-    (['1.png', '--det-config', 'a.py'], 'go together'),
+    (['1.png', '--boxes', 'whole', '--det-checkpoint', 'a.pth'
+      ], 'needs a config as --detector'),
+    (['1.png', '--detector', 'a.py'], 'a config needs --det-checkpoint'),
+    (['1.png', '--detector', 'a.onnx', '--det-checkpoint', 'a.pth'
+      ], 'is for a config, not for a.onnx'),
     (['1.png', '--config', 'a.py'], 'either --model'),
     (['1.png', '--box', '1', '2', '3', '4', '--boxes', 'a.json'], 'only one'),
     (['1.png', '--box', '1', '2', '0', '4'], 'width and height above 0'),
@@ -404,7 +460,7 @@ def test_a_stopped_video_is_playable(network_files, tmp_path, number):
     out = tmp_path / 'out'
     process = start([
         tmp_path / 'clip.mp4', tmp_path / 'gone.jpg', '--model',
-        network_files[2], '-o', out
+        network_files[2], '--boxes', 'whole', '-o', out
     ])
     deadline = time.monotonic() + 120
     while not list(out.glob('visualizations/.partial*')):
@@ -423,7 +479,11 @@ def test_a_stopped_video_is_playable(network_files, tmp_path, number):
 
 @pytest.mark.e2e
 @pytest.mark.promise('runtime-alone')
-def test_exported_files_need_no_torch(network_files, data, tmp_path):
+def test_exported_files_need_no_torch(network_files, detector_files, data,
+                                      tmp_path):
+    from lgm_pose_plugin.export.detector import export_detector
+    detector = str(tmp_path / 'detector.onnx')
+    export_detector(*detector_files, detector, samples=1)
     script = textwrap.dedent('''
         import sys
         blocked = ('torch', 'torchvision', 'mmpose', 'mmengine', 'mmcv',
@@ -440,7 +500,7 @@ def test_exported_files_need_no_torch(network_files, data, tmp_path):
     tracking = ['--track', '--smooth'] if find_spec('trackers') else []
     result = subprocess.run([
         sys.executable, '-c', script, data / 'clip.mp4', data / '1.png',
-        '--model', network_files[2], '--boxes', 'whole', *tracking, '-o',
+        '--model', network_files[2], '--detector', detector, *tracking, '-o',
         tmp_path / 'out', '--coco-results', tmp_path / 'c.json'
     ],
                             env=dict(os.environ, PYTHONPATH=str(ROOT)),
@@ -448,6 +508,7 @@ def test_exported_files_need_no_torch(network_files, data, tmp_path):
                             universal_newlines=True)
     assert result.returncode == 0, result.stderr
     assert len(list((tmp_path / 'out').rglob('*.*'))) == 4
+    assert len(load(tmp_path / 'out/predictions/1.json')) > 1
     assert '21 images' in result.stderr
     # The bar is for terminals.
     assert '\r' not in result.stderr
@@ -461,7 +522,8 @@ def test_progress_bar_in_a_terminal(network_files, data, tmp_path):
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack('4H', 24, 80, 0, 0))
     process = subprocess.Popen([
         sys.executable, '-m', 'lgm_pose_plugin', 'predict',
-        str(data / 'clip.mp4'), '--model', network_files[2], '--no-draw', '-o',
+        str(data / 'clip.mp4'), '--model', network_files[2], '--boxes',
+        'whole', '--no-draw', '-o',
         str(tmp_path)
     ],
                                env=dict(os.environ, PYTHONPATH=str(ROOT)),

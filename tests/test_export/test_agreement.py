@@ -112,7 +112,7 @@ def session_of(maps):
         assert inputs.shape[1:] == (128, 96, 3)
         return dict(heatmaps=np.stack([rest.pop(0) for _ in inputs]))
 
-    return Session(None, None, run)
+    return Session(None, (None, ), {}, run)
 
 
 @pytest.mark.promise('int8-accuracy')

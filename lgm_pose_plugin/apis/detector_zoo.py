@@ -1,0 +1,78 @@
+"""Person detectors of OpenMMLab's model zoos: weights and where they are kept.
+
+Needs neither torch nor OpenMMLab, unless a model is looked up by its name.
+"""
+import os
+import os.path as osp
+import re
+from importlib.util import find_spec
+from typing import Tuple
+
+from lgm_pose_plugin.utils.download import download
+from lgm_pose_plugin.utils.files import replacing
+
+# MMPose's default detector of people: its config inside MMPose, its weights.
+AUTO = 'auto'
+AUTO_CONFIG = ('.mim', 'demo', 'mmdetection_cfg',
+               'rtmdet_m_640-8xb32_coco-person.py')
+AUTO_URL = ('https://download.openmmlab.com/mmpose/v1/projects/rtmposev1/'
+            'rtmdet_m_8xb32-100e_coco-obj365-person-235e8209.pth')
+TIMEOUT = 10  # seconds, since without a network there is another way
+
+
+def cached_detector(name: str) -> str:
+    """Name the file that a model of the zoo is exported to.
+
+    Args:
+        name (str): ``'auto'`` or the name of a model, as ``'rtmdet-m'``.
+
+    Returns:
+        str: An ONNX file in the user's cache folder, ``XDG_CACHE_HOME`` or
+        ``~/.cache``, which need not exist.
+
+    Raises:
+        ValueError: If it cannot be such a name.
+    """
+    if not re.fullmatch(r'[\w.-]+', name) or name.endswith('.py'):
+        raise ValueError(
+            f'--detector {name} is neither a file of `lgm-pose export` (.onnx '
+            'or .xml) nor a model of MMDetection; a config needs '
+            '--det-checkpoint')
+    root = os.environ.get('XDG_CACHE_HOME') or osp.expanduser('~/.cache')
+    return osp.join(root, 'lgm_pose_plugin', name.lower() + '.onnx')
+
+
+def zoo_weights(name: str) -> Tuple[str, str]:
+    """Give config and weights of a model; the weights are downloaded once.
+
+    Args:
+        name (str): See :func:`cached_detector`.
+
+    Returns:
+        tuple[str, str]: Paths of the config and of the weights in the cache.
+
+    Raises:
+        FileNotFoundError: If the weights cannot be downloaded.
+        ImportError: If MMPose or MMDetection is not installed.
+        ValueError: If MMDetection has no such model with weights.
+    """
+    places = []
+    for package in ('mmdet', 'mmpose'):
+        spec = find_spec(package)
+        if spec is None or spec.origin is None:
+            raise ImportError(f'{package} is not installed')
+        places.append(osp.dirname(spec.origin))
+    if name == AUTO:
+        config, url = osp.join(places[-1], *AUTO_CONFIG), AUTO_URL
+    else:
+        from lgm_pose_plugin.model_index import find_model
+        model = find_model(name, 'mmdet')
+        if not (model and model['Weights']):
+            raise ValueError(f'{name} is not a model of MMDetection with '
+                             'weights; `mim search mmdet` lists them')
+        config, url = model['Config'], model['Weights']
+    path = osp.join(osp.dirname(cached_detector(name)), osp.basename(url))
+    if not osp.isfile(path):
+        with replacing(path) as temporary:
+            download(url, temporary, TIMEOUT)
+    return config, path
