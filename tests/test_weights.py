@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from mmpose.apis import MMPoseInferencer
+from mmpose.apis import MMPoseInferencer, inference_topdown
 
 from lgm_pose_plugin.cli import main
 from lgm_pose_plugin.cli.predict import DEFAULT_MODEL
@@ -59,7 +59,8 @@ def test_readme_has_the_figures(request):
 
 def test_there_are_some():
     assert [model['Alias'] for model in SHIPPED] == [
-        'lgm-pose_body17-128x96', 'lgm-pose_lsp-128x96', DEFAULT_MODEL
+        'lgm-pose_body17-128x96', 'lgm-pose_body17-256x192',
+        'lgm-pose_lsp-128x96', 'lgm-pose_lsp-256x192'
     ]
 
 
@@ -90,7 +91,7 @@ def test_inferencer(offline, picture):
     inferencer = MMPoseInferencer(
         pose2d=DEFAULT_MODEL, det_model='whole_image')
     person, = next(inferencer(str(picture)))['predictions'][0]
-    assert np.shape(person['keypoints']) == (14, 2)
+    assert np.shape(person['keypoints']) == (17, 2)
     assert np.isfinite(person['keypoints']).all()
 
 
@@ -102,7 +103,27 @@ def test_export(offline, tmp_path):
                  str(out)]) == 0
     keypoints, _ = PoseRuntime(str(out))(np.zeros((64, 48, 3), np.uint8),
                                          [[0, 0, 48, 64]])
-    assert keypoints.shape == (1, 14, 2)
+    assert keypoints.shape == (1, 17, 2)
+
+
+@pytest.mark.promise('shipped-weights')
+def test_exported_network(offline):
+    """The file in the package computes what its weights do in MMPose."""
+    pytest.importorskip('onnxruntime')
+    model = load_model_from_index(DEFAULT_MODEL)[0]
+    model.model.test_cfg.flip_test = False
+    network = build_model(model, load_model_from_index(DEFAULT_MODEL)[1])
+    runtime = PoseRuntime(DEFAULT_MODEL)
+    assert Path(runtime.file).stat().st_size < 5e6
+    image, people = render_image(np.random.default_rng(0))
+    height, width = image.shape[:2]
+    network.cfg = model
+    found, = inference_topdown(network, image)
+    keypoints, scores = runtime(image, [[0, 0, width, height]])
+    wanted = found.pred_instances
+    # Where a map has two peaks, rounding may choose.
+    assert np.median(np.abs(keypoints - wanted.keypoints)) < 0.05
+    np.testing.assert_allclose(scores, wanted.keypoint_scores, atol=1e-3)
 
 
 @pytest.mark.promise('model-names')
@@ -120,14 +141,15 @@ def test_models_without_weights_want_a_checkpoint(offline, tmp_path, capsys):
 
 
 @pytest.mark.promise('shipped-weights')
-@pytest.mark.parametrize('config', [
-    [],
-    ['--config', 'lgm-pose_lsp-128x96'],
+@pytest.mark.parametrize('network, count', [
+    ([], 17),
+    (['--model', DEFAULT_MODEL], 17),
+    (['--config', 'lgm-pose_lsp-128x96'], 14),
 ])
-def test_predict(offline, picture, tmp_path, monkeypatch, config):
+def test_predict(offline, picture, tmp_path, monkeypatch, network, count):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
-    assert main(['predict', picture.name, *config]) == 0
+    assert main(['predict', picture.name, *network]) == 0
     people = json.loads(
         (tmp_path / 'predict_out/predictions/person.json').read_text())
-    assert np.shape(people[0]['keypoints']) == (14, 2)
+    assert np.shape(people[0]['keypoints']) == (count, 2)

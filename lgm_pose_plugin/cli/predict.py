@@ -1,21 +1,20 @@
 """find key points of people in pictures, videos, cameras and streams
 
 SOURCE is a picture, a folder, a pattern as "*/*.jpg", a video, webcam:0 or an
-address as rtsp://camera/stream or https://host/clip.mp4. The network is a file
-of `lgm-pose export` (--model; needs no torch or MMPose) or a checkpoint;
---detector finds the people. Results go to OUT_DIR: predictions/*.json as
-MMPose's inferencers write them, visualizations/* with skeletons. A source that
-fails is reported and left out, and the exit status is 1; Ctrl-C keeps what is
-done (130).
+address as rtsp://camera/stream or https://host/clip.mp4. The network is one of
+the package or a file of `lgm-pose export` (--model; both need no torch or
+MMPose), or a checkpoint; --detector finds the people. Results go to OUT_DIR:
+predictions/*.json as MMPose's inferencers write them, visualizations/* with
+skeletons. A source that fails is reported and left out, and the exit status is
+1; Ctrl-C keeps what is done (130).
 
-example: lgm-pose predict people/ clip.mp4 --model lgm-pose.onnx
+example: lgm-pose predict people/ clip.mp4
 example: lgm-pose predict clip.mp4 --config CONFIG --checkpoint net.pth \\
     --detector rtmdet.onnx --track --smooth
 """
 import argparse
 import math
 from functools import partial
-from importlib.util import find_spec
 from typing import Any, List, Optional, Sequence, Tuple
 
 from lgm_pose_plugin.setup_env import set_up_mmpose
@@ -23,8 +22,8 @@ from .options import (CONFIG, add_cfg_options, add_detector, add_file,
                       add_flag, add_number, choose_device, export_once,
                       open_detector, parse_cfg_options)
 
-# For those who name no network: a model whose weights lie in the package.
-DEFAULT_MODEL = 'lgm-pose_lsp-256x192'
+# For those who name no network: one that lies in the package.
+DEFAULT_MODEL = 'lgm-pose_body17-256x192'
 OUT_DIR = 'predict_out'
 
 
@@ -42,7 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_number(parser, '--timeout', 10.,
                'seconds that an address may give nothing', 'SECONDS')
     network = parser.add_argument_group('network')
-    add_file(network, '--model', 'a file of `lgm-pose export`, .onnx or .xml')
+    add_file(
+        network, '--model', 'a file of `lgm-pose export`, .onnx or .xml, or '
+        f'the name of a network of the package (default: {DEFAULT_MODEL})')
     network.add_argument(
         '--backend',
         choices=('onnxruntime', 'openvino'),
@@ -191,11 +192,11 @@ def check_arguments(args: argparse.Namespace) -> None:
     for wrong, message in (
         (args.model and args.config, 'give either --model or --config'),
         (args.checkpoint and not args.config, '--checkpoint needs --config'),
-        (not args.model and (args.backend or args.threads is not None),
+        (args.config and (args.backend or args.threads is not None),
          '--backend and --threads are for --model'),
-        (args.model and (args.cfg_options or
-                         args.device and not args.det_checkpoint),
-         '--cfg-options and --device are not for --model'),
+        (not args.config and (args.cfg_options or
+                              args.device and not args.det_checkpoint),
+         '--cfg-options and --device need --config'),
         (args.det_checkpoint and not args.detector,
          '--det-checkpoint needs a config as --detector'),
         (sum(map(bool, people)) > 1,
@@ -257,24 +258,22 @@ def open_network(args: argparse.Namespace) -> Tuple[Any, Any]:
         ValueError: If the network cannot be opened, or cannot do the flip
             test.
     """
-    if args.model:
+    if not args.config:
         from lgm_pose_plugin.runtime.pose_runtime import PoseRuntime
         threads = 1 if args.threads is None else args.threads
-        runtime = PoseRuntime(args.model, args.backend, threads)
+        runtime = PoseRuntime(args.model or DEFAULT_MODEL, args.backend,
+                              threads)
         if args.flip_test and runtime.metadata['decode']:
-            raise ValueError(
-                f'--flip-test needs {args.model} exported with --no-decode')
+            raise ValueError(f'--flip-test needs {runtime.file} exported with '
+                             '--no-decode')
         return partial(runtime, flip_test=args.flip_test), runtime.metadata
-    if not args.config and not find_spec('mmpose'):
-        raise ValueError('the default network needs MMPose, which is not '
-                         'installed; give --model FILE of `lgm-pose export`')
     set_up_mmpose()
     from lgm_pose_plugin.apis.pose_model import PoseModel
     from lgm_pose_plugin.model_index import published_weights
-    config = args.config or DEFAULT_MODEL
     if args.flip_test:
         args.cfg_options.append('model.test_cfg.flip_test=True')
-    model = PoseModel(config, args.checkpoint or published_weights(config),
+    model = PoseModel(args.config, args.checkpoint
+                      or published_weights(args.config),
                       choose_device(args.device),
                       parse_cfg_options(args.cfg_options))
     return model, model.metadata

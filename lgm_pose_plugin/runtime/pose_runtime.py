@@ -5,6 +5,7 @@ hold raw heat maps, decoding are MMPose's (``GetBBoxCenterScale``,
 ``TopdownAffine``, the codecs), written for a whole batch.
 """
 import os.path as osp
+from pathlib import Path
 from typing import Any, Dict, Optional, Tuple
 
 import numpy as np
@@ -14,10 +15,35 @@ from .metadata import read_metadata
 from .onnx_file import check_onnx
 from .preprocessing import (Boxes, as_boxes, centers_and_scales, check_image,
                             crop_people, normalize)
-from .session import MAX_BATCH, open_session
+from .session import BACKENDS, MAX_BATCH, open_session
 
 PEOPLE_AT_ONCE = 32
 MAX_VALUE = 1e30  # of what a network computes
+# The package holds exported networks, too.
+WEIGHTS = Path(__file__).parents[1] / '.mim' / 'weights'
+
+
+def find_model(name: str) -> str:
+    """Find an exported network that lies in the package.
+
+    Args:
+        name (str): Its name, as ``'lgm-pose_body17-256x192'``, or a file.
+
+    Returns:
+        str: The file. One that has a suffix of exported files is left as it
+        is.
+
+    Raises:
+        ValueError: If the package holds none of this name.
+    """
+    if osp.splitext(name)[1].lower() in BACKENDS:
+        return name
+    shipped = {path.stem: str(path) for path in WEIGHTS.glob('*.onnx')}
+    if name not in shipped:
+        raise ValueError(
+            f'{name} is neither a file of `lgm-pose export` (.onnx, .xml) nor '
+            f'a network of the package ({", ".join(sorted(shipped))})')
+    return shipped[name]
 
 
 class PoseRuntime:
@@ -28,7 +54,8 @@ class PoseRuntime:
     file again.
 
     Args:
-        file (str): An .onnx or .xml file of ``lgm-pose export``.
+        file (str): An .onnx or .xml file of ``lgm-pose export``, or the name
+            of a network that lies in the package.
         backend (str, optional): ``'onnxruntime'`` or ``'openvino'``. Defaults
             to ONNX Runtime for .onnx and OpenVINO for .xml files; OpenVINO
             runs both.
@@ -60,7 +87,7 @@ class PoseRuntime:
                  file: str,
                  backend: Optional[str] = None,
                  threads: int = 1):
-        self.file = str(file)
+        self.file = find_model(str(file))
         self._arguments = osp.abspath(self.file), backend, threads
         if self.file.lower().endswith('.onnx') and osp.isfile(self.file):
             check_onnx(self.file, MAX_BATCH)

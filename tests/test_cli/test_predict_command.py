@@ -372,8 +372,8 @@ def test_sources_are_not_replaced(predict, data, tmp_path, capsys):
     (['1.png', '--flip-test'], '--no-decode'),
     (['1.png', '--coco-results', 'gone/a.json'], 'no folder gone'),
     (['clip.mp4', '--coco-results', 'a.json'], 'there are none'),
-    (['1.png', '--cfg-options', 'a=1'], 'not for --model'),
-    (['1.png', '--device', 'cpu'], 'not for --model'),
+    (['1.png', '--cfg-options', 'a=1'], 'need --config'),
+    (['1.png', '--device', 'cpu'], 'need --config'),
 ])
 def test_wrong_arguments(predict, data, tmp_path, monkeypatch, capsys, args,
                          message):
@@ -389,7 +389,8 @@ def test_wrong_arguments(predict, data, tmp_path, monkeypatch, capsys, args,
 @pytest.mark.parametrize('args', [('--threads', '1'),
                                   ('--backend', 'openvino')])
 def test_runtimes_are_for_exported_files(data, capsys, args):
-    assert cli.main(['predict', str(data / '1.png'), *args]) == 1
+    assert cli.main(
+        ['predict', str(data / '1.png'), '--config', 'any.py', *args]) == 1
     assert '--backend and --threads are for' in capsys.readouterr().err
 
 

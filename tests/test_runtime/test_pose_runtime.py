@@ -328,8 +328,9 @@ def test_wrong_files(exported, tmp_path):
     with pytest.raises(FileNotFoundError, match='lonely.bin'):
         PoseRuntime(tmp_path / 'lonely.xml')
     (tmp_path / 'model.pth').write_bytes(b'x')
-    with pytest.raises(ValueError, match='does not end in .onnx or .xml'):
-        PoseRuntime(tmp_path / 'model.pth')
+    for name in (tmp_path / 'model.pth', 'lgm-pose'):
+        with pytest.raises(ValueError, match='neither a file .*lgm-pose_body17-256x192'):
+            PoseRuntime(name)
     broken = tmp_path / 'broken.onnx'
     broken.write_bytes(Path(exported('lgm')).read_bytes()[:5000])
     for backend in BACKENDS:
