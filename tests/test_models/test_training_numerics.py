@@ -89,11 +89,11 @@ def flat(model):
 
 @pytest.mark.promise('mixed-precision')
 @pytest.mark.parametrize('name, steps', [
-    pytest.param(LGM, 20, marks=needs_mixing),
+    pytest.param(LGM, 12, marks=needs_mixing),
     pytest.param(PLUS, 2, marks=needs_mixing), (LAPX, 2)
 ])
 def test_bfloat16_learns_as_float32_does(name, steps, small):
-    batch = make_batch(4)
+    batch = make_batch(2)
     curves, types = [], []
     for options in (dict(), dict(type='BFloat16OptimWrapper')):
         model = small(name)

@@ -269,13 +269,15 @@ def test_channels_last(network, randomize, design):
 
 
 @pytest.mark.promise('trace-and-export')
-@pytest.mark.parametrize('design, export', [
-    *(pytest.param(design, True, marks=pytest.mark.e2e)
-      for design in ('a', 'mobilevit', 'fast')),
-    # These have no layers that a has not.
-    ('l', False),
-    ('b', False),
-])
+@pytest.mark.parametrize(
+    'design, export',
+    [
+        *(pytest.param(design, True, marks=pytest.mark.e2e)
+          for design in ('a', 'mobilevit', 'fast')),
+        # These have no layers that a has not.
+        ('l', False),
+        ('b', False),
+    ])
 def test_trace_and_export(network, check_exports, design, export):
     check_exports(network(design), (3, 128, 96), export=export)
 
