@@ -9,8 +9,8 @@ from collections import defaultdict
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from itertools import count
-from typing import (Any, Callable, DefaultDict, Dict, Iterator, List,
-                    NamedTuple, Optional, Sequence, Tuple)
+from typing import (Any, Callable, DefaultDict, Dict, Iterator, List, Optional,
+                    Sequence, Tuple)
 
 import cv2
 import numpy as np
@@ -19,8 +19,8 @@ from lgm_pose_plugin.utils.files import write_json
 from lgm_pose_plugin.utils.progress import Progress
 from lgm_pose_plugin.visualization.skeletons import Drawer
 from .coco_files import Boxes, ImageIds, from_xywh, keypoint_results
-from .results import (JsonListWriter, VideoWriter, picture_name, video_name,
-                      write_image)
+from .results import (Frame, JsonListWriter, People, VideoWriter, picture_name,
+                      video_name, write_image)
 from .sources import (DEFAULT_FPS, TIMEOUT, Source, Video, further_frames,
                       read_image)
 from .tracking import Smoother, Tracker
@@ -38,47 +38,6 @@ KEYPOINT_THR = 0.3
 # Windows of a first pass: width by height, and what networks pad boxes by.
 WINDOW_RATIO, PADDING = 3 / 4, 1.25
 MAX_WINDOWS = 16
-
-
-class People(NamedTuple):
-    """The M people of an image.
-
-    Attributes:
-        boxes (np.ndarray): Boxes, (left, top, right, bottom) in pixels, of
-            shape ``(M, 4)``.
-        box_scores (np.ndarray): Their scores, of shape ``(M, )``.
-        keypoints (np.ndarray): Key points (x, y) in pixels, of shape
-            ``(M, K, 2)``.
-        scores (np.ndarray): Their scores, of shape ``(M, K)``.
-        track_ids (np.ndarray, optional): Track ids of shape ``(M, )``, -1
-            for none.
-    """
-    boxes: np.ndarray
-    box_scores: np.ndarray
-    keypoints: np.ndarray
-    scores: np.ndarray
-    track_ids: Optional[np.ndarray] = None
-
-    def instances(self) -> List[Dict[str, Any]]:
-        """Make what MMPose's inferencers write of an image.
-
-        Returns:
-            list[dict]: ``keypoints``, ``keypoint_scores``, ``bbox`` (a list
-            of one box) and ``bbox_score``, as MMPose's ``split_instances``;
-            with tracks ``track_id``, too.
-        """
-        results = [
-            dict(
-                keypoints=keypoints.tolist(),
-                keypoint_scores=scores.tolist(),
-                bbox=[box.tolist()],
-                bbox_score=float(box_score))
-            for box, box_score, keypoints, scores in zip(*self[:4])
-        ]
-        if self.track_ids is not None:
-            for result, number in zip(results, self.track_ids.tolist()):
-                result['track_id'] = number
-        return results
 
 
 def whole_image(image: np.ndarray, path: str) -> Boxes:
@@ -162,6 +121,8 @@ class Predictor:
         show (bool): Whether to show the images in a window; q ends it.
             Defaults to ``False``.
         image_ids (ImageIds, optional): Ids of the pictures, for ``results``.
+        sinks (Sequence[callable]): Each is given every :class:`Frame` that is
+            done, in order. Defaults to none.
 
     Attributes:
         results (list[dict]): COCO's key-point results of the pictures so far.
@@ -178,6 +139,7 @@ class Predictor:
     timeout: float = TIMEOUT
     show: bool = False
     image_ids: Optional[ImageIds] = None
+    sinks: Sequence[Callable[[Frame], None]] = ()
     results: List[Dict[str, Any]] = field(default_factory=list)
 
     def run(self, sources: Sequence[Source], progress: Progress) -> None:
@@ -238,6 +200,9 @@ class Predictor:
             self.results += keypoint_results(
                 self.image_ids.find(source.path), people.keypoints,
                 people.scores, people.box_scores)
+        frame = Frame(source, None, seconds, image.shape[1::-1], people)
+        for sink in self.sinks:
+            sink(frame)
         drawn = self._draw(image, people)
         if self.out_dir is not None:
             prediction, picture = result_paths(self.out_dir, source)
@@ -263,6 +228,10 @@ class Predictor:
                         closing(VideoWriter(picture, video.fps)))
             for frame_id, (seconds, image) in enumerate(video):
                 people = follow(image, seconds, source.path)
+                frame = Frame(source, frame_id, seconds, image.shape[1::-1],
+                              people)
+                for sink in self.sinks:
+                    sink(frame)
                 drawn = self._draw(image, people)
                 if drawing and drawn is not None:
                     drawing.write(drawn, seconds)

@@ -3,18 +3,23 @@
 Everything is written to a file beside the final one, which it then replaces.
 Needs NumPy and OpenCV alone.
 """
+import csv
 import json
+import os
 import os.path as osp
 import sys
 from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Iterator, Optional, TextIO, Tuple, Union
+from typing import (Any, Dict, Iterator, List, NamedTuple, Optional, Sequence,
+                    TextIO, Tuple, Union)
 
 import cv2
 import numpy as np
 
-from lgm_pose_plugin.utils.files import replacing
+from lgm_pose_plugin.utils.files import replacing, write_json
+from .coco_files import PERSON, ImageIds
+from .sources import Source, is_url
 
 # Containers that are written, and what the FFmpeg in OpenCV's wheels writes
 # into them; other videos become .mp4.
@@ -31,6 +36,65 @@ FORMATS = {'.mkv': 'matroska', '.mov': 'mov'}  # FFmpeg's names; else mp4
 CLOCK = 90000  # time stamps of videos, per second
 
 _Size = Tuple[int, int]  # width and height
+
+
+class People(NamedTuple):
+    """The M people of an image.
+
+    Attributes:
+        boxes (np.ndarray): Boxes, (left, top, right, bottom) in pixels, of
+            shape ``(M, 4)``.
+        box_scores (np.ndarray): Their scores, of shape ``(M, )``.
+        keypoints (np.ndarray): Key points (x, y) in pixels, of shape
+            ``(M, K, 2)``.
+        scores (np.ndarray): Their scores, of shape ``(M, K)``.
+        track_ids (np.ndarray, optional): Track ids of shape ``(M, )``, -1
+            for none.
+    """
+    boxes: np.ndarray
+    box_scores: np.ndarray
+    keypoints: np.ndarray
+    scores: np.ndarray
+    track_ids: Optional[np.ndarray] = None
+
+    def instances(self) -> List[Dict[str, Any]]:
+        """Make what MMPose's inferencers write of an image.
+
+        Returns:
+            list[dict]: ``keypoints``, ``keypoint_scores``, ``bbox`` (a list
+            of one box) and ``bbox_score``, as MMPose's ``split_instances``;
+            with tracks ``track_id``, too.
+        """
+        results = [
+            dict(
+                keypoints=keypoints.tolist(),
+                keypoint_scores=scores.tolist(),
+                bbox=[box.tolist()],
+                bbox_score=float(box_score))
+            for box, box_score, keypoints, scores in zip(*self[:4])
+        ]
+        if self.track_ids is not None:
+            for result, number in zip(results, self.track_ids.tolist()):
+                result['track_id'] = number
+        return results
+
+
+class Frame(NamedTuple):
+    """A picture, or a frame of a video, that is done.
+
+    Attributes:
+        source (Source): What it is or is of.
+        number (int, optional): The number of the frame in the video, from 0;
+            ``None`` for a picture.
+        seconds (float): Its time, from 0.
+        size (tuple[int, int]): Width and height in pixels.
+        people (People): Who is in it.
+    """
+    source: Source
+    number: Optional[int]
+    seconds: float
+    size: _Size
+    people: People
 
 
 def write_image(path: str, image: np.ndarray) -> None:
@@ -122,6 +186,165 @@ def picture_name(name: str) -> str:
     if osp.splitext(name)[1] and cv2.haveImageWriter(name):
         return name
     return osp.splitext(name)[0] + '.jpg'
+
+
+class CsvWriter:
+    """A table of people, one row a person and frame.
+
+    It gets its name when it is closed.
+
+    Args:
+        path (str): The file.
+        names (Sequence[str]): Names of the key points.
+    """
+
+    def __init__(self, path: str, names: Sequence[str]):
+        self._path = path
+        with ExitStack() as stack:
+            file = stack.enter_context(
+                open(
+                    stack.enter_context(replacing(path)),
+                    'w',
+                    encoding='utf-8',
+                    newline=''))
+            self._rows = csv.writer(file)
+            self._rows.writerow([
+                'source', 'frame', 'seconds', 'track_id', 'left', 'top',
+                'right', 'bottom', 'box_score',
+                *(f'{name}_{what}' for name in names
+                  for what in ('x', 'y', 'score'))
+            ])
+            self._context = stack.pop_all()
+
+    def __call__(self, frame: Frame) -> None:
+        """Write the people of a frame.
+
+        Raises:
+            OSError: If the file cannot be written; nothing of it stays.
+        """
+        people = frame.people
+        ids = people.track_ids
+        try:
+            self._rows.writerows([
+                frame.source.title, frame.number, f'{frame.seconds:.6f}',
+                None if ids is None else ids[i],
+                *people.boxes[i].astype(float).round(2).tolist(),
+                round(float(people.box_scores[i]),
+                      5), *np.column_stack([points, people.scores[i]]).astype(
+                          float).round(5).ravel().tolist()
+            ] for i, points in enumerate(people.keypoints))
+        except (OSError, ValueError) as error:  # the latter once it is closed
+            self._context.__exit__(*sys.exc_info())  # no table with gaps
+            raise OSError(f'{self._path} could not be written whole; is the '
+                          f'disk full? ({error})') from error
+
+    def __enter__(self) -> 'CsvWriter':
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        # Of what fails elsewhere, the rows so far are kept.
+        self._context.close()
+
+
+class OpenPoseWriter:
+    """A file of key points for each frame, as OpenPose's ``--write_json``.
+
+    ``pose_keypoints_2d`` has the network's key points in their order.
+
+    Args:
+        folder (str): The folder of the files, ``NAME_keypoints.json`` for a
+            picture and ``NAME_000000000000_keypoints.json`` for a frame.
+    """
+
+    def __init__(self, folder: str):
+        self.folder = folder
+
+    def __call__(self, frame: Frame) -> None:
+        """Write the people of a frame."""
+        people = frame.people
+        ids = people.track_ids
+        others = ('face', 'hand_left', 'hand_right')
+        number = '' if frame.number is None else f'_{frame.number:012}'
+        stem = osp.splitext(frame.source.name)[0]
+        write_json(
+            osp.join(self.folder, f'{stem}{number}_keypoints.json'),
+            dict(
+                version=1.3,
+                people=[
+                    dict(
+                        person_id=[-1 if ids is None else int(ids[i])],
+                        pose_keypoints_2d=np.column_stack(
+                            [points, people.scores[i]]).ravel().tolist(),
+                        **{f'{part}_keypoints_2d': []
+                           for part in others})
+                    for i, points in enumerate(people.keypoints)
+                ]))
+
+
+class CocoAnnotations:
+    """Annotations of pictures in COCO's format, to correct and train on.
+
+    Args:
+        ids (ImageIds): Ids of the pictures.
+        folder (str): The folder that file names are relative to.
+        names (Sequence[str]): Names of the key points.
+        skeleton (Sequence[Sequence[int]]): Pairs of indices of key points.
+        score_thr (float): Key points with at most this score are not
+            labelled; people without any other are left out.
+
+    Attributes:
+        data (dict): What the file holds: ``images``, ``annotations`` and
+            ``categories``.
+    """
+
+    def __init__(self, ids: ImageIds, folder: str, names: Sequence[str],
+                 skeleton: Sequence[Sequence[int]], score_thr: float):
+        self._ids, self._folder, self._score_thr = ids, folder, score_thr
+        self.data: Dict[str, List[Dict[str, Any]]] = dict(
+            images=[],
+            annotations=[],
+            categories=[
+                dict(
+                    id=PERSON,
+                    name='person',
+                    supercategory='person',
+                    keypoints=list(names),
+                    skeleton=[[a + 1, b + 1] for a, b in skeleton])
+            ])
+
+    def __call__(self, frame: Frame) -> None:
+        """Add a picture and its people; frames of videos are left out."""
+        if frame.number is not None:
+            return
+        name, people = frame.source.title, frame.people
+        image_id = self._ids.find(frame.source.path)
+        if not is_url(name):
+            name = osp.relpath(name, self._folder).replace(os.sep, '/')
+        (width, height), annotations = frame.size, self.data['annotations']
+        self.data['images'].append(
+            dict(id=image_id, file_name=name, width=width, height=height))
+        for box, points, scores in zip(people.boxes, people.keypoints,
+                                       people.scores):
+            seen = scores > self._score_thr
+            left, top, right, bottom = box.clip(
+                0, [width, height, width, height
+                    ]).astype(float).round(2).tolist()
+            if not seen.any() or right <= left or bottom <= top:
+                continue
+            flags = np.where(seen, 2, 0)  # labelled and visible, or neither
+            points = np.where(seen[:, None], points, 0).astype(float).round(2)
+            area = (right - left) * (bottom - top)
+            annotations.append(
+                dict(
+                    id=len(annotations) + 1,
+                    image_id=image_id,
+                    category_id=PERSON,
+                    bbox=[left, top, right - left, bottom - top],
+                    area=area,
+                    iscrowd=0,
+                    num_keypoints=int(seen.sum()),
+                    keypoints=np.column_stack([points,
+                                               flags]).ravel().tolist()))
 
 
 def find_encoder() -> Optional[str]:

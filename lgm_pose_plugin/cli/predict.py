@@ -14,6 +14,9 @@ example: lgm-pose predict clip.mp4 --config CONFIG --checkpoint net.pth \\
 """
 import argparse
 import math
+import os
+import os.path as osp
+from contextlib import ExitStack
 from functools import partial
 from typing import Any, List, Optional, Sequence, Tuple
 
@@ -103,16 +106,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '-o',
         '--out-dir',
         help=f'folder for all results (default: {OUT_DIR}, or none with '
-        '--show or --coco-results)')
+        '--show or a FILE of results)')
     add_file(
         output, '--coco-results',
         "write the pictures' key points in COCO's result format; ids are "
         'those of --ann-file or --boxes, else the numbers the names are, else '
         '1, 2, 3...')
+    add_file(
+        output, '--coco-annotations',
+        "write the pictures' people as COCO annotations, to correct and train "
+        'on: key points with a score above --kpt-thr')
+    add_file(
+        output, '--csv', 'write a table: one row a person and frame, with '
+        'time, track, box and named key points')
+    add_flag(output, '--openpose',
+             "write OpenPose's JSON for each frame to OUT_DIR/openpose")
     add_flag(output, '--no-draw', 'draw no pictures or videos')
     add_flag(output, '--draw-boxes', 'draw the boxes, too')
     add_number(output, '--kpt-thr', 0.3,
-               'key points that are drawn have a higher score', 'SCORE')
+               'key points that are drawn or annotated have a higher score',
+               'SCORE')
     add_flag(
         output, '--show', 'show the images in a window; q ends, in pictures '
         'any other key goes on')
@@ -134,14 +147,17 @@ def run(args: argparse.Namespace) -> int:
     """
     check_arguments(args)
     from lgm_pose_plugin.apis.predictor import Predictor, check_display
-    from lgm_pose_plugin.apis.sources import (count_images, find_sources,
+    from lgm_pose_plugin.apis.results import (CocoAnnotations, CsvWriter,
+                                              OpenPoseWriter)
+    from lgm_pose_plugin.apis.sources import (common_folder, count_images,
+                                              find_sources, is_url,
                                               quiet_opencv)
     from lgm_pose_plugin.utils.files import write_json
     from lgm_pose_plugin.utils.progress import Progress
     from lgm_pose_plugin.visualization.skeletons import Drawer
 
-    out_dir = args.out_dir
-    if out_dir is None and not (args.show or args.coco_results):
+    out_dir, files = args.out_dir, result_files(args)
+    if out_dir is None and (args.openpose or not (args.show or files)):
         out_dir = OUT_DIR
     quiet_opencv()
     sources, problems = find_sources(args.sources)
@@ -151,20 +167,40 @@ def run(args: argparse.Namespace) -> int:
     network, metadata = open_network(args)
     find_people, notes = open_boxes(args, network)
     draw = not args.no_draw and (out_dir is not None or args.show)
-    predictor = Predictor(
-        network,
-        find_people,
-        out_dir=out_dir,
-        drawer=Drawer(metadata['skeleton'], args.kpt_thr, args.draw_boxes)
-        if draw else None,
-        track=args.track or args.smooth,
-        smooth=args.smooth,
-        find_every=args.det_every,
-        picture_fps=args.fps,
-        timeout=args.timeout,
-        show=args.show,
-        image_ids=open_image_ids(args, sources) if args.coco_results else None)
-    with Progress(count_images(sources)) as progress:
+    ids: Any = None
+    if args.coco_results or args.coco_annotations:
+        ids = open_image_ids(args, sources)
+    names, skeleton = metadata['keypoint_names'], metadata['skeleton']
+    sinks: List[Any] = []
+    if args.openpose:
+        sinks.append(OpenPoseWriter(osp.join(out_dir, 'openpose')))
+    annotations = None
+    if args.coco_annotations:
+        folder = common_folder([
+            source.path for source in sources
+            if source.kind == 'image' and not is_url(source.path)
+        ] or [os.curdir])
+        annotations = CocoAnnotations(ids, folder, names, skeleton,
+                                      args.kpt_thr)
+        sinks.append(annotations)
+    with ExitStack() as stack:
+        if args.csv:
+            sinks.append(stack.enter_context(CsvWriter(args.csv, names)))
+        progress = stack.enter_context(Progress(count_images(sources)))
+        predictor = Predictor(
+            network,
+            find_people,
+            out_dir=out_dir,
+            drawer=Drawer(skeleton, args.kpt_thr, args.draw_boxes)
+            if draw else None,
+            track=args.track or args.smooth,
+            smooth=args.smooth,
+            find_every=args.det_every,
+            picture_fps=args.fps,
+            timeout=args.timeout,
+            show=args.show,
+            image_ids=ids if args.coco_results else None,
+            sinks=sinks)
         for note in notes:
             progress.note(note)
         for problem in problems:
@@ -174,6 +210,10 @@ def run(args: argparse.Namespace) -> int:
         finally:
             if args.coco_results:
                 write_json(args.coco_results, predictor.results)
+            if annotations is not None:
+                write_json(args.coco_annotations, annotations.data)
+    if annotations is not None:
+        print(f'{args.coco_annotations}: file names are relative to {folder}')
     if out_dir is not None and progress.done:
         print(f'results: {out_dir}')
     return progress.exit_status()
@@ -213,6 +253,19 @@ def check_arguments(args: argparse.Namespace) -> None:
             raise ValueError(message)
 
 
+def result_files(args: argparse.Namespace) -> List[str]:
+    """List the files of results that do not lie in the folder.
+
+    Args:
+        args (argparse.Namespace): The parsed arguments.
+
+    Returns:
+        list[str]: Their paths.
+    """
+    files = args.coco_results, args.coco_annotations, args.csv
+    return [path for path in files if path]
+
+
 def check_files(args: argparse.Namespace, out_dir: Optional[str],
                 sources: Sequence[Any]) -> None:
     """Check that results can be written and replace nothing that is read.
@@ -234,9 +287,9 @@ def check_files(args: argparse.Namespace, out_dir: Optional[str],
         check_out_dir(out_dir)
         for source in sources:
             results += result_paths(out_dir, source)
-    if args.coco_results:
-        check_out_file(args.coco_results)
-        results.append(args.coco_results)
+    for path in result_files(args):
+        check_out_file(path)
+        results.append(path)
     inputs = [source.path for source in sources]
     inputs += filter(None,
                      (args.boxes, args.ann_file, args.model, args.checkpoint,
@@ -317,7 +370,7 @@ def open_boxes(args: argparse.Namespace,
 
 
 def open_image_ids(args: argparse.Namespace, sources: Sequence[Any]) -> Any:
-    """Open the ids that ``--coco-results`` needs.
+    """Open the ids that results in COCO's formats need.
 
     Args:
         args (argparse.Namespace): The parsed arguments.
@@ -332,6 +385,7 @@ def open_image_ids(args: argparse.Namespace, sources: Sequence[Any]) -> Any:
     from lgm_pose_plugin.apis.coco_files import ImageIds
     images = [source.path for source in sources if source.kind == 'image']
     if not images:
-        raise ValueError('--coco-results is for pictures, and there are none')
+        raise ValueError('--coco-results and --coco-annotations are for '
+                         'pictures, and there are none')
     told = args.ann_file or (args.boxes if args.boxes != 'whole' else '')
     return ImageIds.from_file(told) if told else ImageIds.from_names(images)

@@ -1,4 +1,5 @@
 """``lgm-pose predict``."""
+import csv
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from mmengine.runner import Runner
 from mmpose.apis import MMPoseInferencer
 from PIL import Image
 
@@ -240,6 +242,115 @@ def test_coco_results(predict, data, tmp_path):
     predict(data / '1.png', data / '2.png', '--boxes', detections,
             '--ann-file', data / 'boxes.json', '--coco-results', results)
     assert [person['image_id'] for person in load(results)] == [12]
+
+
+def test_table(predict, data, tmp_path):
+    pytest.importorskip('trackers')
+    out = predict(data / '1.png', data / 'clip.mp4', '--track', '--no-draw',
+                  '--csv', tmp_path / 'a.csv')
+    with open(tmp_path / 'a.csv', newline='', encoding='utf-8') as file:
+        image, *frames = csv.DictReader(file)
+    assert image['source'] == str(data / '1.png') and image['frame'] == ''
+    assert [int(row['frame']) for row in frames] == list(range(20))
+    seconds = [float(row['seconds']) for row in frames]
+    assert seconds == pytest.approx(np.arange(20) / 20)
+    assert [row['track_id'] for row in frames] == ['-1'] + 19 * ['0']
+    person = load(out / 'predictions/clip.json')[3]['instances'][0]
+    found = frames[3]
+    assert [float(found[side]) for side in ('left', 'top', 'right', 'bottom')
+            ] == [0, 0, 160, 120] and float(found['box_score']) == 1
+    assert len(found) == 9 + 3 * 17
+    for name, index in (('nose', 0), ('right_ankle', 16)):
+        values = [
+            float(found[f'{name}_{what}']) for what in ('x', 'y', 'score')
+        ]
+        assert values == pytest.approx(
+            [*person['keypoints'][index], person['keypoint_scores'][index]],
+            abs=1e-4)
+
+
+def test_openpose(predict, data):
+    out = predict(data / '1.png', data / 'clip.mp4', '--no-draw', '--openpose')
+    names = sorted(os.listdir(out / 'openpose'))
+    assert names == ['1_keypoints.json'
+                     ] + [f'clip_{i:012}_keypoints.json' for i in range(20)]
+    found, = load(out / 'openpose' / names[4])['people']
+    person = load(out / 'predictions/clip.json')[3]['instances'][0]
+    assert found['person_id'] == [-1] and found['face_keypoints_2d'] == []
+    values = np.reshape(found['pose_keypoints_2d'], (17, 3))
+    np.testing.assert_allclose(values[:, :2], person['keypoints'])
+    np.testing.assert_allclose(values[:, 2], person['keypoint_scores'])
+
+
+def test_annotations_to_train_on(predict, data, tmp_path, capsys,
+                                 rendered_run):
+    """Key points below the threshold are not labelled; a training takes the
+    file."""
+    path = tmp_path / 'found.json'
+    out = predict(
+        data / '1.png',
+        data / '2.png',
+        data / 'clip.mp4',
+        '--boxes',
+        data / 'boxes.json',
+        '--coco-annotations',
+        path,
+        '--kpt-thr',
+        .02,
+        '-o',
+        tmp_path / 'out',
+        '--no-draw',
+        status=1,
+        out=False)
+    assert f'relative to {data}' in capsys.readouterr().out
+    found, given = load(path), load(data / 'boxes.json')
+    assert [one['file_name'] for one in found['images']] == ['1.png', '2.png']
+    assert [one['id'] for one in found['images']] == [11, 12]
+    category, = found['categories']
+    assert category['keypoints'][0] == 'nose'
+    people = [
+        person for i in (1, 2)
+        for person in load(out / f'predictions/{i}.json')
+    ]
+    numbers = [
+        sum(np.array(person['keypoint_scores']) > .02) for person in people
+    ]
+    labelled = [one['num_keypoints'] for one in found['annotations']]
+    assert labelled == [number for number in numbers if number]
+    assert 0 < len(labelled) <= len(given['annotations'])
+    for one in found['annotations']:
+        points = np.reshape(one['keypoints'], (17, 3))
+        assert set(points[:, 2]) <= {0, 2
+                                     } and not points[points[:, 2] == 0].any()
+        assert one['bbox'][2] * one['bbox'][3] == pytest.approx(one['area'])
+    dataset = rendered_run.train_dataloader.dataset
+    dataset.update(
+        data_root='', ann_file=str(path), data_prefix=dict(img=str(data)))
+    rendered_run.train_dataloader.batch_size = 2
+    rendered_run.val_dataloader = rendered_run.val_evaluator = None
+    rendered_run.val_cfg = None
+    runner = Runner.from_cfg(rendered_run)
+    runner.train()
+    assert runner.iter >= 1
+
+
+@pytest.mark.promise('full-disk')
+def test_a_full_disk_keeps_the_table(predict, data, tmp_path, capsys):
+    resource = pytest.importorskip('resource')
+    (tmp_path / 'a.csv').write_text('old')
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1500, limits[1]))
+    try:
+        predict(
+            data / 'clip.mp4',
+            '--csv',
+            tmp_path / 'a.csv',
+            status=1,
+            out=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (tmp_path / 'a.csv').read_text() == 'old'
+    assert os.listdir(tmp_path) == ['a.csv']
 
 
 def test_draws_nothing_that_nobody_sees(predict, data, tmp_path, monkeypatch,
