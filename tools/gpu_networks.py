@@ -19,6 +19,7 @@ from lgm_pose_plugin.models.layers import LARM, FastLARM
 from lgm_pose_plugin.setup_env import set_up_mmpose
 from lgm_pose_plugin.utils.errors import describe_error
 from lgm_pose_plugin.utils.files import write_json
+from lgm_pose_plugin.utils.machine import available_cpus
 
 Row = Dict[str, Any]
 INPUT_SIZE = (256, 192)
@@ -157,10 +158,10 @@ def time_table(rows: Sequence[Row], columns: Dict[str, Row], device: str,
         key: percentiles(times)[1]
         for key, times in time_interleaved(calls, rounds).items()
     }
+    first_column = next(iter(columns))
     for (index, name), ms in medians.items():
         results[index][f'{name} (ms)'] = ms
-        first = medians.get((index, next(iter(columns))) if by_row else (0,
-                                                                         name))
+        first = medians.get((index, first_column) if by_row else (0, name))
         results[index][f'{name} ratio'] = first and ms / first
     return results
 
@@ -218,12 +219,8 @@ def compilation(device: str, names: Sequence[str], batch: int,
     for name in OURS:
         for size in (1, batch) if name == OURS[0] else (1, ):
             if name in names:
-                row = dict(network=name, batch=size)
-                yield from time_table([row],
-                                      columns,
-                                      device,
-                                      seconds / 4,
-                                      by_row=True)
+                rows = [dict(network=name, batch=size)]
+                yield from time_table(rows, columns, device, seconds / 4, True)
 
 
 STEPS = dict(
@@ -243,6 +240,8 @@ def measure(step: str, path: str, device: str, names: Sequence[str],
         seconds (float): How long to time.
     """
     set_up_mmpose()
+    if device == 'cuda':  # the CPU has to be ready soon
+        torch.set_num_threads(max(1, int(available_cpus())))
     rows: List[Row] = []
     for row in STEPS[step](device, names or list(NETWORKS), batch, seconds):
         rows.append(row)

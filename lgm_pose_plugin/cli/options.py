@@ -297,5 +297,5 @@ def export_once(name: str) -> str:
         os.makedirs(osp.dirname(file), exist_ok=True)
         set_up_mmpose()
         from lgm_pose_plugin.export.detector import export_detector
-        export_detector(config, weights, file)
+        export_detector(config, weights, file, samples=4)
     return file

@@ -46,12 +46,12 @@ def test_export(recorder, monkeypatch, capsys):
     export = pytest.importorskip('lgm_pose_plugin.export.exporter')
     monkeypatch.setattr(export, 'export', recorder)
     assert cli.main([
-        'export', 'a.py', 'a.pth', '-o', 'a.xml', '--format', 'openvino',
+        'export', 'lgm-pose', 'a.pth', '-o', 'a.xml', '--format', 'openvino',
         '--batch', '3', '--no-decode', '--no-normalize', '--dataset',
         '--samples', '2', '--int8', '--calibration-samples', '5',
         '--eval-samples', '7', '--reduce-range', '--cfg-options', 'a.b=1'
     ]) == 1
-    assert recorder.args == ('a.py', 'a.pth', 'a.xml')
+    assert recorder.args == ('lgm-pose', 'a.pth', 'a.xml')
     assert recorder.kwargs == dict(
         format='openvino',
         batch=3,
