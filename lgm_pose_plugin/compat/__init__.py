@@ -60,16 +60,14 @@ _announced: Set[str] = set()
 
 
 def _announce(part: str) -> None:
-    """Log once that a part is active, where MMEngine logs."""
-    if part in _announced:
-        return
-    _announced.add(part)
-    text = f'lgm_pose_plugin: {PARTS[part]} ({OFF}={part} switches this off)'
-    logger = getattr(sys.modules.get('mmengine.logging'), 'MMLogger', None)
-    if logger:
-        logger.get_current_instance().info(text)
-    else:
-        logging.getLogger(__name__).info(text)
+    """Log once that a part is active.
+
+    Not by MMEngine's logger, which prints to stdout.
+    """
+    if part not in _announced:
+        _announced.add(part)
+        logging.getLogger(__name__).info('%s (%s=%s switches this off)',
+                                         PARTS[part], OFF, part)
 
 
 # Modules that are missing

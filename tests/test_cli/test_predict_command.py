@@ -501,7 +501,8 @@ def test_wrong_arguments(predict, data, tmp_path, monkeypatch, capsys, args,
                                   ('--backend', 'openvino')])
 def test_runtimes_are_for_exported_files(data, capsys, args):
     assert cli.main(
-        ['predict', str(data / '1.png'), '--config', 'any.py', *args]) == 1
+        ['predict',
+         str(data / '1.png'), '--config', 'any.py', *args]) == 1
     assert '--backend and --threads are for' in capsys.readouterr().err
 
 

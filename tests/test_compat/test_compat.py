@@ -129,13 +129,14 @@ def test_is_imported_without_torch_and_numpy(run):
                    'set()')
 
 
-def test_is_announced_once_in_mmengines_log(logged, monkeypatch):
+def test_is_announced_once(caplog, monkeypatch):
     monkeypatch.setattr(compat, '_announced', set())
-    compat._announce('mmcv')
-    compat._announce('mmcv')
-    assert logged == [
-        "lgm_pose_plugin: torchvision computes mmcv's operators, which are "
-        'not compiled (LGM_POSE_COMPAT_OFF=mmcv switches this off)'
+    with caplog.at_level('INFO', 'lgm_pose_plugin.compat'):
+        compat._announce('mmcv')
+        compat._announce('mmcv')
+    assert caplog.messages == [
+        "torchvision computes mmcv's operators, which are not compiled "
+        '(LGM_POSE_COMPAT_OFF=mmcv switches this off)'
     ]
 
 

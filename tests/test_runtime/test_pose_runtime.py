@@ -329,7 +329,8 @@ def test_wrong_files(exported, tmp_path):
         PoseRuntime(tmp_path / 'lonely.xml')
     (tmp_path / 'model.pth').write_bytes(b'x')
     for name in (tmp_path / 'model.pth', 'lgm-pose'):
-        with pytest.raises(ValueError, match='neither a file .*lgm-pose_body17-256x192'):
+        with pytest.raises(
+                ValueError, match='neither a file .*lgm-pose_body17-256x192'):
             PoseRuntime(name)
     broken = tmp_path / 'broken.onnx'
     broken.write_bytes(Path(exported('lgm')).read_bytes()[:5000])

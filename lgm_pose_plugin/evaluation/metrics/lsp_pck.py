@@ -1,5 +1,5 @@
 """PCK of Leeds Sports Pose."""
-from typing import Dict, Optional
+from typing import Any, Dict, Optional
 
 import numpy as np
 from mmengine.logging import MMLogger
@@ -7,7 +7,7 @@ from mmpose.evaluation.functional import keypoint_pck_accuracy
 from mmpose.evaluation.metrics import PCKAccuracy
 from mmpose.registry import METRICS
 
-_FIGURES = {
+_FIGURES: Dict[str, Any] = {
     'PCK': slice(14), 'ankle PCK': [0, 5], 'knee PCK': [1, 4],
     'hip PCK': [2, 3], 'wrist PCK': [6, 11], 'elbow PCK': [7, 10],
     'shoulder PCK': [8, 9], 'neck PCK': [12], 'head PCK': [13]
