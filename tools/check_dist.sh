@@ -46,5 +46,5 @@ cd "$folder/out"  # where no checkout is found in place of the wheel
 lgm-pose doctor
 lgm-pose complexity >complexity.md  # reads every config
 lgm-pose demo . --images 40 --epochs 1  # mim train and mim test
-lgm-pose predict data/rendered/val2017
+lgm-pose predict data/rendered/val2017 --detector whole
 lgm-pose --version

@@ -9,7 +9,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from .metadata import read_metadata
+from .metadata import MAX_SIDE, read_metadata
 from .onnx_file import check_onnx, input_operators
 from .preprocessing import check_image, letterbox, normalize
 from .session import MAX_BATCH, open_session
@@ -85,6 +85,8 @@ class DetectorRuntime:
         if len(shape) != 4 or shape[1] != 3:
             raise self._unknown()
         height, width = (size or _SIDE for size in shape[2:])
+        if max(height, width) > MAX_SIDE:
+            raise self._unknown()
         size = dict(input_size=[width, height])
         if {'dets', 'labels'} <= set(outputs):
             first = input_operators(self.file)
@@ -96,9 +98,8 @@ class DetectorRuntime:
         elif len(outputs) == 1:
             found, = outputs.values()
             cells = sum((width // s) * (height // s) for s in _STRIDES)
-            if len(found) == 3 and found[1] in (None,
-                                                cells) and (found[2] is None
-                                                            or found[2] > 5):
+            if (len(found) == 3 and found[1] in (None, cells)
+                    and (found[2] is None or found[2] > 5)):
                 return dict(_YOLOX, **size)
         raise self._unknown()
 

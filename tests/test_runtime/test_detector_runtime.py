@@ -5,6 +5,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmdet.models.backbones.csp_darknet import Focus
 
 from lgm_pose_plugin.apis.person_detector import PersonDetector
 from lgm_pose_plugin.datasets.rendered.scene import render_image
@@ -37,22 +38,32 @@ class Raw(torch.nn.Module):
         ], 2).transpose(1, 2), )  # yapf: disable
 
 
+def focus_of_mmdeploy(self, x):
+    """MMDeploy writes YOLOX's first layer without strides."""
+    n, c, h, w = x.shape
+    x = x.reshape(n, c, h // 2, 2, w // 2, 2).permute(0, 5, 3, 1, 2, 4)
+    return self.conv(x.reshape(n, 4 * c, h // 2, w // 2))
+
+
 @pytest.fixture(scope='module')
 def files(small_detector, tmp_path_factory):
     """Files of rtmlib's kinds, by kind, and one of ours."""
     folder = tmp_path_factory.mktemp('files')
     paths = {}
-    for kind in ('rtmdet', 'yolox'):
+    for kind in ('rtmdet', 'yolox', 'yolox-strides'):
         paths[kind] = str(folder / f'{kind}.onnx')
-        config, checkpoint = small_detector(kind)
-        export_detector(
-            config,
-            checkpoint,
-            paths[kind],
-            samples=1,
-            batch=1,
-            normalize=False,
-            cat_ids=[1, 0])
+        config, checkpoint = small_detector(kind.split('-')[0])
+        with pytest.MonkeyPatch.context() as patch:
+            if kind == 'yolox':
+                patch.setattr(Focus, 'forward', focus_of_mmdeploy)
+            export_detector(
+                config,
+                checkpoint,
+                paths[kind],
+                samples=1,
+                batch=1,
+                normalize=False,
+                cat_ids=[1, 0])
         # As of MMDeploy, which writes no metadata.
         model = onnx.load(paths[kind])
         del model.metadata_props[:]
@@ -86,6 +97,7 @@ def rtmlib_outputs(file, mean, std):
 @pytest.mark.parametrize('kind, mean, std', [
     ('rtmdet', (103.53, 116.28, 123.675), (57.375, 57.12, 58.395)),
     ('yolox', (0, 0, 0), (1, 1, 1)),
+    ('yolox-strides', (0, 0, 0), (1, 1, 1)),
 ])
 def test_files_of_mmdeploy(files, kind, mean, std):
     (dets, labels), ratio = rtmlib_outputs(files[kind], mean, std)
@@ -180,6 +192,7 @@ def identity(path, shape, **outputs):
     ([1, 3, 64, 64], dict(output=[1, 3, 64, 64])),
     ([1, 84, 85], dict(output=[1, 84, 85])),
     ([], dict(output=[])),
+    ([1, 3, 9999, 9999], dict(output=[1, 525, 85])),
 ])
 def test_other_files_are_refused(tmp_path, shape, outputs):
     with pytest.raises(ValueError, match='is not a person detector that can'):
