@@ -2,6 +2,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import struct
 import subprocess
@@ -332,6 +333,25 @@ def test_annotations_to_train_on(predict, data, tmp_path, capsys,
     runner = Runner.from_cfg(rendered_run)
     runner.train()
     assert runner.iter >= 1
+
+
+def test_names_with_colons(network_files, data, tmp_path, monkeypatch):
+    """FFmpeg takes what stands before one for a protocol."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(network_files[2], 'n:1.onnx')
+    shutil.copy(data / 'boxes.json', 'b:1.json')
+    shutil.copy(data / 'clip.mp4', '12:30:05.mp4')
+    shutil.copy(data / '1.png', '1.png')
+    model = ['--model', 'n:1.onnx', '-o', 'out:1']
+    assert cli.main(['predict', '12:30:05.mp4', '--csv', 'c:1.csv',
+                     *model]) == 0
+    assert cli.main([
+        'predict', '1.png', '--boxes', 'b:1.json', '--coco-results',
+        'r:1.json', '--coco-annotations', 'a:1.json', *model
+    ]) == 0
+    assert len(read_video(tmp_path /
+                          'out:1/visualizations/12:30:05.mp4')) == 20
+    assert os.path.exists('c:1.csv') and load('r:1.json') and load('a:1.json')
 
 
 @pytest.mark.promise('full-disk')

@@ -1,9 +1,11 @@
 """Key points from a head's forward, for exported graphs."""
+import functools
+import sys
 from contextlib import contextmanager
-from typing import Iterator, List, Optional, Sequence, Tuple, Union
+from typing import (Any, Callable, Iterator, List, Optional, Sequence, Tuple,
+                    Union)
 
 import torch
-from mmengine.runner import autocast
 from mmpose.models.heads import BaseHead
 from mmpose.models.losses import KeypointMSELoss
 from mmpose.utils.typing import (ConfigType, Features, InstanceList,
@@ -15,6 +17,23 @@ from ..losses import KeypointCrossEntropyLoss
 from .keypoint_decoder import KeypointDecoder
 
 _HALF = (torch.bfloat16, torch.float16)
+
+
+def _uncompiled(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Keep ``torch.compile`` out of a method.
+
+    MMPose decodes and computes the accuracy in NumPy. Compiling that takes
+    minutes and gains nothing.
+    """
+
+    @functools.wraps(method)
+    def wrapper(*args, **kwargs):
+        # Only what compiles has imported it; that takes a second.
+        if 'torch._dynamo' in sys.modules:
+            return torch._dynamo.disable(method)(*args, **kwargs)
+        return method(*args, **kwargs)
+
+    return wrapper
 
 
 class InGraphDecoding(BaseHead):
@@ -98,6 +117,7 @@ class InGraphDecoding(BaseHead):
         weight = next(self.parameters(), torch.empty(0))
         self.keypoint_decoder = KeypointDecoder(self.decoder).to(weight.device)
 
+    @_uncompiled
     def predict(self,
                 feats: Features,
                 batch_data_samples: OptSampleList,
@@ -117,6 +137,7 @@ class InGraphDecoding(BaseHead):
                 field.heatmaps = self.decoder.to_heatmaps(field.heatmaps)
         return predictions
 
+    @_uncompiled
     def loss(self,
              feats: Tuple[Tensor, ...],
              batch_data_samples: OptSampleList,
@@ -149,5 +170,5 @@ class InGraphDecoding(BaseHead):
             return x.to(dtype) if x.dtype in _HALF else x
 
         first = feats[0] if isinstance(feats[0], Tensor) else feats[0][0]
-        with autocast(first.device.type, enabled=False):
+        with torch.autocast(first.device.type, enabled=False):
             yield convert(feats)

@@ -118,8 +118,18 @@ class LARM(BaseModule):
         """
         height, width = x.shape[2:]
         if sum(self.padding) > 0:
-            x = F.pad(x, self.padding, mode='replicate')
+            x = self.pad(x)
         return self.mix(x)[:, :, :height, :width]
+
+    def pad(self, x: Tensor) -> Tensor:
+        """Pad a map to whole patches by its last column and row."""
+        if not self.training:
+            return F.pad(x, self.padding, mode='replicate')
+        # torch.compile cannot take the gradient of replication in
+        # channels_last (torch 2.9).
+        _, right, _, bottom = self.padding
+        x = torch.cat([x] + right * [x[..., -1:]], 3)
+        return torch.cat([x] + bottom * [x[:, :, -1:]], 2)
 
     def mix(self, x: Tensor) -> Tensor:
         """Mix a map of whole patches; the shape stays ``(B, d, H, W)``."""

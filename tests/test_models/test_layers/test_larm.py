@@ -279,3 +279,17 @@ def test_norm_is_resized_as_a_map(target):
     for name in ('norm.weight', 'norm.bias'):
         expected = resize(state[name].view(1, 1, 4, 5), target).flatten()
         torch.testing.assert_close(resized[name], expected)
+
+
+@pytest.mark.parametrize('size', [(7, 6), (8, 5), (5, 3)])
+def test_padding_is_the_same_in_training(size):
+    larm = LARM(size, (4, 4))
+    padded, gradients = [], []
+    for training in (False, True):
+        x = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0))
+        x.requires_grad_()
+        padded.append(larm.train(training).pad(x))
+        (padded[-1]**2).sum().backward()
+        gradients.append(x.grad)
+    assert torch.equal(*padded)
+    torch.testing.assert_close(*gradients)
