@@ -112,7 +112,8 @@ def test_detectors(recorder, monkeypatch, command, expected):
 
 class Network:
     """In place of an exported file; counts and may be interrupted."""
-    metadata = dict(decode=False, skeleton=[(0, 1)])
+    metadata = dict(
+        decode=False, keypoint_names=['head', 'tail'], skeleton=[(0, 1)])
     interrupts, number = 0, signal.SIGINT
 
     def __init__(self, file, backend, threads):

@@ -66,8 +66,6 @@ def test_works_without_any(run):
         print(*(x.state for x in lgm_pose_plugin.compat.status()[:3]))
         """, PACKAGES)
     assert output.splitlines()[-1] == 'active active active'
-    for part in ('mmcv', 'xtcocotools', 'pkg_resources'):
-        assert output.count(f'{compat.PARTS[part]} (') == 1
 
 
 @pytest.mark.e2e
