@@ -44,7 +44,10 @@ export PATH=$folder/env/bin:$PATH
 unset PYTHONPATH
 cd "$folder/out"  # where no checkout is found in place of the wheel
 lgm-pose doctor
-lgm-pose complexity >complexity.md  # reads every config
+# Read every config, and build its network.
+find "$folder"/env/lib/python*/site-packages/lgm_pose_plugin/.mim/configs \
+    -path '*/_base_' -prune -o -name '*.py' -print0 |
+    xargs -0 lgm-pose complexity >complexity.md
 lgm-pose demo . --images 40 --epochs 1  # mim train and mim test
 lgm-pose predict data/rendered/val2017 --detector whole
 lgm-pose --version

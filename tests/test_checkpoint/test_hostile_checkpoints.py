@@ -127,8 +127,8 @@ def test_payloads_are_not_executed(payload, any_torch):
 
 
 @pytest.mark.promise('payloads')
-def test_commands_refuse_payloads(payload, any_torch, network, detector_files,
-                                  tmp_path, capsys):
+def test_commands_refuse_payloads(payload, network, detector_files, tmp_path,
+                                  capsys):
     path, mark = payload
     config, _, _ = network
     picture = str(tmp_path / 'in' / 'a.png')

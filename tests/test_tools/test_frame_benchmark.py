@@ -40,6 +40,7 @@ def test_frame(frame):
         assert left < center[0] < right and top < center[1] < bottom
 
 
+@pytest.mark.e2e
 def test_parts_are_those_of_the_whole(tool, frame, network, tmp_path):
     """What is timed part by part computes what is timed as one."""
     image, boxes, _ = frame
