@@ -1,4 +1,5 @@
 """Person detectors in exported files and in those of rtmlib's users."""
+import functools
 import json
 
 import cv2
@@ -46,12 +47,22 @@ def focus_of_mmdeploy(self, x):
 
 
 @pytest.fixture(scope='module')
-def files(small_detector, tmp_path_factory):
-    """Files of rtmlib's kinds, by kind, and one of ours."""
+def make_file(small_detector, tmp_path_factory):
+    """Write a file of rtmlib's kinds, or one of ours, once; its path."""
     folder = tmp_path_factory.mktemp('files')
-    paths = {}
-    for kind in ('rtmdet', 'yolox', 'yolox-strides'):
-        paths[kind] = str(folder / f'{kind}.onnx')
+
+    @functools.lru_cache(maxsize=None)
+    def make(kind):
+        path = str(folder / f'{kind}.onnx')
+        if kind == 'raw':
+            model = DetectorModel(*small_detector('yolox')).model.eval()
+            write_onnx(
+                Raw(model), torch.zeros(1, 3, 160, 160), path, ['output'],
+                False)
+            return path
+        if kind == 'ours':
+            export_detector(*small_detector('rtmdet'), path, samples=1)
+            return path
         config, checkpoint = small_detector(kind.split('-')[0])
         with pytest.MonkeyPatch.context() as patch:
             if kind == 'yolox':
@@ -59,23 +70,18 @@ def files(small_detector, tmp_path_factory):
             export_detector(
                 config,
                 checkpoint,
-                paths[kind],
+                path,
                 samples=1,
                 batch=1,
                 normalize=False,
                 cat_ids=[1, 0])
         # As of MMDeploy, which writes no metadata.
-        model = onnx.load(paths[kind])
+        model = onnx.load(path)
         del model.metadata_props[:]
-        onnx.save(model, paths[kind])
-    paths['raw'] = str(folder / 'raw.onnx')
-    model = DetectorModel(*small_detector('yolox')).model.eval()
-    write_onnx(
-        Raw(model), torch.zeros(1, 3, 160, 160), paths['raw'], ['output'],
-        False)
-    paths['ours'] = str(folder / 'ours.onnx')
-    export_detector(*small_detector('rtmdet'), paths['ours'], samples=1)
-    return paths
+        onnx.save(model, path)
+        return path
+
+    return make
 
 
 def rtmlib_outputs(file, mean, std):
@@ -93,16 +99,18 @@ def rtmlib_outputs(file, mean, std):
                }), ratio  # yapf: disable
 
 
+@pytest.mark.e2e
 @pytest.mark.promise('rtmlib-detectors')
 @pytest.mark.parametrize('kind, mean, std', [
     ('rtmdet', (103.53, 116.28, 123.675), (57.375, 57.12, 58.395)),
     ('yolox', (0, 0, 0), (1, 1, 1)),
     ('yolox-strides', (0, 0, 0), (1, 1, 1)),
 ])
-def test_files_of_mmdeploy(files, kind, mean, std):
-    (dets, labels), ratio = rtmlib_outputs(files[kind], mean, std)
+def test_files_of_mmdeploy(make_file, kind, mean, std):
+    file = make_file(kind)
+    (dets, labels), ratio = rtmlib_outputs(file, mean, std)
     seen = dets[0, :, 4] > 0.05
-    boxes, scores, found = DetectorRuntime(files[kind])(IMAGE)
+    boxes, scores, found = DetectorRuntime(file)(IMAGE)
     above = scores > 0.05
     assert seen.sum() > 10
     np.testing.assert_allclose(
@@ -110,16 +118,16 @@ def test_files_of_mmdeploy(files, kind, mean, std):
     np.testing.assert_allclose(scores[above], dets[0, seen, 4], atol=1e-5)
     np.testing.assert_array_equal(found[above], labels[0, seen])
     # The first class is the people.
-    people = PersonDetector(files[kind], score_thr=0.05, nms_thr=None)(IMAGE)
+    people = PersonDetector(file, score_thr=0.05, nms_thr=None)(IMAGE)
     np.testing.assert_array_equal(people.boxes, boxes[above & (found == 0)])
 
 
 @pytest.mark.promise('rtmlib-detectors')
-def test_yolox_without_nms_in_the_graph(files, small_detector):
+def test_yolox_without_nms_in_the_graph(make_file, small_detector):
     """Boxes are MMDetection's, apart from rtmlib's fractions and NMS."""
-    (output, ), ratio = rtmlib_outputs(files['raw'], (0, 0, 0), (1, 1, 1))
+    (output, ), ratio = rtmlib_outputs(make_file('raw'), (0, 0, 0), (1, 1, 1))
     assert output.shape == (1, 400 + 100 + 25, 7)
-    boxes, scores, labels = DetectorRuntime(files['raw'])(IMAGE)
+    boxes, scores, labels = DetectorRuntime(make_file('raw'))(IMAGE)
     assert set(labels) == {0, 1} and (scores > 0.05).all()
     # By the formulas of YOLOX, box by box.
     cells = [(x, y, stride) for stride in (8, 16, 32)
@@ -215,8 +223,8 @@ def test_files_that_are_none(tmp_path):
     ('score_thr', 2, 'score_thr must be a number'),
     ('max_boxes', 0, 'max_boxes must be a whole number'),
 ])
-def test_altered_metadata(files, tmp_path, key, value, message):
-    model = onnx.load(files['ours'])
+def test_altered_metadata(make_file, tmp_path, key, value, message):
+    model = onnx.load(make_file('ours'))
     entry, = model.metadata_props
     entry.value = json.dumps({**json.loads(entry.value), key: value})
     onnx.save(model, str(tmp_path / 'a.onnx'))
@@ -234,13 +242,13 @@ def test_a_pose_network_is_no_detector(network_files):
     np.zeros((5, 5, 3), np.float32),
     np.zeros((0, 5, 3), np.uint8), None
 ])
-def test_wrong_images(files, image):
+def test_wrong_images(make_file, image):
     with pytest.raises(ValueError, match='the image must be a BGR array'):
-        DetectorRuntime(files['ours'])(image)
+        DetectorRuntime(make_file('ours'))(image)
 
 
-def test_weights_that_are_not_finite(files, tmp_path):
-    model = onnx.load(files['raw'])
+def test_weights_that_are_not_finite(make_file, tmp_path):
+    model = onnx.load(make_file('raw'))
     node, = (node for node in model.graph.node if 'output' in node.output)
     node.output[0] = 'before'
     model.graph.node.append(

@@ -59,6 +59,7 @@ def test_other_outputs_are_an_error(networks, monkeypatch):
         networks.compare(broken, [torch.rand(2, 3)], 'float32')
 
 
+@pytest.mark.e2e
 def test_speed_is_relative_to_the_first_network(networks):
     names = ['lgm-pose', 'unknown', 'rtmpose-t']
     first, unknown, other = networks.speed('cpu', names, 2, 0)
@@ -71,6 +72,7 @@ def test_speed_is_relative_to_the_first_network(networks):
     assert 'unknown' in unknown['error'] and len(unknown) == 2
 
 
+@pytest.mark.e2e
 def test_layouts_compute_the_same(networks):
     """In training and inference, each is timed."""
     rows = list(networks.layouts('cpu', ['lgm-pose', 'rtmpose-t'], 2, 0))
