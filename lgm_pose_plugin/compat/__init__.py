@@ -8,9 +8,11 @@ import json
 import logging
 import os
 import sys
+from contextlib import suppress
 from importlib import import_module
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -28,6 +30,7 @@ PARTS = {
     'xtcocotools': 'pycocotools stands in for xtcocotools',
     'pkg_resources': 'importlib.metadata stands in for pkg_resources',
     'drawing': 'MMPose draws circles with NumPy 2.4 and newer',
+    'compile': 'MMEngine compiles networks with torch 2.10 and newer',
 }
 # Modules that are made from files of this package where they are missing.
 _FILES = {
@@ -133,6 +136,14 @@ def _mend_drawing() -> None:
         _announce('drawing')
 
 
+def _mend_compilation() -> None:
+    """Let MMEngine's ``compile`` option work."""
+    if _torch_traces_arrays():
+        from lgm_pose_plugin.compat.dynamo import leave_out_metainfo
+        leave_out_metainfo()
+        _announce('compile')
+
+
 def mended_when_imported() -> Dict[str, Callable[[], None]]:
     """List the modules to mend once they have been imported.
 
@@ -146,6 +157,7 @@ def mended_when_imported() -> Dict[str, Callable[[], None]]:
         'xtcocotools': ('xtcocotools', _replace_broken_xtcocotools),
         'xtcocotools.coco': ('xtcocotools', _mend_encoding),
         'mmpose.visualization': ('drawing', _mend_drawing),
+        'mmengine.runner': ('compile', _mend_compilation),
     }
     off = _switched_off()
     return {
@@ -164,6 +176,14 @@ def _numpy_refuses_arrays() -> bool:
     except ImportError:
         return False
     return np.lib.NumpyVersion(np.__version__) >= '2.4.0'
+
+
+def _torch_traces_arrays() -> bool:
+    """Tell whether torch fails at what MMEngine's samples hold."""
+    with suppress(PackageNotFoundError):
+        release = version('torch').split('.')[:2]
+        return tuple(map(int, release)) >= (2, 10)
+    return False
 
 
 def _stands_in(module: str) -> bool:
@@ -189,6 +209,7 @@ def status() -> List[Status]:
         'xtcocotools': lambda: _stands_in('xtcocotools.mask'),
         'pkg_resources': lambda: _stands_in('pkg_resources'),
         'drawing': _numpy_refuses_arrays,
+        'compile': _torch_traces_arrays,
     }
     return [
         Status(part, 'off', f'{OFF} names it')

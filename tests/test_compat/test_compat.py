@@ -100,13 +100,14 @@ def test_tells_what_is_off(run):
         """,
         PACKAGES,
         off='mmcv,drawing')
-    assert states == 'off active active off'
+    assert states.split()[:4] == ['off', 'active', 'active', 'off']
 
 
 def test_a_wrong_name_is_refused(run):
-    assert ('ValueError: LGM_POSE_COMPAT_OFF names mcv; it takes "all" or a '
-            'list of mmcv, xtcocotools, pkg_resources, drawing') in run(
-                'import lgm_pose_plugin', off='mmcv,mcv')
+    assert (
+        'ValueError: LGM_POSE_COMPAT_OFF names mcv; it takes "all" or a '
+        'list of mmcv, xtcocotools, pkg_resources, drawing, compile') in run(
+            'import lgm_pose_plugin', off='mmcv,mcv')
 
 
 def test_replaces_a_broken_xtcocotools(run, tmp_path):

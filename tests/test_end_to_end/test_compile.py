@@ -2,15 +2,11 @@
 import pytest
 import torch
 from mmengine.runner import Runner
-from mmengine.utils import digit_version
 
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.skipif(
         not hasattr(torch, 'compile'), reason='torch < 2 has no compile'),
-    pytest.mark.skipif(
-        digit_version(torch.__version__) >= digit_version('2.10'),
-        reason='torch 2.15 cannot compile how MMEngine prepares the data')
 ]
 
 
