@@ -1,25 +1,31 @@
 """Feed an exported network and `lgm-pose predict` with broken input.
 
-Each call is one of: a picture file that was damaged, through all of `predict`
-(reading, key points, drawing, results); an array that is or is not an image,
-with boxes that are or are not boxes, through PoseRuntime; a box file of
-`--boxes`. Each has to give finite key points or one of the documented errors.
-All of it follows from seed and number, so that a failure can be repeated with
---first. Prints the counts and the resident memory (RSS, Linux only) as JSON;
-the exit status is 1 if anything else happened.
+Each call is one of: a picture or video file that was damaged, through all of
+`predict` (reading, key points, drawing, results), the video also from a server
+that stalls or hangs up; an array that is or is not an image, with boxes that
+are or are not boxes, through PoseRuntime; a box file of `--boxes`. Each has to
+give finite key points or one of the documented errors, within a minute. All of
+it follows from seed and number, so a failure can be repeated with --first.
+Prints the counts and the resident memory (RSS, Linux only) as JSON; the exit
+status is 1 if anything else happened.
 
 example: lgm-pose export CONFIG CHECKPOINT -o net.onnx
 example: python tools/fuzz.py net.onnx --calls 10000
 """
 import argparse
+import faulthandler
 import gc
 import json
+import os
 import os.path as osp
+import socket
 import sys
 import tempfile
+import threading
 from collections import Counter
+from contextlib import closing
 from functools import lru_cache
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Sequence, Tuple
 
 import cv2
 import numpy as np
@@ -31,6 +37,12 @@ from lgm_pose_plugin.datasets.rendered.scene import render_image
 from lgm_pose_plugin.runtime.pose_runtime import PoseRuntime
 from lgm_pose_plugin.visualization.skeletons import Drawer
 
+KINDS = ('array', 'picture', 'array', 'picture', 'box file', 'video')
+LIMIT = 60  # seconds that a call may take
+# Of videos: as long as a server may be silent.
+TIMEOUT = 0.5
+CODECS = {'.avi': 'MJPG', '.gif': '', '.mkv': 'XVID', '.mp4': 'mp4v',
+          '.ts': 'mp4v', '.webm': 'VP80'}  # yapf: disable
 FORMATS = ('.jpg', '.png', '.webp', '.bmp', '.tiff')
 NUMBERS = (0, 1, -1, 0.5, 63, 1e-3, 1e-300, 1e5, -1e5, 1e6, 1e30, 1e300, -1e38,
            np.nan, np.inf, -np.inf)
@@ -77,6 +89,39 @@ def pictures(number: int = 5) -> List[Tuple[str, bytes]]:
                 files.append((suffix, cv2.imencode(suffix, image,
                                                    options)[1].tobytes()))
     return files
+
+
+@lru_cache(maxsize=None)
+def videos(number: int = 12) -> List[Tuple[str, bytes]]:
+    """Encode a rendered person as videos, in several formats and sizes.
+
+    Args:
+        number (int): How many frames. Defaults to 12.
+
+    Returns:
+        list[tuple[str, bytes]]: Suffixes and files. In the last ones the size
+        changes after half of the frames.
+    """
+    files: List[Tuple[str, bytes]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for size in ((80, 64), (120, 90)):
+            image, _ = render_image(np.random.default_rng(0), size, 1)
+            frames = [np.roll(image, 2 * i, 1) for i in range(number)]
+            for suffix, codec in CODECS.items():
+                path = osp.join(folder, 'video' + suffix)
+                if codec:
+                    writer = cv2.VideoWriter(path,
+                                             cv2.VideoWriter_fourcc(*codec),
+                                             25, size)
+                    for frame in frames:
+                        writer.write(frame)
+                    writer.release()
+                else:
+                    cv2.imwritemulti(path, frames)
+                with open(path, 'rb') as file:
+                    files.append((suffix, file.read()))
+    streams = [data for suffix, data in files if suffix == '.ts']
+    return files + [('.ts', b''.join(streams)), ('.ts', streams[1] * 2)]
 
 
 def damage(data: bytes, rng: np.random.Generator) -> bytes:
@@ -260,24 +305,116 @@ def call_runtime(network: PoseRuntime, rng: np.random.Generator) -> str:
     return check(keypoints, scores)
 
 
-def call_predict(network: PoseRuntime, rng: np.random.Generator,
-                 files: List[Tuple[str, bytes]], folder: str) -> str:
+def call_predict(network: PoseRuntime, source: Source,
+                 folder: str) -> Tuple[str, Any]:
+    """Run a picture or video through `predict`; see :func:`call_runtime`.
+
+    Returns:
+        tuple[str, Any]: ``'key points'`` or ``'refused'``; and what the file
+        of predictions holds, ``None`` without one.
+    """
+    out = osp.join(folder, 'out')
+    people = Boxes(np.float32([[10, 5, 90, 80]]), np.ones(1, np.float32))
+    failures = Failures()
+    predictor = Predictor(
+        network,
+        lambda image, path: people,
+        out,
+        Drawer(network.metadata['skeleton'], 0.3, True),
+        timeout=TIMEOUT)
+    predictor.run([source], failures)
+    results = [
+        osp.join(place, name) for place, _, names in os.walk(out)
+        for name in names
+    ]
+    if any(
+            osp.splitext(path)[0] != osp.join(osp.dirname(path), source.kind)
+            for path in results):
+        raise AssertionError(f'left behind: {results}')
+    predictions = None
+    for path in results:
+        if path.endswith('.json'):
+            with open(path) as file:
+                predictions = json.load(file)
+        os.remove(path)
+    return 'refused' if failures.problems else 'key points', predictions
+
+
+def call_picture(network: PoseRuntime, rng: np.random.Generator,
+                 folder: str) -> str:
     """Run a damaged picture through `predict`; see :func:`call_runtime`."""
+    files = pictures()
     suffix, data = files[rng.integers(len(files))]
     path = osp.join(folder, 'picture' + suffix)
     with open(path, 'wb') as file:
         file.write(damage(data, rng))
-    people = Boxes(np.float32([[10, 5, 90, 80]]), np.ones(1, np.float32))
-    failures = Failures()
-    predictor = Predictor(network, lambda image, path: people,
-                          osp.join(folder, 'out'),
-                          Drawer(network.metadata['skeleton'], 0.3, True))
-    predictor.run([Source('image', path, 'picture' + suffix)], failures)
-    if failures.problems:
-        return 'refused'
-    with open(osp.join(folder, 'out', 'predictions', 'picture.json')) as file:
-        person, = json.load(file)
-    return check(person['keypoints'], person['keypoint_scores'])
+    result, predictions = call_predict(network,
+                                       Source('image', path, 'image' + suffix),
+                                       folder)
+    if result != 'refused':
+        person, = predictions
+        check(person['keypoints'], person['keypoint_scores'])
+    return result
+
+
+def call_video(network: PoseRuntime, rng: np.random.Generator,
+               folder: str) -> str:
+    """Run a damaged video through `predict`, one in four from a server.
+
+    What is read before it fails is kept; see :func:`call_runtime`.
+    """
+    files = videos()
+    suffix, data = files[rng.integers(len(files))]
+    if rng.integers(4):
+        path = osp.join(folder, 'video' + suffix)
+        with open(path, 'wb') as file:
+            file.write(damage(data, rng))
+        result, predictions = call_predict(
+            network, Source('video', path, 'video' + suffix), folder)
+    else:
+        sent = damage(data, rng)
+        header = b'HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n'
+        if not rng.integers(3):  # the header, too
+            header = damage(header, rng).replace(b'%', b'%%')
+        if b'%d' in header:
+            header %= len(data) * rng.integers(1, 3)
+        with closing(socket.create_server(('127.0.0.1', 0))) as server:
+            threading.Thread(
+                target=serve,
+                args=(server, header + sent, rng.integers(2)),
+                daemon=True).start()
+            url = f'http://127.0.0.1:{server.getsockname()[1]}/video{suffix}'
+            result, predictions = call_predict(
+                network, Source('video', url, 'video' + suffix), folder)
+    for frame in predictions or ():
+        for person in frame['instances']:
+            check(person['keypoints'], person['keypoint_scores'])
+    if result != 'refused' and not predictions:
+        raise AssertionError('neither frames nor an error')
+    return result
+
+
+def serve(server: socket.socket, data: bytes, hang_up: bool) -> None:
+    """Send data to whoever connects, then hang up or be silent.
+
+    Args:
+        server (socket.socket): Listens; closing it ends this.
+        data (bytes): All that is sent.
+        hang_up (bool): Whether the connection is closed after it.
+    """
+    connections = []  # that are open as long as this list
+    while True:
+        try:
+            connection, _ = server.accept()
+            connection.sendall(data)
+        except ConnectionError:
+            continue
+        except OSError:
+            break
+        if hang_up:
+            connection.close()
+        else:
+            connections.append(connection)
 
 
 def call_box_file(rng: np.random.Generator, folder: str) -> str:
@@ -304,13 +441,17 @@ def resident_memory() -> float:
         return float('nan')
 
 
-def run(network: PoseRuntime, calls: range, seed: int = 0) -> Dict[str, Any]:
+def run(network: PoseRuntime,
+        calls: range,
+        seed: int = 0,
+        kinds: Sequence[str] = KINDS) -> Dict[str, Any]:
     """Make the calls.
 
     Args:
         network (PoseRuntime): The network.
         calls (range): Their numbers.
         seed (int): The seed. Defaults to 0.
+        kinds (Sequence[str]): Their kinds, in turn. Defaults to ``KINDS``.
 
     Returns:
         dict: ``counts`` of what came of which kind of call, ``rss_mb`` by the
@@ -318,22 +459,25 @@ def run(network: PoseRuntime, calls: range, seed: int = 0) -> Dict[str, Any]:
     """
     counts: Counter = Counter()
     failures: List[str] = []
-    files = pictures()
     rss = {0: resident_memory()}
     marks = {len(calls)} | {10**n for n in range(2, 9) if 10**n < len(calls)}
     with tempfile.TemporaryDirectory() as folder:
         for done, number in enumerate(calls, 1):
             rng = np.random.default_rng([seed, number])
-            kind = ('array', 'picture', 'array', 'picture',
-                    'box file')[number % 5]
+            kind = kinds[number % len(kinds)]
+            # Ends the process where a call does not return.
+            faulthandler.dump_traceback_later(LIMIT, exit=True)
             try:
                 result = (
-                    call_runtime(network, rng) if kind == 'array' else
-                    call_predict(network, rng, files, folder)
-                    if kind == 'picture' else call_box_file(rng, folder))
+                    call_runtime(network, rng)
+                    if kind == 'array' else call_picture(network, rng, folder)
+                    if kind == 'picture' else call_video(network, rng, folder)
+                    if kind == 'video' else call_box_file(rng, folder))
                 counts[f'{kind}: {result}'] += 1
             except Exception as error:
                 failures.append(f'{kind} {number}: {error!r}'[:500])
+            finally:
+                faulthandler.cancel_dump_traceback_later()
             if done in marks:
                 rss[done] = round(resident_memory(), 1)
     return dict(counts=dict(counts), rss_mb=rss, failures=failures)
@@ -355,11 +499,17 @@ def main() -> int:
         help='number of the '
         'first call')
     parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument(
+        '--kinds',
+        nargs='+',
+        choices=sorted(set(KINDS)),
+        default=KINDS,
+        help='kinds of the calls, in turn')
     args = parser.parse_args()
     np.seterr(all='ignore')
     result = run(
         PoseRuntime(args.model, args.backend),
-        range(args.first, args.first + args.calls), args.seed)
+        range(args.first, args.first + args.calls), args.seed, args.kinds)
     print(json.dumps(result, indent=2))
     return 1 if result['failures'] else 0
 
