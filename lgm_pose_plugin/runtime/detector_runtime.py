@@ -41,6 +41,8 @@ class DetectorRuntime:
         backend (str, optional): See
             :class:`~lgm_pose_plugin.runtime.PoseRuntime`.
         threads (int): Threads the runtime may use. Defaults to 1.
+        device (str): See :class:`~lgm_pose_plugin.runtime.PoseRuntime`.
+            Defaults to ``'cpu'``.
 
     Attributes:
         classes (list[str]): Names of the classes by label; empty where the
@@ -48,7 +50,8 @@ class DetectorRuntime:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ImportError: If the runtime is not installed.
+        ImportError: If the runtime, or what it needs for the device, is not
+            installed.
         ValueError: If the file cannot be read or is not such a detector.
 
     Example:
@@ -62,12 +65,13 @@ class DetectorRuntime:
     def __init__(self,
                  file: str,
                  backend: Optional[str] = None,
-                 threads: int = 1):
+                 threads: int = 1,
+                 device: str = 'cpu'):
         self.file = str(file)
         is_onnx = self.file.lower().endswith('.onnx')
         if is_onnx and osp.isfile(self.file):
             check_onnx(self.file, MAX_BATCH)
-        self.session = open_session(self.file, backend, threads)
+        self.session = open_session(self.file, backend, threads, device)
         # rtmlib cuts fractions of a pixel off and divides boxes by the ratio.
         self._is_rtmlib = self.session.metadata is None
         if self.session.metadata is not None:

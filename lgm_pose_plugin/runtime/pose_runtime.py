@@ -61,6 +61,9 @@ class PoseRuntime:
             runs both.
         threads (int): Threads the runtime may use. More than one beside other
             work can be far slower. Defaults to 1.
+        device (str): What computes, ``'cpu'``, ``'cuda'``, ``'tensorrt'``,
+            ``'coreml'``, ``'directml'`` or one of OpenVINO's, as
+            ``'openvino:GPU'``. Defaults to ``'cpu'``.
 
     Attributes:
         metadata (dict): What the file says of itself, see docs/export.md:
@@ -68,7 +71,8 @@ class PoseRuntime:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ImportError: If the runtime is not installed.
+        ImportError: If the runtime, or what it needs for the device, is not
+            installed.
         ValueError: If the file cannot be read, is not of ``lgm-pose export``
             or was altered, so that metadata and network disagree.
 
@@ -86,12 +90,13 @@ class PoseRuntime:
     def __init__(self,
                  file: str,
                  backend: Optional[str] = None,
-                 threads: int = 1):
+                 threads: int = 1,
+                 device: str = 'cpu'):
         self.file = find_model(str(file))
-        self._arguments = osp.abspath(self.file), backend, threads
+        self._arguments = osp.abspath(self.file), backend, threads, device
         if self.file.lower().endswith('.onnx') and osp.isfile(self.file):
             check_onnx(self.file, MAX_BATCH)
-        self.session = open_session(self.file, backend, threads)
+        self.session = open_session(self.file, backend, threads, device)
         if self.session.metadata is None:
             raise ValueError(
                 f'{file} holds no metadata of lgm_pose_plugin; make it with '

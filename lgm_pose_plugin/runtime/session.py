@@ -12,6 +12,14 @@ METADATA_KEY = 'lgm_pose_plugin'
 BIN_KEY = 'lgm_pose_plugin_bin'
 # Backends by suffix, the first is the default; OpenVINO reads both.
 BACKENDS = {'.onnx': ('onnxruntime', 'openvino'), '.xml': ('openvino', )}
+# ONNX Runtime's devices: its name for each, and the package that brings it.
+PROVIDERS = {
+    'cpu': ('CPUExecutionProvider', 'onnxruntime'),
+    'cuda': ('CUDAExecutionProvider', 'onnxruntime-gpu'),
+    'tensorrt': ('TensorrtExecutionProvider', 'onnxruntime-gpu'),
+    'coreml': ('CoreMLExecutionProvider', 'onnxruntime on macOS'),
+    'directml': ('DmlExecutionProvider', 'onnxruntime-directml on Windows'),
+}
 MAX_BATCH = 4096  # that a file fixes
 
 # The input, or all inputs by name; and the outputs by name.
@@ -45,8 +53,9 @@ class Session(NamedTuple):
 
 def open_session(file: str,
                  backend: Optional[str] = None,
-                 threads: int = 1) -> Session:
-    """Open an .onnx or .xml file in its runtime, in float32 on the CPU.
+                 threads: int = 1,
+                 device: str = 'cpu') -> Session:
+    """Open an .onnx or .xml file in its runtime, computing in float32.
 
     Args:
         file (str): The file.
@@ -54,24 +63,36 @@ def open_session(file: str,
             to ONNX Runtime for .onnx and OpenVINO for .xml files; OpenVINO
             runs both.
         threads (int): Threads the runtime may use. Defaults to 1.
+        device (str): What computes: ``'cpu'``; of ONNX Runtime ``'cuda'``,
+            ``'tensorrt'``, ``'coreml'`` or ``'directml'``; of OpenVINO
+            ``'openvino:'`` and one of its devices, as ``'openvino:GPU'``.
+            Defaults to ``'cpu'``.
 
     Returns:
         Session: The network.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ImportError: If the runtime is not installed.
-        ValueError: If the runtime cannot read the file; from ``run``, if it
-            cannot run it.
+        ImportError: If the runtime, or what it needs for the device, is not
+            installed.
+        ValueError: If there is no such device, or the runtime cannot read the
+            file; from ``run``, if it cannot run it.
     """
     suffix = osp.splitext(file)[1].lower()
     if suffix not in BACKENDS:
         raise ValueError(f'{file} is not a file of `lgm-pose export`: its '
                          f'name does not end in {" or ".join(BACKENDS)}')
-    backend = backend or BACKENDS[suffix][0]
+    of_openvino = device.startswith('openvino:')
+    backend = backend or ('openvino' if of_openvino else BACKENDS[suffix][0])
     if backend not in BACKENDS[suffix]:
         raise ValueError(f'{file} is run by {" or ".join(BACKENDS[suffix])}, '
                          f'not by {backend!r}')
+    if not (device in PROVIDERS
+            if backend == 'onnxruntime' else device == 'cpu' or of_openvino):
+        raise ValueError(
+            f'{backend} has no device {device!r}: ONNX Runtime has '
+            f'{", ".join(PROVIDERS)}; OpenVINO cpu and, as openvino:GPU, '
+            'those of its own')
     if threads < 1:
         raise ValueError(f'threads must be at least 1, got {threads}')
     parts = [file] if suffix == '.onnx' else [file, file[:-4] + '.bin']
@@ -80,7 +101,7 @@ def open_session(file: str,
             raise FileNotFoundError(f'there is no file {part}')
     opener = dict(onnxruntime=_open_onnxruntime, openvino=_open_openvino)
     try:
-        session = opener[backend](file, threads)
+        session = opener[backend](file, threads, device)
     except ImportError:
         raise
     # Runtimes raise whatever a broken file leads them to.
@@ -113,16 +134,24 @@ def run_once(file: str, inputs: str) -> None:
     open_session(file).run(np.load(inputs))
 
 
-def _open_onnxruntime(file: str, threads: int) -> Session:
+def _open_onnxruntime(file: str, threads: int, device: str) -> Session:
     import onnxruntime
+    provider, package = PROVIDERS[device]
+    if provider not in onnxruntime.get_available_providers():
+        raise ImportError(f'device {device} needs {package} in place of the '
+                          'onnxruntime that is installed')
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     # Threads that spin while they wait slow down whatever else is at work.
     options.add_session_config_entry('session.intra_op.allow_spinning', '0')
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(
-        file, options, providers=['CPUExecutionProvider'])
+    session = onnxruntime.InferenceSession(file, options, providers=[provider])
+    # It goes on without what it cannot load.
+    if provider not in session.get_providers():
+        raise ImportError(
+            f'onnxruntime cannot start device {device}; are the driver and '
+            f'the libraries there that {package} needs?')
     entry = session.get_inputs()[0]
     names = [output.name for output in session.get_outputs()]
     metadata = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
@@ -157,9 +186,17 @@ def openvino_core() -> Any:
     return openvino.Core()
 
 
-def _open_openvino(file: str, threads: int) -> Session:
+def _open_openvino(file: str, threads: int, device: str) -> Session:
     import openvino
     core = openvino_core()
+    device = device.rpartition(':')[2].upper()
+    if device.partition('.')[0] not in {
+            name.partition('.')[0]
+            for name in core.available_devices
+    }:
+        raise ImportError(f'OpenVINO finds no device {device} here, only '
+                          f'{", ".join(core.available_devices)}; is its '
+                          'driver installed?')
     model = core.read_model(file)
     if model.has_rt_info([BIN_KEY]):
         wanted = model.get_rt_info([BIN_KEY]).astype(str)
@@ -176,12 +213,10 @@ def _open_openvino(file: str, threads: int) -> Session:
     for path in ([METADATA_KEY], ['framework', METADATA_KEY]):
         if model.has_rt_info(path):
             metadata = model.get_rt_info(path).astype(str)
-    network = core.compile_model(
-        model, 'CPU', {
-            'INFERENCE_NUM_THREADS': threads,
-            'INFERENCE_PRECISION_HINT': 'f32',
-            'NUM_STREAMS': 1
-        })
+    options: Dict[str, Any] = {'INFERENCE_PRECISION_HINT': 'f32'}
+    if device == 'CPU':
+        options.update(INFERENCE_NUM_THREADS=threads, NUM_STREAMS=1)
+    network = core.compile_model(model, device, options)
     # An output may have further names, of operators that were optimized away.
     names = [output.names for output in network.outputs]
     shape = network.input(0).get_partial_shape()

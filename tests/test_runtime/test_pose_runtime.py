@@ -2,6 +2,7 @@
 import json
 import multiprocessing
 import os
+import pickle
 import subprocess
 import sys
 import textwrap
@@ -476,3 +477,54 @@ def test_threads(exported, monkeypatch, backend):
     for threads in (1, 2):
         session.open_session(file, backend, threads)
     assert asked == [1, 2]
+
+
+def test_openvino_devices_are_chosen_by_name(exported, picture):
+    file = exported('lgm')
+    found = PoseRuntime(file, device='openvino:CPU')(picture)
+    expected = PoseRuntime(file, backend='openvino')(picture)
+    np.testing.assert_array_equal(found[0], expected[0])
+
+
+@pytest.mark.parametrize('device, error, message', [
+    ('cuda', ImportError, 'cuda needs onnxruntime-gpu'),
+    ('directml', ImportError, 'directml needs onnxruntime-directml'),
+    ('openvino:GPU', ImportError, 'finds no device GPU here, only CPU'),
+    ('cuda:0', ValueError, "onnxruntime has no device 'cuda:0'.*tensorrt"),
+    ('gpu', ValueError, "onnxruntime has no device 'gpu'"),
+])
+def test_devices_that_are_not_there(exported, device, error, message):
+    with pytest.raises(error, match=message):
+        PoseRuntime(exported('lgm'), device=device)
+
+
+def test_devices_of_another_runtime(exported):
+    with pytest.raises(ValueError, match="openvino has no device 'cuda'"):
+        PoseRuntime(exported('lgm'), 'openvino', device='cuda')
+
+
+def test_no_silent_fallback_to_the_cpu(exported, monkeypatch):
+    """ONNX Runtime goes on without a provider whose libraries are missing."""
+    monkeypatch.setattr('onnxruntime.get_available_providers',
+                        lambda: ['CUDAExecutionProvider'])
+    with pytest.raises(ImportError, match='cannot start device cuda'):
+        PoseRuntime(exported('lgm'), device='cuda')
+
+
+def test_a_device_goes_to_worker_processes(exported):
+    runtime = PoseRuntime(exported('lgm'), device='openvino:CPU')
+    copy = pickle.loads(pickle.dumps(runtime))
+    assert copy.session.outputs == runtime.session.outputs
+    assert 'openvino:CPU' in copy.__reduce__()[1]
+
+
+@pytest.mark.parametrize('device', [*session.PROVIDERS][1:] + ['openvino:GPU'])
+def test_devices_agree_with_the_cpu(exported, picture, device):
+    try:
+        runtime = PoseRuntime(exported('lgm'), device=device)
+    except ImportError as error:
+        pytest.skip(str(error))
+    np.testing.assert_allclose(
+        runtime(picture)[0],
+        PoseRuntime(exported('lgm'))(picture)[0],
+        atol=0.05)
