@@ -273,6 +273,8 @@ _MSRA = {
 _SMALL = {
     'lgm': (_RENDERED, _MSRA),
     'udp': (_RENDERED, {}),
+    'softmax':
+    (_COCO + 'body17/td-hm_lgm-pose_1xb16-18e_body17-128x96.py', {}),
     'lapx': ('lapx',
              _sized(
                  64,

@@ -501,8 +501,8 @@ class VideoWriter:
         """Tell which file could not be written."""
         try:
             yield
-        # FFmpeg's errors are also those of Python that are alike.
-        except (OSError, ValueError, RuntimeError, cv2.error) as error:
+        # FFmpeg's errors have nothing but this in common.
+        except Exception as error:
             raise OSError(f'{self.path} could not be written whole; is the '
                           f'disk full? ({error})') from error
 

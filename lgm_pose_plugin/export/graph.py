@@ -2,7 +2,7 @@
 import inspect
 import json
 import os.path as osp
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from mmpose.apis.inference import dataset_meta_from_config
 from mmpose.models import TopdownPoseEstimator
 from torch import Tensor, nn
 
+from lgm_pose_plugin.codecs import SoftmaxUDPHeatmap
 from lgm_pose_plugin.models.builder import last_maps
 from lgm_pose_plugin.models.heads.keypoint_decoder import KeypointDecoder
 from lgm_pose_plugin.models.heads.simcc_decoder import SimCCDecoder
@@ -44,12 +45,16 @@ class ExportedNetwork(nn.Module):
         super().__init__()
         self.model = model
         self.normalize = normalize
+        # Key points of the maps that :func:`final_maps` returns.
         self.decoder: Optional[nn.Module] = None
+        self.locate: Optional[Callable[..., Tuple[Tensor, Tensor]]] = None
         if decode:
             codec = model.head.decoder
-            is_simcc = type(codec).__name__ == 'SimCCLabel'
-            self.decoder = (SimCCDecoder if is_simcc else KeypointDecoder)(
-                codec)
+            if type(codec).__name__ == 'SimCCLabel':
+                self.decoder = self.locate = SimCCDecoder(codec)
+            else:
+                self.decoder = KeypointDecoder(codec)
+                self.locate = self.decoder.locate
 
     def forward(self, images: Tensor) -> Tuple[Tensor, ...]:
         """Run the network.
@@ -61,12 +66,31 @@ class ExportedNetwork(nn.Module):
         Returns:
             tuple[Tensor]: With ``decode`` first the key points in pixels of
             the crop, of shape ``(N, K, 2)``, and scores ``(N, K)``; then what
-            :func:`last_maps` returns.
+            :func:`final_maps` returns.
         """
         if self.normalize:
             images = preprocess(self.model.data_preprocessor, images)
-        maps = last_maps(self.model(images, None, mode='tensor'))
-        return maps if self.decoder is None else (*self.decoder(*maps), *maps)
+        maps = final_maps(self.model, images)
+        return maps if self.locate is None else (*self.locate(*maps), *maps)
+
+
+def final_maps(model: TopdownPoseEstimator,
+               inputs: Tensor) -> Tuple[Tensor, ...]:
+    """Run a network for what a file holds: heat maps also where it has logits.
+
+    Args:
+        model (:obj:`TopdownPoseEstimator`): The network.
+        inputs (Tensor): What it takes, of shape ``(N, 3, H, W)``.
+
+    Returns:
+        tuple[Tensor]: See :func:`last_maps`; for :class:`SoftmaxUDPHeatmap`
+        the heat maps on the scale of its targets.
+    """
+    maps = last_maps(model(inputs, None, mode='tensor'))
+    codec = getattr(model.head, 'decoder', None)
+    if isinstance(codec, SoftmaxUDPHeatmap):
+        maps = tuple(map(codec.to_heatmaps, maps))
+    return maps
 
 
 def preprocess(processor: ImgDataPreprocessor, images: Tensor) -> Tensor:
@@ -218,11 +242,11 @@ def reference_maps(model: TopdownPoseEstimator,
         batch (dict): N crops, as :func:`graph_inputs` takes them.
 
     Returns:
-        list[np.ndarray]: What :func:`last_maps` returns.
+        list[np.ndarray]: What :func:`final_maps` returns.
     """
     inputs = torch.from_numpy(graph_inputs(model, batch, False))
     with torch.no_grad():
-        maps = last_maps(model(inputs, None, mode='tensor'))
+        maps = final_maps(model, inputs)
     return [one.numpy() for one in maps]
 
 
@@ -233,7 +257,7 @@ def decode_maps(codec: Any,
     Args:
         codec (:obj:`BaseKeypointCodec`): The codec.
         maps (Sequence[np.ndarray]): Heat maps of shape ``(N, K, H, W)``, or
-            SimCC's two vectors.
+            SimCC's two vectors, see :func:`final_maps`.
 
     Returns:
         tuple[np.ndarray, np.ndarray]: Key points in crop pixels, of shape
@@ -243,7 +267,10 @@ def decode_maps(codec: Any,
         # Some change them; some have visibilities beside the scores.
         keypoints, scores = codec.decode(*(one.copy() for one in maps))
         return keypoints, scores[0] if isinstance(scores, tuple) else scores
-    keypoints, scores = zip(*(codec.decode(one) for one in maps[0]))
+    decode = codec.decode
+    if isinstance(codec, SoftmaxUDPHeatmap):
+        decode = super(SoftmaxUDPHeatmap, codec).decode
+    keypoints, scores = zip(*(decode(one) for one in maps[0]))
     return np.concatenate(keypoints), np.concatenate(scores)
 
 

@@ -7,8 +7,9 @@ import json
 import reprlib
 from typing import Any, Callable, Dict, Iterator, Tuple
 
-# Raised when a reader of older files would misread newer ones.
-FORMAT_VERSION = 1
+# Raised when a reader of older files would misread newer ones. Files of
+# version 1 without decoding hold the logits of SoftmaxUDPHeatmap.
+FORMAT_VERSION = 2
 # Far above what networks of people take, far below what fills a memory.
 MAX_CHARACTERS = 10**6
 MAX_SIDE = 4096

@@ -287,4 +287,10 @@ class PoseRuntime:
                 raise ValueError(
                     f'{self.file} computes {name} of shape {value.shape} for '
                     f'{len(inputs)} crops. Export it again')
+        # What is averaged and decoded are logits, as in MMPose.
+        if (self.metadata['codec']['type'] == 'SoftmaxUDPHeatmap'
+                and self.metadata['format_version'] > 1
+                and 'heatmaps' in outputs):
+            tiny = np.finfo(np.float32).tiny
+            outputs['heatmaps'] = np.log(outputs['heatmaps'].clip(tiny))
         return outputs

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).resolve().parents[2]
 BACKENDS = ('onnxruntime', 'openvino')
-CASES = ('lgm', 'udp', 'lapx', 'rtmpose')
+CASES = ('lgm', 'udp', 'softmax', 'lapx', 'rtmpose')
 # Beyond the picture, narrow and flat; the last is the whole of it.
 BOXES = [[-20, 30, 70, 250.5], [100, 20, 210, 90], [150.3, 60.7, 190, 239]]
 
