@@ -1,9 +1,10 @@
 """Time everything docs/benchmark.md shows and write its figures.
 
 Runs `lgm-pose benchmark` several times and tools/frame_benchmark.py once,
-keeps the JSON of each run in a folder, draws the plot, and replaces what
-stands between the document's markers `<!-- benchmark:NAME -->` and
-`<!-- /benchmark:NAME -->`; the text around them stays.
+keeps the JSON of each run in a folder, puts all of it into a file beside the
+document, draws the plot, and replaces what stands between the document's
+markers `<!-- benchmark:NAME -->` and `<!-- /benchmark:NAME -->`; the text
+around them stays.
 """
 import argparse
 import json
@@ -25,11 +26,12 @@ from lgm_pose_plugin.benchmark.networks import NETWORKS
 from lgm_pose_plugin.benchmark.report import (environment_list, format_cell,
                                               full_table, markdown_table)
 from lgm_pose_plugin.models.builder import load_config
-from lgm_pose_plugin.utils.files import check_out_file, replacing
+from lgm_pose_plugin.utils.files import check_out_file, replacing, write_json
 from lgm_pose_plugin.visualization.figures import save_picture
 
 LABEL_SPACING = .035  # of the axes' width
 PLOT = 'images/benchmark.png'  # beside the document
+ENVIRONMENT = ('CPU', 'python', 'torch', 'mmpose', 'mmcv', 'mmengine')
 COMPARED = [
     'lgm-pose', 'lgm-pose-fast', 'lgm-pose-relu', 'lgm-pose-hswish',
     'mobilenetv2', 'litehrnet-18', 'rtmpose-t', 'rtmpose-s'
@@ -156,21 +158,21 @@ def sections(reports: Dict[str, Dict[str, Any]]) -> Dict[str, str]:
     Returns:
         dict[str, str]: Markdown by the name of the marker.
     """
-    texts = {}
-    for name, report in reports.items():
-        rows = report['results']
-        table = frames_table if name == 'pipeline' else full_table
-        texts[name] = table(rows)
-        if name in ('compared', 'all'):
-            texts[name] = summary_table(rows) + _details(
-                'All figures', texts[name])
-        texts[name] += _details('Environment',
-                                environment_list(report['environment']))
+    tables = dict(
+        compared=summary_table, all=summary_table, pipeline=frames_table)
+    texts = {
+        name: tables.get(name, full_table)(report['results'])
+        for name, report in reports.items()
+    }
+    environment = reports['all']['environment']
     return dict(
         texts,
         targets=targets_table(reports['compared']['results'],
                               reports['pipeline']['results']),
-        networks=networks_table())
+        networks=networks_table(),
+        environment=environment_list(
+            {key: environment[key]
+             for key in ENVIRONMENT}))
 
 
 def published_ap(name: str,
@@ -329,12 +331,6 @@ def _logarithmic(axis: Any) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def _details(title: str, text: str) -> str:
-    """A part that is folded until it is asked for."""
-    return (f'\n<details><summary>{title}</summary>\n\n{text}\n'
-            '</details>\n')
-
-
 def replace_sections(document: str, texts: Dict[str, str]) -> str:
     """Replace what stands between the markers of a document.
 
@@ -407,6 +403,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         for row in reports[name]['results']:
             row['published_ap'], row['ap_source'] = published_ap(
                 row['network'], row['input_size'])
+    write_json(osp.splitext(args.document)[0] + '.json', reports, indent=1)
     draw(reports['all']['results'], osp.join(osp.dirname(args.document), PLOT))
     with open(args.document) as opened:
         document = replace_sections(opened.read(), sections(reports))

@@ -98,7 +98,8 @@ def reports(tool):
     return {
         name:
         dict(
-            environment=dict(command=f'lgm-pose benchmark {name}'),
+            environment=dict(
+                dict.fromkeys(tool.ENVIRONMENT, 'x'), command=name),
             results=frames if name == 'pipeline' else rows)
         for name in tool.RUNS
     }
@@ -118,13 +119,15 @@ def test_writes_the_document(tool, reports, request, tmp_path, monkeypatch):
     written = document.read_text()
     assert '| lgm-pose | 1.00 | 0.60 | 68.6 (paper) | 30.0 (1.00) | 12.0' in (
         written)
-    for name in tool.RUNS:
-        assert f'- command: lgm-pose benchmark {name}\n' in written
+    assert '- torch: x\n' in written
+    kept = json.loads(document.with_suffix('.json').read_text())
+    assert [run['environment']['command']
+            for run in kept.values()] == list(tool.RUNS)
     assert '| `rtmpose-t` | rtmpose-t_8xb256-420e_coco-256x192.py |' in written
     assert written.startswith(text.split('<!-- benchmark')[0])
     tool.main([str(arg) for arg in args])
     assert document.read_text() == written
-    assert len(list(tmp_path.iterdir())) == len(reports) + 2
+    assert len(list(tmp_path.iterdir())) == len(reports) + 3
     plot, = (tmp_path / 'images').iterdir()
     assert plot.read_bytes().startswith(b'\x89PNG')
 
@@ -140,7 +143,7 @@ def test_runs_the_benchmark(tool, reports, tmp_path, monkeypatch):
     monkeypatch.setattr(subprocess, 'run', run)
     document = tmp_path / 'benchmark.md'
     (tmp_path / 'images').mkdir()
-    names = [*reports, 'targets', 'networks']
+    names = [*reports, 'targets', 'networks', 'environment']
     document.write_text(''.join(
         f'<!-- benchmark:{name} -->\n<!-- /benchmark:{name} -->\n'
         for name in names))
