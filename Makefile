@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 MAKEFLAGS += --keep-going
 PYTEST := .venv/bin/pytest -n 2 --dist loadfile --max-worker-restart 0
 
-.PHONY: help env requirements benchmark demo dist lint flake8 isort yapf codespell \
+.PHONY: help env requirements benchmark demo dist docs lint flake8 isort yapf codespell \
     lint-imports mypy check-promises fast-test test
 
 help:  ## Show the targets
@@ -36,6 +36,10 @@ requirements: $(UV)  ## Resolve requirements/*.txt from pyproject.toml anew
 	    --extra export --extra predict --group dev
 	$(UV) $(RESOLVE) --upgrade --output-file requirements/mmpose.txt \
 	    --constraints requirements/dev.txt
+	$(UV) pip compile --quiet --universal --python-version 3.11 \
+	    --only-binary :all: --no-annotate --group docs \
+	    --custom-compile-command 'make requirements' \
+	    --upgrade --output-file requirements/docs.txt
 
 benchmark: env  ## Time everything in docs/benchmark.md, in half an hour
 	.venv/bin/python tools/benchmark_docs.py
@@ -45,6 +49,12 @@ demo: env  ## Train and test on rendered people, in some minutes
 
 dist:  ## Build sdist and wheel, and train from the wheel (URL=, TAG=)
 	tools/check_dist.sh $(URL) $(TAG)
+
+docs: $(UV)  ## Build the site in build/docs, and check its links
+	$(UV) venv --quiet --allow-existing --python '>=3.11,<3.14' .venv-docs
+	$(UV) pip sync --quiet --python .venv-docs --only-binary :all: \
+	    requirements/docs.txt
+	.venv-docs/bin/sphinx-build -W --keep-going -q -d build/doctrees docs build/docs
 
 # Each step is a target, whose name make prints where it fails.
 lint: flake8 isort yapf codespell lint-imports mypy check-promises  ## Check style, imports, types and the page of promises

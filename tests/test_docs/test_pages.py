@@ -52,11 +52,22 @@ def test_links(page):
 
 
 def test_every_page_is_in_the_table_of_contents():
+    """The site has those that it names, files of the root as well."""
     contents = (ROOT / 'docs/README.md').read_text()
-    linked = re.findall(r'\]\(([\w.]+\.md)\)', contents)
-    assert sorted(linked + ['README.md']) == [
+    linked = [
+        Path(link).name.lower() if link.startswith('../') else link for link in
+        re.findall(r'^- \[[^\]]*\]\(([\w./]+\.md)\)', contents, re.MULTILINE)
+    ]
+    assert sorted(linked + ['README.md', 'index.md']) == [
         path.name for path in sorted((ROOT / 'docs').glob('*.md'))
     ]
+
+
+def test_included_pages():
+    """A page of the site that is a file of the root includes just that."""
+    for name in ('CHANGELOG', 'CONTRIBUTING', 'SECURITY'):
+        page = ROOT / 'docs' / f'{name.lower()}.md'
+        assert page.read_text() == f'```{{include}} ../{name}.md\n```\n'
 
 
 def rows(page, start='#'):
