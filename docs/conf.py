@@ -7,6 +7,7 @@ from pathlib import Path
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
 API = DOCS / 'api'
+MODULES = set()  # those that docs/api has
 # Pages that include a file of the repository's root.
 ROOT_PAGES = {
     'CHANGELOG.md': 'changelog.md',
@@ -50,6 +51,12 @@ html_css_files = ['site.css']
 html_theme_options = {'source_repository': REPOSITORY}
 
 
+def module_name(path):
+    """The module of a file of the repository."""
+    name = '.'.join(path.relative_to(ROOT).with_suffix('').parts)
+    return name[:-len('.__init__')] if name.endswith('.__init__') else name
+
+
 def site_link(match, folder):
     """A link of a page in the repository, as the site needs it."""
     text, target, anchor = match.groups()
@@ -62,8 +69,8 @@ def site_link(match, folder):
         target = ROOT_PAGES[name]
     elif path.suffix == '.md' and path.parent == DOCS:
         target = path.name
-    elif path.suffix == '.py' and name.startswith('lgm_pose_plugin/'):
-        target = '.'.join(path.relative_to(ROOT).with_suffix('').parts)
+    elif module_name(path) in MODULES:
+        target = module_name(path)
     elif REPOSITORY:
         target = f'{REPOSITORY}/blob/{REVISION}/{name}'
     elif path.is_file():
@@ -142,6 +149,7 @@ def write_api_pages():
         lines = [title, '=' * len(title), '']
         for module, names in modules.items():
             name = room if module == '__init__' else f'{room}.{module}'
+            MODULES.add(name)
             lines += [
                 module, '-' * len(module), '', f'.. autoapimodule:: {name}',
                 f'   :members: {", ".join(names)}', '   :show-inheritance:', ''
