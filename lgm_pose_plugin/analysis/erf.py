@@ -174,8 +174,8 @@ def bypass(model: nn.Module, name: str) -> Iterator[None]:
     modules = [m for m in model.modules() if type(m).__name__ == name]
     if not modules:
         names = sorted({type(m).__name__ for m in model.modules()})
-        raise ValueError(f'the network has no module of class {name}, but of '
-                         f'{", ".join(names)}')
+        raise ValueError(f'the network has no module of class {name}; choose '
+                         f'one of {", ".join(names)}')
     originals, ran = [], []
     refusal = ValueError(f'{name} cannot be left out: it does not return '
                          'one tensor of the shape of its input')
@@ -248,8 +248,8 @@ def noise_inputs(model: nn.Module, samples: int, seed: int = 0) -> Tensor:
     """
     size = getattr(getattr(model.head, 'decoder', None), 'input_size', None)
     if size is None:
-        raise ValueError('model.head.decoder of the config has no size of '
-                         'the input; use images or the data set instead')
+        raise ValueError('model.head.decoder of the config has no '
+                         'input_size; use images or the data set instead')
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(samples, 3, *size[::-1], generator=generator)
 

@@ -67,9 +67,8 @@ def _load_file(file: Path, origin: str) -> Dict[str, Any]:
         if refused and isinstance(error, pickle.UnpicklingError):
             raise ValueError(
                 f'{origin}: refused, the file holds more than MMEngine stores '
-                f'({cause}). Loading it otherwise could run code: if you '
-                'trust where it comes from, save its `state_dict` alone '
-                'there') from error
+                f'({cause}). Loading it could run code. If you trust its '
+                'source, save its `state_dict` alone there') from error
         raise ValueError(
             f'{origin}: not a checkpoint, or truncated ({cause}). Copy or '
             'download it again and compare the sizes') from error
@@ -103,16 +102,17 @@ def check_finite(weights: Dict[str, torch.Tensor], origin: str) -> None:
     """
     for name, value in weights.items():
         if value.layout != torch.strided or value.device.type == 'meta':
-            raise ValueError(f'{origin}: {name} is not a dense tensor, as '
-                             'weights are; save its `state_dict` anew')
+            raise ValueError(f'{origin}: {name} is not a dense tensor; save '
+                             'its `state_dict` anew')
         size = value.numel() * value.element_size()
         # torch < 2 has no untyped_storage.
         storage = getattr(value, 'untyped_storage', value.storage)()
         if size > max(storage.nbytes(), _MAX_REPEATED):
             raise ValueError(
-                f'{origin}: {name}, {tuple(value.shape)}, would take '
-                f'{size:,} bytes, of which {storage.nbytes():,} are there; '
-                'refused. Save its `state_dict` with contiguous tensors')
+                f'{origin}: refused, {name} of shape {tuple(value.shape)} '
+                f'needs {size:,} bytes, and the file holds '
+                f'{storage.nbytes():,} of them. Save its `state_dict` with '
+                'contiguous tensors')
         if value.is_floating_point() and not value.isfinite().all():
             raise ValueError(
                 f'{origin}: {name} is not finite; the training that saved it '

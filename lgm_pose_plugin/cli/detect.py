@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     from lgm_pose_plugin.utils.progress import Progress
 
     if args.ann_file and args.images_json:
-        raise ValueError('--ann-file tells the images already, leave out '
+        raise ValueError('--ann-file already lists the images; leave out '
                          '--images-json')
     outputs = [path for path in (args.out, args.images_json) if path]
     for path in outputs:

@@ -83,7 +83,7 @@ def check_file(out: str, format: str, batch: Union[int, str]) -> None:
         (not suffix,
          f'unknown format {format!r}, choose one of {", ".join(FORMATS)}'),
         (osp.splitext(out)[1]
-         != suffix, f'the name of the file ends in {suffix}, got {out}'),
+         != suffix, f'the name of the file must end in {suffix}, got {out}'),
         (batch != 'dynamic'
          and not (isinstance(batch, int) and 1 <= batch <= MAX_BATCH),
          f"batch must be from 1 to {MAX_BATCH} or 'dynamic', got {batch}")):
@@ -128,8 +128,8 @@ class Exporter:
         if maps != keypoints:
             raise ValueError(
                 f'{cfg.filename} cannot be exported: its head returns {maps} '
-                f'maps or vectors, the data set of its test has {keypoints} '
-                'key points')
+                f'maps or vectors, but its test data set has {keypoints} key '
+                'points')
         size = batch if isinstance(batch, int) else 2
         self.example = np.resize(self.inputs, (size, *self.inputs.shape[1:]))
         network = ExportedNetwork(model, normalize, decode)

@@ -281,9 +281,9 @@ def check_runs(file: str, inputs: np.ndarray) -> None:
     if result.returncode:
         lines = result.stderr.strip().splitlines() or ['']
         raise ValueError(
-            'the runtime does not run the int8 network on this CPU (exit '
-            f'status {result.returncode}) {lines[-1]}; a fixed --batch or '
-            'another --format may help')
+            'the runtime cannot run the int8 network on this CPU (exit status '
+            f'{result.returncode}): {lines[-1]}. A fixed --batch or another '
+            '--format may help')
 
 
 def _batches(inputs: np.ndarray, graph: onnx.GraphProto) -> List[np.ndarray]:

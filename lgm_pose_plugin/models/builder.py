@@ -88,7 +88,7 @@ def build_model(cfg: Config,
     with explain_errors(f'the network of {cfg.filename} cannot be built'):
         model = 'type' in parts and build_pose_estimator(parts)
     if not isinstance(model, TopdownPoseEstimator):
-        raise ValueError(f'{cfg.filename} is no config of a top-down network')
+        raise ValueError(f'{cfg.filename} does not define a top-down network')
     if checkpoint is None:
         model.init_weights()
     else:

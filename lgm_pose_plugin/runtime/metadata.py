@@ -142,8 +142,8 @@ def read_metadata(text: str, file: str, task: str = 'pose') -> Dict[str, Any]:
                          f'({error!r}); export the network again') from error
     if version > FORMAT_VERSION:
         raise ValueError(
-            f'{file} has format version {version}, this lgm_pose_plugin '
-            f'reads up to {FORMAT_VERSION}; update it')
+            f'{file} has format version {version}, but this lgm_pose_plugin '
+            f'reads up to {FORMAT_VERSION}. Update lgm_pose_plugin')
     found = metadata.get('task', 'pose')
     if found not in tuple(_TASKS):  # which may be of any type
         raise ValueError(f'{file} has wrong metadata: task must be '

@@ -58,8 +58,8 @@ def check_onnx(file: str, max_batch: int) -> None:
             'does not; it is not read. Export the network again')
     for batch in batches:
         if not is_int(batch, 1, max_batch):
-            raise ValueError(f'{file} takes {batch} crops at once, which '
-                             f'cannot be (1 to {max_batch}); export it again')
+            raise ValueError(f'{file} takes {batch} crops at once; 1 to '
+                             f'{max_batch} are possible. Export it again')
 
 
 def input_operators(file: str) -> Set[str]:

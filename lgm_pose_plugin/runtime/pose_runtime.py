@@ -116,8 +116,8 @@ class PoseRuntime:
         # Runtimes raise whatever a broken network leads them to.
         except Exception as error:
             raise ValueError(
-                f'{self.file} does not take the crops its metadata tell, '
-                f'{width}x{height}: {str(error)[:400]}. Export it again'
+                f'{self.file} does not take crops of {width}x{height}, as its '
+                f'metadata say: {str(error)[:400]}. Export it again'
             ) from error
         count = len(self.metadata['keypoint_names'])
         codec = self.metadata['codec']
@@ -135,8 +135,8 @@ class PoseRuntime:
                     one == other or one and other < 0
                     for one, other in zip(found, shape)):
                 raise ValueError(
-                    f'{self.file} should compute {name} of shape {shape} (-1: '
-                    f'any) for its {count} key points, it computes {found}. '
+                    f'{self.file} must compute {name} of shape {shape} (-1: '
+                    f'any) for its {count} key points, but computes {found}. '
                     'Export it again')
         self._check_finite(*(outputs[name] for name in wanted))
 
@@ -239,8 +239,8 @@ class PoseRuntime:
                              f' shape {getattr(crops, "shape", ())}')
         if flip_test and self.metadata['decode']:
             raise ValueError(
-                f'{self.file} returns key points, the flip test averages heat '
-                'maps; export it with --no-decode for the flip test')
+                f'{self.file} returns key points, but the flip test averages '
+                'heat maps; export it with --no-decode')
         num_keypoints = len(self.metadata['keypoint_names'])
         if not len(crops):
             return (np.empty((0, num_keypoints, 2), np.float32),

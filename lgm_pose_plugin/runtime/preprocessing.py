@@ -65,7 +65,7 @@ def as_boxes(boxes: Boxes) -> np.ndarray:
         i = int(wrong.argmax())
         raise ValueError(
             f'box {i} is {boxes[i].tolist()}; boxes are (left, top, right, '
-            'bottom) with a right above left and a bottom above top, at most '
+            'bottom) with right > left and bottom > top, at most '
             f'{MAX_COORDINATE:,} pixels away')
     return boxes
 

@@ -206,8 +206,8 @@ def _open_openvino(file: str, threads: int, device: str) -> Session:
     size = model.input(0).get_partial_shape()[0]
     # Compiling would fill the memory.
     if size.is_static and not 0 < size.get_length() <= MAX_BATCH:
-        raise ValueError(f'it takes {size.get_length()} crops at once, which '
-                         f'cannot be (1 to {MAX_BATCH}); export it again')
+        raise ValueError(f'it takes {size.get_length()} crops at once; 1 to '
+                         f'{MAX_BATCH} are possible. Export it again')
     metadata = None
     # The latter is where OpenVINO puts an ONNX file's.
     for path in ([METADATA_KEY], ['framework', METADATA_KEY]):

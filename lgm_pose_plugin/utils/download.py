@@ -23,8 +23,8 @@ def download(url: str, path: str, timeout: Optional[float] = None) -> None:
     """
     if not url.lower().startswith(('http://', 'https://')):
         raise ValueError(
-            f'{url}: only http:// and https:// are loaded; download it and '
-            'give the path of the file')
+            f'{url}: only http:// and https:// can be loaded; download the '
+            'file and give its path')
     try:
         request = Request(url, headers={'User-Agent': 'lgm_pose_plugin'})
         with urlopen(request, timeout=timeout or TIMEOUT) as answer:
@@ -34,7 +34,7 @@ def download(url: str, path: str, timeout: Optional[float] = None) -> None:
             with open(path, 'wb') as out:
                 shutil.copyfileobj(answer, out)
                 if size and out.tell() != int(size):
-                    raise OSError(f'{out.tell()} of {size} bytes came')
+                    raise OSError(f'only {out.tell()} of {size} bytes came')
     except (OSError, HTTPException, ValueError) as error:
         raise FileNotFoundError(
             f'{url}: cannot be downloaded ({error}). Check the address, or '

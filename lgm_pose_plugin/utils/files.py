@@ -23,8 +23,8 @@ def check_out_file(path: str) -> None:
         raise FileNotFoundError(
             f'there is no folder {folder}; make it or choose another place')
     if osp.exists(path) and not osp.isfile(path):
-        raise ValueError(f'cannot write {path}: it is no file that can be '
-                         'replaced; choose another place')
+        raise ValueError(f'cannot write {path}: it is a folder or a device; '
+                         'choose another place')
     check_out_dir(folder)
 
 
@@ -57,8 +57,8 @@ def check_inputs_kept(outputs: Sequence[str], inputs: Sequence[str]) -> None:
     read = {osp.realpath(path) for path in inputs}
     for path in outputs:
         if osp.realpath(path) in read:
-            raise ValueError(f'{path} is read and would be replaced by a '
-                             'result; choose another place for results')
+            raise ValueError(f'{path} is read, and a result would replace it; '
+                             'choose another place for results')
 
 
 @contextmanager

@@ -85,7 +85,7 @@ def test_command_line_takes_names(capsys):
 @pytest.mark.parametrize('name, content, message', [
     ('gone.py', None, 'there is no config'),
     ('notes.md', 'hello', 'Only py/yml'),
-    ('empty.py', 'a = 1', 'no config of a top-down network'),
+    ('empty.py', 'a = 1', 'does not define a top-down network'),
     ('size.py', "_base_ = 'lgm_pose_plugin::body_2d_keypoint/topdown_heatmap/"
      "coco/td-hm_lgm-pose_1xb32-260e_coco-256x192.py'\n"
      'model = dict(head=dict(decoder=None))', 'size.py has no input size'),

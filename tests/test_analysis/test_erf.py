@@ -301,7 +301,7 @@ def test_checkpoint(network, load_config, tmp_path):
 def test_not_top_down(tmp_path, load_config):
     path = tmp_path / 'other.py'
     path.write_text('a = 1')
-    with pytest.raises(ValueError, match='other.py is no config of a top'):
+    with pytest.raises(ValueError, match='other.py does not define a top'):
         erf.build_model(Config.fromfile(str(path)))
     model = erf.build_model(load_config(RENDERED, model__head__decoder=None))
     with pytest.raises(ValueError, match='no size'):

@@ -261,9 +261,9 @@ def test_checks(tmp_path):
     check_out_file(str(path))
     with pytest.raises(FileNotFoundError, match='no folder'):
         check_out_file(str(tmp_path / 'gone' / 'a.json'))
-    with pytest.raises(ValueError, match='no file that can be replaced'):
+    with pytest.raises(ValueError, match='a folder or a device'):
         check_out_file(str(tmp_path))
-    with pytest.raises(ValueError, match='no file that can be replaced'):
+    with pytest.raises(ValueError, match='a folder or a device'):
         check_out_file(os.devnull)
     check_out_dir(str(tmp_path / 'new' / 'folder'))
     with pytest.raises(ValueError, match='cannot write in .*a.json'):

@@ -92,7 +92,7 @@ def test_wrong_arguments(detector_files, data, tmp_path, capsys):
     for args, message in (
         (['gone', *out], 'no pictures: gone: no such file'),
         ([image, '-o', tmp_path / 'gone/boxes.json'], 'no folder'),
-        ([image, '-o', image], 'is read and would be replaced'),
+        ([image, '-o', image], 'is read, and a result would replace it'),
         ([image, *out, *ann_file, '--images-json', 'i.json'], 'leave out'),
         ([image, *out, '--det-cat-ids', 5], "1: 'person'"),
         ([image, *out, '--device', 'gpu'], '--device gpu cannot be used: '),

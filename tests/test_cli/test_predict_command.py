@@ -473,7 +473,7 @@ def test_sources_are_not_replaced(predict, data, tmp_path, capsys):
     content = (data / '1.png').read_bytes()
     (folder / '1.png').write_bytes(content)
     predict(folder / '1.png', status=1)
-    assert 'is read and would be replaced' in capsys.readouterr().err
+    assert 'is read, and a result would replace it' in capsys.readouterr().err
     predict(
         folder / '1.png',
         '--coco-results',
@@ -556,7 +556,7 @@ def test_wrong_networks(network_files, detector_files, data, capsys):
         (['--config', config, '--checkpoint',
           detector_files[1]], 'no checkpoint of'),
         (['--config', detector_files[0], '--checkpoint',
-          checkpoint], 'no config of a top-down'),
+          checkpoint], 'does not define a top-down'),
         ([
             '--config', config, '--checkpoint', checkpoint, '--device',
             'cuda:99'

@@ -413,10 +413,10 @@ BAD_COCO = dict(
         int(rng.integers(42)), None), 'is not finite'),
     point_huge=(lambda rng, annotation: annotation['keypoints'].__setitem__(
         3, 10**int(rng.integers(39, 60))), 'keypoints is not finite'),
-    too_few=(cut_to('keypoints', 9, 21, 39), 'keypoints, needed are'),
+    too_few=(cut_to('keypoints', 9, 21, 39), 'keypoints instead of'),
     no_multiple=(cut_to('keypoints', 10, 20, 41), 'cannot be read'),
     too_many=(lambda rng, annotation: annotation['keypoints'].extend(
-        [9, 9, 2] * int(rng.integers(1, 9))), 'keypoints, needed are'),
+        [9, 9, 2] * int(rng.integers(1, 9))), 'keypoints instead of'),
     nested=(set_to('keypoints', [[1, 2], [3]], 'abc', 7), 'cannot be read'),
     negative=(negative_flag, 'is below 0'),
     area=(nan_in('area'), 'area is not finite'),
@@ -434,12 +434,12 @@ BAD_MPII = dict(
     center=(nan_in('center'), 'is not finite'),
     scale=(set_to('scale', math.nan, math.inf, None), 'is not finite'),
     joints=(nan_in('joints'), 'keypoints is not finite'),
-    too_few=(cut_to('joints', 1, 15), 'keypoints, needed are 16'),
+    too_few=(cut_to('joints', 1, 15), 'keypoints instead of 16'),
     flags=(nan_in('joints_vis'), 'keypoints_visible is not finite'),
     flags_null=(set_to('joints_vis', [None] * 16,
                        ['a'] * 16), 'visible is no'),
     flags_short=(cut_to('joints_vis', 0,
-                        15), 'keypoints_visible, needed are 16'))
+                        15), 'keypoints_visible instead of 16'))
 
 
 def changed(kind, folder, faults):
@@ -614,11 +614,11 @@ def test_boxes_get_the_category_of_the_annotations(build_dataset, tmp_path,
 def test_people_without_area(build_dataset, tmp_path, logged, split, warnings):
     write_sound('coco', tmp_path, 2)
     build_dataset('coco', tmp_path, split=split)
-    assert not [text for text in logged if 'people without area' in text]
+    assert not [text for text in logged if 'people have no area' in text]
     with edited(tmp_path / 'data.json') as data:
         del data['annotations'][1]['area']
     assert len(build_dataset('coco', tmp_path, split=split)) == 2
-    told = [text for text in logged if 'people without area' in text]
+    told = [text for text in logged if 'people have no area' in text]
     assert len(told) == warnings
 
 

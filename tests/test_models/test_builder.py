@@ -120,7 +120,7 @@ def test_unknown_config(name):
 def test_not_top_down(tmp_path, text):
     path = tmp_path / 'other.py'
     path.write_text(text)
-    with pytest.raises(ValueError, match='other.py is no config of a top'):
+    with pytest.raises(ValueError, match='other.py does not define a top'):
         build_network(str(path), (64, 64))
 
 

@@ -182,7 +182,7 @@ def test_metadata_that_disagree_with_the_network(exported, tmp_path, backend):
     cases = [
         (dict(input_size=[64, 64], codec=codec), 'not take the crops.* 64x64'),
         (dict(normalize=False), 'not take the crops .*, 96x128'),
-        (dict(decode=False), 'should compute heatmaps .* 17 key points'),
+        (dict(decode=False), 'must compute heatmaps .* 17 key points'),
         (fewer, r'keypoints of shape \(1, 14, 2\).*\(1, 17, 2\)'),
     ]
     for change, match in cases:

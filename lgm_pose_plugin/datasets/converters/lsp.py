@@ -154,8 +154,8 @@ def split_records(name: str,
     splits = dict(zip(starts, map(range, bounds, [*bounds[1:], number + 1])))
     if not splits['train'] or not splits['val']:
         raise ValueError(
-            f'val from image {starts["val"]} on leaves train or val without '
-            f'any of the {number} images; pass --val-from (val_from) with a '
+            f'with val from image {starts["val"]} on, train or val has none '
+            f'of the {number} images; pass --val-from (val_from) with a '
             f'number from 2 to {number}.')
     return {split: numbers for split, numbers in splits.items() if numbers}
 

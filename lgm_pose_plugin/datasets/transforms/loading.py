@@ -50,8 +50,8 @@ class LoadCheckedImage(LoadImage):
             if image.shape[:2] != (height, width):
                 raise BadDataError(
                     f'{results["img_path"]} is {image.shape[1]}x'
-                    f'{image.shape[0]}, and {width}x{height} in the annotation'
-                    ' file; if the annotations are for the picture without '
+                    f'{image.shape[0]}, but {width}x{height} in the annotation'
+                    ' file. If the annotations are for the picture without '
                     'its EXIF orientation, set '
                     "color_type='color_ignore_orientation' in LoadCheckedImage"
                 )
@@ -89,8 +89,8 @@ def read_size(path: str) -> Tuple[int, int]:
         with Image.open(path) as image:
             return ImageOps.exif_transpose(image).size
     except (OSError, Image.DecompressionBombError) as error:
-        raise ValueError(f'{path} cannot be read as an image: {error}. Get it '
-                         'anew.') from error
+        raise ValueError(f'{path} cannot be read as an image: {error}. Get '
+                         'the file anew.') from error
 
 
 def is_cut_jpeg(content: bytes) -> bool:

@@ -50,14 +50,14 @@ class EpochSeedHook(Hook):
             loader.worker_init_fn = None
         elif init_fn is not None:
             runner.logger.warning(
-                "train_dataloader.worker_init_fn is kept; if it seeds Python, "
-                'NumPy or torch, EpochSeedHook does not, and the workers may '
-                'draw the same numbers at each epoch')
+                'train_dataloader.worker_init_fn is kept and may seed Python, '
+                'NumPy or torch. EpochSeedHook then does not seed the '
+                'workers, and they may draw the same numbers at each epoch')
         if loader.num_workers and loader.persistent_workers:
             runner.logger.warning(
-                'train_dataloader.persistent_workers=True: its workers keep '
+                'train_dataloader.persistent_workers=True: the workers keep '
                 'their random state, so a resumed training will differ from '
-                'an uninterrupted one; set it to False')
+                'an uninterrupted one. Set it to False')
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Seed Python, NumPy and torch.

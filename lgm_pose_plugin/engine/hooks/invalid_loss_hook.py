@@ -62,18 +62,18 @@ class InvalidLossHook(Hook):
         if not stop:
             self._left_out = 0
             return
-        consequence = 'The weights are broken since: go'
+        consequence = 'It has broken the weights. Go'
         if hasattr(runner.optim_wrapper, 'loss_scaler'):
             self._left_out += 1
             if self._left_out <= MAX_LEFT_OUT:
                 return
             consequence = (f'So were the {MAX_LEFT_OUT} before it, and their '
-                           'steps were left out: go')
+                           'steps were left out. Go')
         rank = get_rank()
         if valid:
             raise FloatingPointError(
-                f'the loss of another rank than {rank} is not finite in '
-                f'iteration {runner.iter + 1}; see its message')
+                f'in iteration {runner.iter + 1} the loss of another rank '
+                f'than {rank} is not finite; see the message of that rank')
         path = osp.join(runner.log_dir, f'invalid_loss_rank{rank}.json')
         write_json(
             path,
@@ -113,9 +113,9 @@ class InvalidLossHook(Hook):
         if broken:
             raise FloatingPointError(
                 f'{len(broken)} weights are not finite after iteration '
-                f'{runner.iter}, {broken[0]} the first of them; no checkpoint '
-                'is written. Go on from the last one with a lower learning '
-                'rate or optim_wrapper.clip_grad')
+                f'{runner.iter}, the first is {broken[0]}. No checkpoint is '
+                'written. Go on from the last one with a lower learning rate '
+                'or optim_wrapper.clip_grad')
 
 
 def _describe(inputs: Tensor, sample: Any) -> Dict[str, Any]:

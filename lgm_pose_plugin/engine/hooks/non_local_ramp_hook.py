@@ -75,12 +75,12 @@ class NonLocalRampHook(Hook):
         ]
         if not self.layers:
             raise ValueError(
-                'NonLocalRampHook found no NonLocal layer in the model, or '
-                'frozen ones alone; take it out of custom_hooks')
+                'NonLocalRampHook found no NonLocal layer in the model that '
+                'is not frozen; take the hook out of custom_hooks')
         length = runner.max_epochs if self.by_epoch else runner.max_iters
         if length < self.end:
             runner.logger.warning(
-                f'NonLocalRampHook raises gamma until {self.end}, the '
+                f'NonLocalRampHook raises gamma until {self.end}, but the '
                 f'training ends at {length}; set begin and end, or take the '
                 'hook out of custom_hooks to keep a loaded gamma')
 

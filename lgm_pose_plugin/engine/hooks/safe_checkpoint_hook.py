@@ -141,8 +141,9 @@ class SafeCheckpointHook(CheckpointHook):
                 if a resumed training would run a part of the checkpoint.
         """
         if runner._resume and 'config' in (checkpoint.get('meta') or {}):
-            raise ValueError("The checkpoint has a text meta['config'], which "
-                             'MMEngine would run as code to resume; refused')
+            raise ValueError(
+                "The checkpoint is refused: it has a meta['config'"
+                "], which MMEngine would run as code to resume")
         weights = checkpoint.get('state_dict', checkpoint)
         check_finite(weights, 'The checkpoint')
         # Before the training it is a dictionary; a test has none.
@@ -168,11 +169,11 @@ class SafeCheckpointHook(CheckpointHook):
         if by_epochs and loop.iter != loop.epoch * len(
                 runner.train_dataloader):
             runner.logger.warning(
-                f'Resumed after {loop.iter} iterations in {loop.epoch} epochs,'
-                f' of now {len(runner.train_dataloader)} iterations each: an '
-                'epoch that had begun starts anew, and schedules by '
-                'iterations keep their old lengths. With another batch or '
-                'number of GPUs rather start a new training with load_from')
+                f'Resumed after {loop.iter} iterations in {loop.epoch} epochs.'
+                f' An epoch now has {len(runner.train_dataloader)} iterations.'
+                ' An epoch that had begun starts anew. Schedules by '
+                'iterations keep their old lengths: with another batch or '
+                'number of GPUs, start a new training with load_from instead')
             if not self.by_epoch:
                 return
         # Of `dynamic_intervals`, at the resumed epoch.

@@ -95,7 +95,7 @@ class SkippedDataHook(Hook):
             runner.logger.warning(
                 f'{", ".join(names)} cannot be measured over people whose '
                 "pictures were skipped. Mend the pictures, or take a metric "
-                'that counts them as missed, as AP, AUC or PCK')
+                'that counts these people as missed: AP, AUC or PCK')
 
 
 def _innermost(dataset: Any) -> Iterator[Any]:

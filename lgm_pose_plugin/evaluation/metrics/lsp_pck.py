@@ -57,8 +57,8 @@ class LspPCKAccuracy(PCKAccuracy):
         if names[12:] != ['neck', 'head_top']:
             raise ValueError(
                 f'{type(self).__name__} is for the 14 joints of Leeds Sports '
-                f'Pose, the data set has {", ".join(names)}; take another '
-                'metric, as CocoMetric or PCKAccuracy')
+                f'Pose, but the data set has {", ".join(names)}; take another '
+                'metric, e.g. CocoMetric or PCKAccuracy')
         self._dataset_meta = dataset_meta
 
     def compute_metrics(self, results: list) -> Dict[str, float]:

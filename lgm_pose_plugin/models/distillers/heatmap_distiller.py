@@ -91,15 +91,15 @@ class HeatmapDistiller(TopdownPoseEstimator):
         if own and other and own != other:
             raise ValueError(
                 f'the teacher {self.teacher_config} has other key points than '
-                f'the student, by flip_indices {other} and not {own}; choose '
-                'one trained on the same data set')
+                f'the student: its flip_indices are {other}, not {own}. '
+                'Choose a teacher trained on the same data set')
         for sample, maps in zip(data_samples, taught):
             labelled = sample.gt_fields.heatmaps
             if labelled.shape != maps.shape:
                 raise ValueError(
                     f'the teacher {self.teacher_config} makes heat maps of '
-                    f'shape {tuple(maps.shape)} (K, H, W) where the student '
-                    f'learns {tuple(labelled.shape)}; choose a teacher with '
+                    f'shape {tuple(maps.shape)} (K, H, W), but the student '
+                    f'learns {tuple(labelled.shape)}. Choose a teacher with '
                     "the student's key points, input size and codec")
             has_label = labelled.amax((1, 2), keepdim=True) > 0
             sample.gt_fields.heatmaps = torch.lerp(labelled, maps * has_label,
@@ -145,12 +145,13 @@ class HeatmapDistiller(TopdownPoseEstimator):
             'bgr_to_rgb':
             inputs._channel_conversion,
             'kind of codec':
-            ('UDP' if isinstance(codec, UDPHeatmap) else 'not UDP')
+            ('UDP' if isinstance(codec, UDPHeatmap) else 'without UDP')
         } for inputs, codec in ((model.data_preprocessor, model.head.decoder)
                                 for model in (self, teacher)))
         for name, value in own.items():
             if value != other[name]:
                 raise ValueError(
                     f'the teacher {self.teacher_config} has another {name} '
-                    f'than the student, {other[name]} and not {value}')
+                    f'({other[name]}) than the student ({value}). Choose a '
+                    'teacher with the same')
         return teacher.requires_grad_(False)

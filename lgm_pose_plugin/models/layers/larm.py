@@ -188,7 +188,7 @@ class LARM(BaseModule):
             if rows < 1 or wanted != value.shape[:2]:
                 raise ValueError(
                     f'{mlp_prefix}{name} has shape {tuple(value.shape)}, '
-                    f'{rows}x{cols} patches ({prefix}patch_grid) make '
+                    f'but {rows}x{cols} patches ({prefix}patch_grid) need '
                     f'{wanted}. Check that the checkpoint is whole')
         if grid == self.grid_size:
             return

@@ -178,9 +178,9 @@ class SFusionNeck(BaseModule):
                 skip not in maps for skips in self.skips for skip in skips):
             raise ValueError(
                 f'skips {self.skips} do not fit {len(deconv_channels)} '
-                f'deconv_channels and {len(in_channels)} in_channels; give, '
-                'for each deconvolution at most, the indices of maps of the '
-                'size it makes')
+                f'deconv_channels and {len(in_channels)} in_channels; give at '
+                'most one entry per deconvolution: the indices of the maps '
+                'that have its size')
         cfg = dict(norm_cfg=norm_cfg, act_cfg=act_cfg)
 
         self.deconvs = nn.ModuleList()
@@ -240,8 +240,8 @@ class SFusionNeck(BaseModule):
                 # A tracer sees tensors in place of the sizes.
                 if not torch.jit.is_tracing() and len(set(sizes)) > 1:
                     raise ValueError(
-                        f'SFusionNeck cannot fuse its map and those of skips '
-                        f'{self.skips[i]}, of sizes {sizes} (HxW); choose an '
+                        'SFusionNeck cannot fuse its map and those of skips '
+                        f'{self.skips[i]} with sizes {sizes} (HxW); choose an '
                         'input whose sides are multiples of the stride of the '
                         "backbone's last map, mostly 32, and skips of the "
                         'same size')

@@ -105,7 +105,7 @@ def look_at(rank, folder, losses):
 def test_all_ranks_stop(in_two_processes, tmp_path):
     losses = [0.5, math.nan]
     first, second = in_two_processes(look_at, str(tmp_path), losses)
-    assert 'another rank than 0 is not finite in iteration 7' in first
+    assert 'in iteration 7 the loss of another rank than 0' in first
     assert 'the loss is nan in iteration 7' in second
     names = [path.name for path in tmp_path.glob('*.json')]
     assert names == ['invalid_loss_rank1.json']

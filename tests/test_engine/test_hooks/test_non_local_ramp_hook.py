@@ -292,7 +292,7 @@ def test_a_training_that_ends_before(tmp_path, monkeypatch, end, warned):
         hook for hook in runner.hooks if isinstance(hook, NonLocalRampHook))
     hook.before_train(runner)
     assert len(warnings) == warned
-    assert all('until 5, the training ends at 4' in one for one in warnings)
+    assert all('until 5, but the training ends at 4' in one for one in warnings)
 
 
 def test_no_layer():
@@ -309,7 +309,9 @@ def test_frozen_layers_keep_their_gamma(tmp_path):
     make_runner(tmp_path, hook, Hook(), model).train()
     assert model.first.non_local.enabled and not model.second.enabled
     assert model.first.non_local.gamma == pytest.approx(.3)
-    with pytest.raises(ValueError, match='or frozen ones alone'):
+    with pytest.raises(
+            ValueError,
+            match='no NonLocal layer in the model that is not frozen'):
         NonLocalRampHook(**RAMP).before_train(
             SimpleNamespace(model=model.first))
 

@@ -285,10 +285,9 @@ def test_another_number_of_iterations_is_told(train, monkeypatch, batch_size,
     monkeypatch.setattr(mmengine.logging.MMLogger, 'warning',
                         lambda self, message, *args: told.append(message))
     train(2, resume=True, batch_size=batch_size)
-    told = [message for message in told if 'iterations each' in message]
+    told = [message for message in told if 'An epoch now has' in message]
     assert len(told) == warned
-    assert all('2 iterations in 1 epochs, of now 1 iterations' in message
-               for message in told)
+    assert all('now has 1 iterations' in message for message in told)
 
 
 @pytest.mark.promise('half-written-checkpoints')
@@ -397,7 +396,7 @@ def test_resuming_does_not_run_the_checkpoint(train, tmp_path, monkeypatch):
     checkpoint = torch.load(path, weights_only=False)
     checkpoint['meta']['config'] = f'open({str(mark)!r}, "w").close()'
     torch.save(checkpoint, path)
-    with pytest.raises(ValueError, match="a text meta.'config'., which"):
+    with pytest.raises(ValueError, match="a meta.'config'., which"):
         train(2, resume=True)
     assert not mark.exists()
     # Without the hook's part it would have run.

@@ -13,9 +13,8 @@ from torch import Tensor
 
 from lgm_pose_plugin.utils.files import read_json
 
-REMEDY = ("Mend it or take it out of the data set, or leave such ones out "
-          "with on_bad='skip' in the data set's config, see "
-          'docs/robustness.md')
+REMEDY = ('Mend it, remove it from the data set, or skip broken data with '
+          "on_bad='skip' in the data set's config, see docs/robustness.md")
 # Where a picture that cannot be read is looked at: so far from all people that
 # whatever is predicted there is wrong.
 _FAR_AWAY = -1e6
@@ -94,7 +93,7 @@ class CheckedDataset(BaseCocoStyleDataset):
                                f'{type(self).__name__}: {error!r}') from error
         if not people:
             raise BadDataError(f'{files}: there is nobody to train or test on;'
-                               ' see the log for those left out or skipped')
+                               ' the log says who was left out or skipped')
         return people
 
     def _load_annotations(self) -> Tuple[List[dict], List[dict]]:
@@ -119,9 +118,9 @@ class CheckedDataset(BaseCocoStyleDataset):
         if self.test_mode and self.coco and any(
                 'area' not in one for one in self.coco.anns.values()):
             print_log(
-                f'{self.ann_file}: there are people without area, by which '
-                'CocoMetric measures. Add it, or set use_area=False of the '
-                'metric', 'current', logging.WARNING)
+                f'{self.ann_file}: some people have no area, which CocoMetric '
+                'needs. Add it, or set use_area=False of the metric',
+                'current', logging.WARNING)
         return people, images
 
     def _check_file(self, data: dict) -> None:
@@ -219,7 +218,7 @@ class CheckedDataset(BaseCocoStyleDataset):
         may_skip = file == self.bbox_file or not self.test_mode
         if self.on_bad == 'stop' or not may_skip:
             remedy = REMEDY if may_skip else (
-                'Mend it or take it out of the file: the metric needs it')
+                'Mend it or remove it from the file: the metric needs it')
             raise BadDataError(f'{file}: annotation {person["id"]} of '
                                f'{person["img_path"]}: {reason}. {remedy}')
         self.skipped.append(_record(person, reason))
@@ -324,7 +323,7 @@ def find_fault(person: dict, num_keypoints: int) -> Optional[str]:
     for name in ('keypoints', 'keypoints_visible'):
         found = person[name].shape[1]
         if found != num_keypoints:
-            return f'it has {found} {name}, needed are {num_keypoints}'
+            return f'it has {found} {name} instead of {num_keypoints}'
     for name in ('keypoints', 'keypoints_visible', 'bbox', 'bbox_score',
                  'bbox_center', 'bbox_scale', 'area', 'head_size'):
         try:
