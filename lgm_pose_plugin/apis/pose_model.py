@@ -5,7 +5,8 @@ import numpy as np
 from mmpose.apis import inference_topdown
 from mmpose.apis.inference import dataset_meta_from_config
 
-from lgm_pose_plugin.models.builder import build_model, load_config
+from lgm_pose_plugin.models.builder import (build_model, choose_device,
+                                            load_config)
 from lgm_pose_plugin.runtime.preprocessing import as_boxes, check_image
 
 
@@ -17,7 +18,8 @@ class PoseModel:
     Args:
         config (str): See :func:`~lgm_pose_plugin.models.builder.load_config`.
         checkpoint (str): Path or URL of the weights.
-        device (str): As ``'cuda:0'``. Defaults to ``'cpu'``.
+        device (str, optional): See
+            :func:`~lgm_pose_plugin.models.builder.choose_device`.
         cfg_options (dict, optional): Options of the config.
 
     Attributes:
@@ -27,16 +29,17 @@ class PoseModel:
     Raises:
         FileNotFoundError: If there is no such checkpoint.
         ValueError: If the config is not top-down, or the checkpoint is
-            broken or of another network.
+            broken or of another network, or the device cannot be used.
     """
 
     def __init__(self,
                  config: str,
                  checkpoint: str,
-                 device: str = 'cpu',
+                 device: Optional[str] = None,
                  cfg_options: Optional[Dict[str, Any]] = None):
         cfg = load_config(config, cfg_options)
-        self.model: Any = build_model(cfg, checkpoint).to(device)
+        self.model: Any = build_model(cfg,
+                                      checkpoint).to(choose_device(device))
         meta = dataset_meta_from_config(cfg, 'test')
         if meta is None:
             raise ValueError(f'{cfg.filename} names no data set with key '

@@ -22,8 +22,7 @@ from typing import Any, List, Optional, Sequence, Tuple
 
 from lgm_pose_plugin.setup_env import set_up_mmpose
 from .options import (CONFIG, add_cfg_options, add_detector, add_file,
-                      add_flag, add_number, choose_device, export_once,
-                      open_detector, parse_cfg_options)
+                      add_flag, add_number, open_detector, parse_cfg_options)
 
 # For those who name no network: one that lies in the package.
 DEFAULT_MODEL = 'lgm-pose_body17-256x192'
@@ -326,8 +325,7 @@ def open_network(args: argparse.Namespace) -> Tuple[Any, Any]:
     if args.flip_test:
         args.cfg_options.append('model.test_cfg.flip_test=True')
     model = PoseModel(args.config, args.checkpoint
-                      or published_weights(args.config),
-                      choose_device(args.device),
+                      or published_weights(args.config), args.device,
                       parse_cfg_options(args.cfg_options))
     return model, model.metadata
 
@@ -345,6 +343,7 @@ def open_boxes(args: argparse.Namespace,
         tell of it.
     """
     from lgm_pose_plugin.apis.coco_files import BoxFile, from_xywh
+    from lgm_pose_plugin.apis.detector_zoo import export_once
     from lgm_pose_plugin.apis.predictor import look_twice, whole_image
     if args.box:
         boxes = from_xywh(args.box)
