@@ -26,10 +26,10 @@ import numpy as np
 
 from lgm_pose_plugin.apis.coco_files import Boxes, BoxFile
 from lgm_pose_plugin.apis.predictor import Predictor
+from lgm_pose_plugin.apis.results import SourceWriter
 from lgm_pose_plugin.apis.sources import Source
 from lgm_pose_plugin.datasets.rendered.scene import render_image
 from lgm_pose_plugin.runtime.pose_runtime import PoseRuntime
-from lgm_pose_plugin.visualization.skeletons import Drawer
 
 FORMATS = ('.jpg', '.png', '.webp', '.bmp', '.tiff')
 NUMBERS = (0, 1, -1, 0.5, 63, 1e-3, 1e-300, 1e5, -1e5, 1e6, 1e30, 1e300, -1e38,
@@ -39,21 +39,6 @@ JSON_VALUES = (None, True, -1, 0, 1, 10**30, 1e308, float('nan'), float('inf'),
                    'id': 1
                }, [0, 0, 10, 10], ['0', 0, 10, 10], [0, 0, None,
                                                      10], [0, 0, [1], 1])
-
-
-class Failures:
-    """Stands in for a run's progress: what failed."""
-
-    def __init__(self) -> None:
-        self.stopped = None
-        self.problems: List[str] = []
-
-    def advance(self) -> None:
-        """Count nothing."""
-
-    def fail(self, problem: str) -> None:
-        """Keep what failed."""
-        self.problems.append(problem)
 
 
 @lru_cache(maxsize=None)
@@ -268,12 +253,14 @@ def call_predict(network: PoseRuntime, rng: np.random.Generator,
     with open(path, 'wb') as file:
         file.write(damage(data, rng))
     people = Boxes(np.float32([[10, 5, 90, 80]]), np.ones(1, np.float32))
-    failures = Failures()
-    predictor = Predictor(network, lambda image, path: people,
-                          osp.join(folder, 'out'),
-                          Drawer(network.metadata['skeleton'], 0.3, True))
-    predictor.run([Source('image', path, 'picture' + suffix)], failures)
-    if failures.problems:
+    source = Source('image', path, 'picture' + suffix)
+    predictor = Predictor(lambda images, boxes: [*map(network, images, boxes)],
+                          lambda frame: people, network.metadata['skeleton'])
+    try:
+        for result in predictor.predict([source]):
+            SourceWriter(osp.join(folder, 'out'),
+                         source).write(result, result.draw(draw_bbox=True))
+    except ValueError:
         return 'refused'
     with open(osp.join(folder, 'out', 'predictions', 'picture.json')) as file:
         person, = json.load(file)

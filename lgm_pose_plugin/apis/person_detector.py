@@ -6,7 +6,6 @@ import os
 import os.path as osp
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
-import cv2
 import numpy as np
 
 from lgm_pose_plugin.runtime.detector_runtime import (Detections,
@@ -17,7 +16,7 @@ from lgm_pose_plugin.setup_env import set_up_mmpose
 from lgm_pose_plugin.utils.progress import Progress
 from .coco_files import PERSON, Boxes, ImageIds
 from .detector_zoo import export_once
-from .sources import read_image
+from .sources import ERRORS, read_image
 
 Entries = List[Dict[str, Any]]  # of COCO's files
 # What finds objects: image -> boxes, scores, labels, as DetectorRuntime.
@@ -167,9 +166,7 @@ def detect_images(detector: PersonDetector, paths: Sequence[str],
             number = ids.find(path)
             image = read_image(path)
             found = detector(image)
-        # A detector's own are of an image it cannot resize, or of the memory.
-        except (MemoryError, OSError, RuntimeError, ValueError,
-                cv2.error) as error:
+        except ERRORS as error:
             progress.fail(f'{path}: {error}')
             continue
         boxes += detection_results(number, found)

@@ -213,23 +213,3 @@ def add_detector(parser: argparse._ActionsContainer,
         help='of checkpoints, as cuda:0 (default: a GPU if there is one)')
     add_file(parser, '--ann-file',
              'COCO annotation file that gives the ids of the pictures')
-
-
-def open_detector(args: argparse.Namespace) -> Any:
-    """Open the detector that :func:`add_detector` chose.
-
-    Args:
-        args (argparse.Namespace): The parsed arguments.
-
-    Returns:
-        PersonDetector: The detector.
-
-    Raises:
-        FileNotFoundError: See ``PersonDetector``.
-        ImportError: See ``PersonDetector``.
-        ValueError: See ``PersonDetector``.
-    """
-    from lgm_pose_plugin.apis.person_detector import PersonDetector
-    threads = getattr(args, 'threads', None) or 1
-    return PersonDetector(args.detector, args.det_checkpoint, args.det_cat_ids,
-                          args.bbox_thr, args.nms_thr, args.device, threads)

@@ -180,7 +180,7 @@ def test_without_a_detector_the_whole_picture_is_taken(predict, data,
     out = predict(data / '1.png', '--detector', 'auto')
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith('no person detector (http://127.0.0.1:1/net.pt')
-    assert 'Connection refused' in lines[0] and '--detector whole' in lines[0]
+    assert 'Connection refused' in lines[0] and "detector 'whole'" in lines[0]
     assert len(lines) == 2 and '1 images' in lines[1]
     assert load(out / 'predictions/1.json') == whole
     assert len(whole) == 1
