@@ -11,9 +11,9 @@ import pytest
 import torch
 from mmpose.apis import MMPoseInferencer
 
+from lgm_pose_plugin.apis.inferencer import DEFAULT_MODEL
 from lgm_pose_plugin.apis.pose_model import PoseModel
 from lgm_pose_plugin.cli import main
-from lgm_pose_plugin.cli.predict import DEFAULT_MODEL
 from lgm_pose_plugin.datasets.rendered.scene import render_image
 from lgm_pose_plugin.model_index import (iter_models, load_model_from_index,
                                          published_weights)
@@ -121,7 +121,8 @@ def test_exported_network(offline):
     image, _ = render_image(np.random.default_rng(0))
     boxes = np.float32([[0, 0, *image.shape[1::-1]]])
     for found, wanted, tolerance in zip(
-            runtime(image, boxes), model(image, boxes), (0.05, 1e-3)):
+            runtime(image, boxes),
+            model.predict_batch([image], [boxes])[0], (0.05, 1e-3)):
         np.testing.assert_allclose(found, wanted, atol=tolerance)
 
 

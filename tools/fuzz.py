@@ -32,10 +32,10 @@ import numpy as np
 
 from lgm_pose_plugin.apis.coco_files import Boxes, BoxFile
 from lgm_pose_plugin.apis.predictor import Predictor
-from lgm_pose_plugin.apis.sources import Source
+from lgm_pose_plugin.apis.results import SourceWriter
+from lgm_pose_plugin.apis.sources import ERRORS, Source
 from lgm_pose_plugin.datasets.rendered.scene import render_image
 from lgm_pose_plugin.runtime.pose_runtime import PoseRuntime
-from lgm_pose_plugin.visualization.skeletons import Drawer
 
 KINDS = ('array', 'picture', 'array', 'picture', 'box file', 'video')
 LIMIT = 60  # seconds that a call may take
@@ -51,21 +51,6 @@ JSON_VALUES = (None, True, -1, 0, 1, 10**30, 1e308, float('nan'), float('inf'),
                    'id': 1
                }, [0, 0, 10, 10], ['0', 0, 10, 10], [0, 0, None,
                                                      10], [0, 0, [1], 1])
-
-
-class Failures:
-    """Stands in for a run's progress: what failed."""
-
-    def __init__(self) -> None:
-        self.stopped = None
-        self.problems: List[str] = []
-
-    def advance(self) -> None:
-        """Count nothing."""
-
-    def fail(self, problem: str) -> None:
-        """Keep what failed."""
-        self.problems.append(problem)
 
 
 @lru_cache(maxsize=None)
@@ -315,14 +300,18 @@ def call_predict(network: PoseRuntime, source: Source,
     """
     out = osp.join(folder, 'out')
     people = Boxes(np.float32([[10, 5, 90, 80]]), np.ones(1, np.float32))
-    failures = Failures()
     predictor = Predictor(
-        network,
-        lambda image, path: people,
-        out,
-        Drawer(network.metadata['skeleton'], 0.3, True),
+        lambda images, boxes: [*map(network, images, boxes)],
+        lambda frame: people,
+        network.metadata['skeleton'],
         timeout=TIMEOUT)
-    predictor.run([source], failures)
+    outcome = 'key points'
+    try:
+        with closing(SourceWriter(out, source)) as writer:
+            for result in predictor.predict([source]):
+                writer.write(result, result.draw(draw_bbox=True))
+    except ERRORS:
+        outcome = 'refused'
     results = [
         osp.join(place, name) for place, _, names in os.walk(out)
         for name in names
@@ -337,7 +326,7 @@ def call_predict(network: PoseRuntime, source: Source,
             with open(path) as file:
                 predictions = json.load(file)
         os.remove(path)
-    return 'refused' if failures.problems else 'key points', predictions
+    return outcome, predictions
 
 
 def call_picture(network: PoseRuntime, rng: np.random.Generator,

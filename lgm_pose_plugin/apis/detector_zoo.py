@@ -1,13 +1,15 @@
 """Person detectors of OpenMMLab's model zoos: weights and where they are kept.
 
-Needs neither torch nor OpenMMLab, unless a model is looked up by its name.
+Needs neither torch nor OpenMMLab for models that were exported before.
 """
 import os
 import os.path as osp
 import re
+import sys
 from importlib.util import find_spec
 from typing import Tuple
 
+from lgm_pose_plugin.setup_env import set_up_mmpose
 from lgm_pose_plugin.utils.download import download
 from lgm_pose_plugin.utils.files import replacing
 
@@ -35,9 +37,9 @@ def cached_detector(name: str) -> str:
     """
     if not re.fullmatch(r'[\w.-]+', name) or name.endswith('.py'):
         raise ValueError(
-            f'--detector {name} is neither a file of `lgm-pose export` (.onnx '
-            'or .xml) nor a model of MMDetection; a config needs '
-            '--det-checkpoint')
+            f'the detector {name} is neither a file of `lgm-pose export` '
+            '(.onnx or .xml) nor a model of MMDetection; a config needs a '
+            'checkpoint')
     root = os.environ.get('XDG_CACHE_HOME') or osp.expanduser('~/.cache')
     return osp.join(root, 'lgm_pose_plugin', name.lower() + '.onnx')
 
@@ -53,17 +55,20 @@ def zoo_weights(name: str) -> Tuple[str, str]:
 
     Raises:
         FileNotFoundError: If the weights cannot be downloaded.
-        ImportError: If MMPose or MMDetection is not installed.
+        ImportError: If MMPose, MMDetection or onnx is not installed.
         ValueError: If MMDetection has no such model with weights.
     """
-    places = []
-    for package in ('mmdet', 'mmpose'):
+    places = {}
+    # Before the download, what the export needs.
+    for package in ('mmdet', 'mmpose', 'onnx'):
         spec = find_spec(package)
         if spec is None or spec.origin is None:
-            raise ImportError(f'{package} is not installed')
-        places.append(osp.dirname(spec.origin))
+            raise ImportError(
+                f'{package} is not installed; to export a detector once, '
+                'install MMPose, MMDetection and lgm_pose_plugin[export]')
+        places[package] = osp.dirname(spec.origin)
     if name == AUTO:
-        config, url = osp.join(places[-1], *AUTO_CONFIG), AUTO_URL
+        config, url = osp.join(places['mmpose'], *AUTO_CONFIG), AUTO_URL
     else:
         from lgm_pose_plugin.model_index import find_model
         model = find_model(name, 'mmdet')
@@ -76,3 +81,28 @@ def zoo_weights(name: str) -> Tuple[str, str]:
         with replacing(path) as temporary:
             download(url, temporary, TIMEOUT)
     return config, path
+
+
+def export_once(name: str) -> str:
+    """Export a detector of the zoo, unless that was done before.
+
+    Args:
+        name (str): See :func:`cached_detector`.
+
+    Returns:
+        str: The exported file.
+
+    Raises:
+        FileNotFoundError: If its weights cannot be downloaded.
+        ImportError: If a package that this needs is missing.
+        ValueError: If there is no such model, or it cannot be exported.
+    """
+    file = cached_detector(name)
+    if not osp.isfile(file):
+        config, weights = zoo_weights(name)
+        print(f'exporting {weights} to {file}', file=sys.stderr)
+        os.makedirs(osp.dirname(file), exist_ok=True)
+        set_up_mmpose()
+        from lgm_pose_plugin.export.detector import export_detector
+        export_detector(config, weights, file, samples=4)
+    return file

@@ -6,15 +6,17 @@ import os
 import os.path as osp
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
-import cv2
 import numpy as np
 
 from lgm_pose_plugin.runtime.detector_runtime import (Detections,
-                                                      DetectorRuntime, nms)
+                                                      DetectorRuntime,
+                                                      choose_classes, nms)
 from lgm_pose_plugin.runtime.session import BACKENDS
+from lgm_pose_plugin.setup_env import set_up_mmpose
 from lgm_pose_plugin.utils.progress import Progress
 from .coco_files import PERSON, Boxes, ImageIds
-from .sources import read_image
+from .detector_zoo import export_once
+from .sources import ERRORS, read_image
 
 Entries = List[Dict[str, Any]]  # of COCO's files
 # What finds objects: image -> boxes, scores, labels, as DetectorRuntime.
@@ -33,38 +35,15 @@ def is_file(detector: str) -> bool:
     return detector.lower().endswith(tuple(BACKENDS))
 
 
-def choose_classes(names: Sequence[str], cat_ids: Optional[Sequence[int]],
-                   detector: str) -> List[int]:
-    """Choose the classes of a detector that are people.
-
-    Args:
-        names (Sequence[str]): Names of its classes, empty if unknown.
-        cat_ids (Sequence[int], optional): Indices that the user wants.
-        detector (str): The detector, for messages.
-
-    Returns:
-        list[int]: ``cat_ids``, by default the index of ``person``.
-
-    Raises:
-        ValueError: If there is no such class.
-    """
-    if cat_ids is None and 'person' in names:
-        cat_ids = [names.index('person')]
-    known = range(len(names) or 10**6)  # any where none is named
-    if not cat_ids or any(number not in known for number in cat_ids):
-        raise ValueError(
-            f'the detector {detector} has the classes '
-            f'{dict(enumerate(names))}; choose by number with --det-cat-ids')
-    return list(cat_ids)
-
-
 class PersonDetector:
     """Finds people with an exported detector or one of MMDetection.
 
     Args:
         detector (str): A file that
-            :class:`~lgm_pose_plugin.runtime.DetectorRuntime` runs, or a
-            config, see :func:`~.detector_model.load_detector_config`.
+            :class:`~lgm_pose_plugin.runtime.DetectorRuntime` runs; a model
+            of MMDetection by name or ``'auto'``, see
+            :func:`~.detector_zoo.export_once`; or with a checkpoint a config,
+            see :class:`~lgm_pose_plugin.models.detector_model.DetectorModel`.
         checkpoint (str, optional): Path or URL of the config's weights.
         cat_ids (Sequence[int], optional): Indices of the detector's classes
             to take. Defaults to that of the class ``person``, and to the
@@ -74,18 +53,20 @@ class PersonDetector:
         nms_thr (float, optional): Of two boxes that overlap by more (IoU) the
             one with the higher score is kept; ``None`` leaves it to the
             detector. Defaults to 0.3, as in MMPose's inferencers.
-        device (str): That of a config's network, as ``'cuda:0'``. Defaults
-            to ``'cpu'``.
+        device (str, optional): That of a config's network, as ``'cuda:0'``.
+            Defaults to a GPU if there is one.
         threads (int): Threads that run a file. Defaults to 1.
 
     Attributes:
         cat_ids (list[int]): Indices of the classes that are taken.
 
     Raises:
-        FileNotFoundError: If there is no such file or checkpoint.
-        ImportError: If what runs the file is missing.
+        FileNotFoundError: If there is no such file or checkpoint, or it
+            cannot be downloaded.
+        ImportError: If a package that it needs is missing.
         ValueError: If the file is not such a detector, the config or
-            checkpoint does not fit, or the detector has no class ``person``.
+            checkpoint does not fit, the detector has no class ``person``, or
+            the device cannot be used.
     """
 
     def __init__(self,
@@ -94,22 +75,26 @@ class PersonDetector:
                  cat_ids: Optional[Sequence[int]] = None,
                  score_thr: float = 0.3,
                  nms_thr: Optional[float] = 0.3,
-                 device: str = 'cpu',
+                 device: Optional[str] = None,
                  threads: int = 1):
         self.score_thr = score_thr
         self.nms_thr = nms_thr
         self._detect: FindObjects
-        if is_file(detector):
-            runtime = DetectorRuntime(detector, threads=threads)
-            names, self._detect = runtime.classes, runtime
-        elif checkpoint:
-            from .detector_model import DetectorModel
+        if checkpoint:
+            if is_file(detector):
+                raise ValueError(
+                    f'a checkpoint is for a config, not for {detector}')
+            set_up_mmpose()
+            from lgm_pose_plugin.models.detector_model import DetectorModel
             model = DetectorModel(detector, checkpoint, device)
             names, self._detect = model.classes, model
         else:
-            raise ValueError(f'the config {detector} needs a checkpoint')
-        if cat_ids is None and not names and is_file(detector):
-            cat_ids = [0]  # as in rtmlib's files
+            if not is_file(detector):
+                detector = export_once(detector)
+            runtime = DetectorRuntime(detector, threads=threads)
+            names, self._detect = runtime.classes, runtime
+            if cat_ids is None and not names:
+                cat_ids = [0]  # as in rtmlib's files
         self.cat_ids = choose_classes(names, cat_ids, detector)
 
     def __call__(self, image: np.ndarray) -> Boxes:
@@ -181,9 +166,7 @@ def detect_images(detector: PersonDetector, paths: Sequence[str],
             number = ids.find(path)
             image = read_image(path)
             found = detector(image)
-        # A detector's own are of an image it cannot resize, or of the memory.
-        except (MemoryError, OSError, RuntimeError, ValueError,
-                cv2.error) as error:
+        except ERRORS as error:
             progress.fail(f'{path}: {error}')
             continue
         boxes += detection_results(number, found)

@@ -1,23 +1,26 @@
 """Key points of people in images, by a checkpoint through MMPose."""
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, List, Optional, Sequence
 
 import numpy as np
-from mmpose.apis import inference_topdown
+import torch
+from mmengine.dataset import Compose, pseudo_collate
 from mmpose.apis.inference import dataset_meta_from_config
 
-from lgm_pose_plugin.models.builder import build_model, load_config
+from lgm_pose_plugin.models.builder import (build_model, choose_device,
+                                            load_config)
+from lgm_pose_plugin.runtime.pose_runtime import KeyPoints
 from lgm_pose_plugin.runtime.preprocessing import as_boxes, check_image
 
 
 class PoseModel:
-    """A top-down network, called as
-    :class:`~lgm_pose_plugin.runtime.PoseRuntime` is; its config says whether
-    to average with the mirrored image.
+    """A top-down network; its config says whether to average with the
+    mirrored image.
 
     Args:
         config (str): See :func:`~lgm_pose_plugin.models.builder.load_config`.
         checkpoint (str): Path or URL of the weights.
-        device (str): As ``'cuda:0'``. Defaults to ``'cpu'``.
+        device (str, optional): See
+            :func:`~lgm_pose_plugin.models.builder.choose_device`.
         cfg_options (dict, optional): Options of the config.
 
     Attributes:
@@ -27,22 +30,24 @@ class PoseModel:
     Raises:
         FileNotFoundError: If there is no such checkpoint.
         ValueError: If the config is not top-down, or the checkpoint is
-            broken or of another network.
+            broken or of another network, or the device cannot be used.
     """
 
     def __init__(self,
                  config: str,
                  checkpoint: str,
-                 device: str = 'cpu',
+                 device: Optional[str] = None,
                  cfg_options: Optional[Dict[str, Any]] = None):
         cfg = load_config(config, cfg_options)
-        self.model: Any = build_model(cfg, checkpoint).to(device)
+        self.model: Any = build_model(cfg,
+                                      checkpoint).to(choose_device(device))
         meta = dataset_meta_from_config(cfg, 'test')
         if meta is None:
             raise ValueError(f'{cfg.filename} names no data set with key '
                              'points as test_dataloader.dataset')
         # As init_model, which loads any checkpoint without a word.
         self.model.cfg, self.model.dataset_meta = cfg, meta
+        self._pipeline = Compose(cfg.test_dataloader.dataset.pipeline)
         self.metadata = dict(
             keypoint_names=[
                 meta['keypoint_id2name'][i]
@@ -50,30 +55,49 @@ class PoseModel:
             ],
             skeleton=meta['skeleton_links'])
 
-    def __call__(self, image: np.ndarray,
-                 boxes: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-        """Find the key points of the people in an image, in one batch.
+    def predict_batch(self, images: Sequence[np.ndarray],
+                      boxes: Sequence[np.ndarray]) -> List[KeyPoints]:
+        """Find the key points of the people in several images, in one batch.
+
+        What MMPose's ``inference_topdown`` finds in each of them.
 
         Args:
-            image (np.ndarray): BGR, uint8 of shape ``(H, W, 3)``.
-            boxes (np.ndarray): Boxes of the M people, (left, top, right,
-                bottom) in pixels, of shape ``(M, 4)``.
+            images (Sequence[np.ndarray]): BGR, uint8 of shape ``(H, W, 3)``.
+            boxes (Sequence[np.ndarray]): Of each image, boxes of the M
+                people, (left, top, right, bottom) in pixels, of shape
+                ``(M, 4)``.
 
         Returns:
-            tuple[np.ndarray, np.ndarray]: Key points (x, y) in image pixels,
-            of shape ``(M, K, 2)``, and their scores, of shape ``(M, K)``.
+            list[tuple[np.ndarray, np.ndarray]]: Of each image, key points
+            (x, y) in its pixels, of shape ``(M, K, 2)``, and their scores, of
+            shape ``(M, K)``.
 
         Raises:
-            ValueError: If image or boxes are not as described.
+            ValueError: If images or boxes are not as described.
         """
-        check_image(image)
-        boxes = as_boxes(boxes)
-        # MMPose would take the whole image.
-        if not len(boxes):
-            num_keypoints = len(self.metadata['keypoint_names'])
-            return (np.empty((0, num_keypoints, 2), np.float32),
-                    np.empty((0, num_keypoints), np.float32))
-        samples = inference_topdown(self.model, image, boxes)
-        results = [sample.pred_instances for sample in samples]
-        return (np.concatenate([one.keypoints for one in results]),
-                np.concatenate([one.keypoint_scores for one in results]))
+        people, counts = [], []
+        for image, some in zip(images, boxes):
+            check_image(image)
+            some = as_boxes(some)
+            counts.append(len(some))
+            people += [
+                self._pipeline(
+                    dict(
+                        img=image,
+                        bbox=box[None],
+                        bbox_score=np.ones(1, np.float32),
+                        **self.model.dataset_meta)) for box in some
+            ]
+        num_keypoints = len(self.metadata['keypoint_names'])
+        keypoints = [np.empty((0, num_keypoints, 2), np.float32)]
+        scores = [np.empty((0, num_keypoints), np.float32)]
+        if people:
+            with torch.no_grad():
+                samples = self.model.test_step(pseudo_collate(people))
+            keypoints += [one.pred_instances.keypoints for one in samples]
+            scores += [one.pred_instances.keypoint_scores for one in samples]
+        ends = np.cumsum(counts)[:-1]
+        return list(
+            zip(
+                np.split(np.concatenate(keypoints), ends),
+                np.split(np.concatenate(scores), ends)))

@@ -1,34 +1,30 @@
-"""Key points of people in pictures, videos and cameras, drawn and as JSON.
+"""Key points of people in pictures, videos and cameras.
 
 Itself needs neither torch nor MMPose; a checkpoint or a detector does.
 """
-import os
 import os.path as osp
-import sys
 from collections import defaultdict
-from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
-from itertools import count
-from typing import (Any, Callable, DefaultDict, Dict, Iterator, List, Optional,
-                    Sequence, Tuple)
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from typing import (Callable, DefaultDict, Generator, List, NamedTuple,
+                    Optional, Sequence, Set, Tuple, Union)
 
-import cv2
 import numpy as np
 
-from lgm_pose_plugin.utils.files import write_json
-from lgm_pose_plugin.utils.progress import Progress
-from lgm_pose_plugin.visualization.skeletons import Drawer
-from .coco_files import Boxes, ImageIds, from_xywh, keypoint_results
-from .results import (Frame, JsonListWriter, People, VideoWriter, picture_name,
-                      video_name, write_image)
-from .sources import (DEFAULT_FPS, TIMEOUT, Source, Video, further_frames,
-                      read_image)
+from lgm_pose_plugin.runtime.pose_runtime import KeyPoints
+from lgm_pose_plugin.utils.threads import run_ahead
+from .coco_files import Boxes, from_xywh
+from .results import PoseResult
+from .sources import (DEFAULT_FPS, ERRORS, TIMEOUT, Failure, Frame, Source,
+                      read_frames)
 from .tracking import Smoother, Tracker
 
-# A network: (image, boxes) -> key points, scores, as PoseRuntime.
-Network = Callable[[np.ndarray, np.ndarray], Tuple[np.ndarray, np.ndarray]]
-# Who is in an image: (image, path) -> boxes.
-FindPeople = Callable[[np.ndarray, str], Boxes]
+# A network: images, boxes of each -> key points and scores of each, as
+# PoseRuntime.predict_batch.
+Network = Callable[[Sequence[np.ndarray], Sequence[np.ndarray]],
+                   List[KeyPoints]]
+# Who is in an image, as PersonDetector.
+FindPeople = Callable[[np.ndarray], Boxes]
 
 # A person's box by the rectangle around the key points, in width and height:
 # medians on COCO, see docs/predict.md.
@@ -38,9 +34,12 @@ KEYPOINT_THR = 0.3
 # Windows of a first pass: width by height, and what networks pad boxes by.
 WINDOW_RATIO, PADDING = 3 / 4, 1.25
 MAX_WINDOWS = 16
+# Frames that wait between two stages. More would take memory and change
+# nothing, unless the stages' times vary.
+AHEAD = 4
 
 
-def whole_image(image: np.ndarray, path: str) -> Boxes:
+def whole_image(image: np.ndarray) -> Boxes:
     """Take the whole image as one person, a :data:`FindPeople`."""
     return from_xywh([[0, 0, *image.shape[1::-1]]])
 
@@ -60,15 +59,14 @@ def look_twice(network: Network) -> FindPeople:
         it gives the whole image.
     """
 
-    def find_people(image: np.ndarray, path: str) -> Boxes:
-        whole = whole_image(image, path)
+    def find_people(image: np.ndarray) -> Boxes:
+        whole = whole_image(image)
         boxes = np.concatenate([whole.boxes, windows(*image.shape[1::-1])])
-        keypoints, scores = network(image, boxes)
+        (keypoints, scores), = network([image], [boxes])
         best = scores.mean(1).argmax()
         taken = slice(best, best + 1)
-        found = boxes_of_keypoints(
-            People(boxes[taken], whole.scores, keypoints[taken],
-                   scores[taken]), image)
+        found = boxes_of_keypoints(keypoints[taken], scores[taken],
+                                   whole.scores, image)
         return found if len(found.boxes) else whole
 
     return find_people
@@ -99,220 +97,235 @@ def windows(width: int, height: int) -> np.ndarray:
 
 @dataclass
 class Predictor:
-    """Runs a network on sources and writes the results.
+    """Finds the people of sources and their key points.
+
+    Reading, the network and who takes the results run at the same time, see
+    :func:`~lgm_pose_plugin.utils.threads.run_ahead`.
 
     Args:
         network (callable): See :data:`Network`.
-        find_people (callable): See :data:`FindPeople`.
-        out_dir (str, optional): Folder to write ``predictions`` and, with a
-            drawer, ``visualizations`` to.
-        drawer (Drawer, optional): Draws the people.
+        find_people (callable): Who is in a frame: Frame -> Boxes.
+        skeleton (Sequence[Sequence[int]]): For the results to be drawn.
+            Defaults to none.
         track (bool): Whether to give people track ids. The pictures of a
             folder are then the frames of a video. Defaults to ``False``.
-        smooth (bool): Whether to smooth the key points of tracked people.
-            Defaults to ``False``.
+        smooth (bool): Whether to smooth the key points of tracked people,
+            which includes ``track``. Defaults to ``False``.
         find_every (int): Frames from one search for people to the next. In
             between, boxes are put around the key points of the frame before,
             as long as everybody has enough of them. Defaults to 1.
+        batch_size (int): Frames, also of several sources, whose people are
+            one batch of the network. With ``find_every`` above 1, a frame
+            waits for the one before it, and it is 1. Defaults to 1.
         picture_fps (float): Pictures per second of a folder that is tracked,
             smoothed or not searched at each of them. Defaults to 30.
         timeout (float): Seconds that a stream may give nothing. Defaults to
             ``TIMEOUT``.
-        show (bool): Whether to show the images in a window; q ends it.
-            Defaults to ``False``.
-        image_ids (ImageIds, optional): Ids of the pictures, for ``results``.
-        sinks (Sequence[callable]): Each is given every :class:`Frame` that is
-            done, in order. Defaults to none.
 
     Attributes:
-        results (list[dict]): COCO's key-point results of the pictures so far.
+        skipped (set[str]): Names of the sources that failed. Who takes the
+            results may add one that is to end.
     """
 
     network: Network
-    find_people: FindPeople
-    out_dir: Optional[str] = None
-    drawer: Optional[Drawer] = None
+    find_people: Callable[[Frame], Boxes]
+    skeleton: Sequence[Sequence[int]] = ()
     track: bool = False
     smooth: bool = False
     find_every: int = 1
+    batch_size: int = 1
     picture_fps: float = DEFAULT_FPS
     timeout: float = TIMEOUT
-    show: bool = False
-    image_ids: Optional[ImageIds] = None
-    sinks: Sequence[Callable[[Frame], None]] = ()
-    results: List[Dict[str, Any]] = field(default_factory=list)
+    skipped: Set[str] = field(default_factory=set, init=False)
 
-    def run(self, sources: Sequence[Source], progress: Progress) -> None:
-        """Predict sources; one that fails is reported, the others go on.
+    def predict(
+        self,
+        sources: Sequence[Source],
+        on_error: Optional[Callable[[Source, Exception], None]] = None
+    ) -> Generator[PoseResult, None, None]:
+        """Predict sources, one after the other.
 
         Args:
             sources (Sequence[Source]): The sources.
-            progress (Progress): Counts, and tells when to stop.
+            on_error (callable, optional): Is told a source that fails, and
+                why; the others go on. Defaults to raising.
+
+        Yields:
+            PoseResult: The people of each picture and frame, in order.
+
+        Raises:
+            ValueError: If a source fails, without ``on_error``.
         """
-        # The pictures of each folder, and their numbers, as frames of a video.
-        folders: DefaultDict[str, Tuple[Follower, Iterator[int]]]
-        folders = defaultdict(lambda: (Follower(self), count()))
-        nobody = []
-        for source in sources:
-            if progress.stopped is not None:
-                break
+        size = max(AHEAD, self.batch_size)
+        frames = read_frames(sources, self.picture_fps, self.timeout,
+                             self.skipped)
+        found = run_ahead(self._find(run_ahead(frames, size)), size)
+        with closing(found):
+            for one in found:
+                # Of a source that failed, more may be under way.
+                if one.source.name in self.skipped:
+                    continue
+                if isinstance(one, PoseResult):
+                    yield one
+                    continue
+                self.skipped.add(one.source.name)
+                if on_error is None:
+                    raise ValueError(
+                        f'{one.source.title}: {one.error}') from one.error
+                on_error(one.source, one.error)
+
+    def _find(
+        self, frames: Generator[Union[Frame, Failure], None, None]
+    ) -> Generator[Union[PoseResult, Failure], None, None]:
+        """Find the people of frames."""
+        # Of the pictures of each folder; and, by None, of the video at hand.
+        followers: DefaultDict[Optional[str], Follower]
+        followers = defaultdict(lambda: Follower(self))
+        size = 1 if self.find_every > 1 else self.batch_size
+        batch: List[_Found] = []
+        with closing(frames):
+            for frame in frames:
+                found = frame if isinstance(frame, Failure) else self._search(
+                    frame, followers)
+                if isinstance(found, Failure):
+                    yield from self._run(batch)
+                    yield found
+                    batch = []
+                    continue
+                batch.append(found)
+                if len(batch) >= size:
+                    yield from self._run(batch)
+                    batch = []
+            yield from self._run(batch)
+
+    def _search(
+        self, frame: Frame, followers: DefaultDict[Optional[str], 'Follower']
+    ) -> Union['_Found', Failure]:
+        """Find the people of a frame, by the frame before or by a search."""
+        folder = None
+        if frame.frame_id is None:
+            folder = osp.dirname(frame.source.path)
+        elif frame.frame_id == 0:
+            followers.pop(None, None)
+        follower = followers[folder]
+        try:
+            boxes = follower.boxes(frame)
+            if boxes is None:
+                boxes = self.find_people(frame)
+        except ERRORS as error:
+            return Failure(frame.source, error)
+        return _Found(frame, boxes, follower)
+
+    def _run(
+        self, batch: Sequence['_Found']
+    ) -> Generator[Union[PoseResult, Failure], None, None]:
+        """Run the network on the people of frames."""
+        if not batch:
+            return
+        try:
+            found = self.network([one.frame.image for one in batch],
+                                 [one.boxes.boxes for one in batch])
+        except ERRORS as error:
+            if len(batch) == 1:
+                yield Failure(batch[0].frame.source, error)
+                return
+            # Whose it is.
+            for one in batch:
+                yield from self._run([one])
+            return
+        for (frame, boxes, follower), keypoints in zip(batch, found):
             try:
-                if source.kind == 'image':
-                    follow, index = folders[osp.dirname(source.path)]
-                    seconds = next(index) / self.picture_fps
-                    if not self._predict_image(source, follow, seconds,
-                                               progress):
-                        nobody.append(source.title)
-                else:
-                    self._predict_video(source, progress)
-            # Memory is one of runtimes' errors, and one of its own of NumPy.
-            except (MemoryError, OSError, RuntimeError, ValueError,
-                    cv2.error) as error:
-                progress.fail(f'{source.title}: {error}')
-        if nobody:
-            progress.note(f'nobody in {len(nobody)} of the pictures, the '
-                          f'first is {nobody[0]}')
-        if self.show:
-            cv2.destroyAllWindows()
+                result: Union[PoseResult, Failure] = follower.follow(
+                    PoseResult(
+                        **vars(frame),
+                        bboxes=boxes.boxes,
+                        bbox_scores=boxes.scores,
+                        keypoints=keypoints[0],
+                        keypoint_scores=keypoints[1],
+                        skeleton=self.skeleton))
+            except ERRORS as error:
+                result = Failure(frame.source, error)
+            yield result
 
-    def people(self, image: np.ndarray, boxes: Boxes) -> People:
-        """Run the network on the people of an image.
 
-        Args:
-            image (np.ndarray): BGR, uint8 of shape ``(H, W, 3)``.
-            boxes (Boxes): Who is in it.
-
-        Returns:
-            People: With their key points.
-        """
-        return People(*boxes, *self.network(image, boxes.boxes))
-
-    def _predict_image(self, source: Source, follow: 'Follower',
-                       seconds: float, progress: Progress) -> int:
-        """Predict a picture; return how many people are in it."""
-        image = read_image(source.path, self.timeout)
-        further = further_frames(source.path)
-        if further:
-            progress.note(f'{source.title}: the first of {further + 1} frames '
-                          f'or pages; {further} are left out')
-        people = follow(image, seconds, source.path)
-        if self.image_ids is not None:
-            self.results += keypoint_results(
-                self.image_ids.find(source.path), people.keypoints,
-                people.scores, people.box_scores)
-        frame = Frame(source, None, seconds, image.shape[1::-1], people)
-        for sink in self.sinks:
-            sink(frame)
-        drawn = self._draw(image, people)
-        if self.out_dir is not None:
-            prediction, picture = result_paths(self.out_dir, source)
-            if drawn is not None:
-                write_image(picture, drawn)
-            write_json(prediction, people.instances(), indent='  ')
-        progress.advance()
-        self._show(drawn, progress, wait=0)
-        return len(people.boxes)
-
-    def _predict_video(self, source: Source, progress: Progress) -> None:
-        predictions = drawing = None
-        # Whatever ends it, what there is of it is kept.
-        with ExitStack() as stack:
-            video = stack.enter_context(closing(Video(source, self.timeout)))
-            follow = Follower(self)
-            if self.out_dir is not None:
-                prediction, picture = result_paths(self.out_dir, source)
-                predictions = stack.enter_context(
-                    closing(JsonListWriter(prediction)))
-                if self.drawer:
-                    drawing = stack.enter_context(
-                        closing(VideoWriter(picture, video.fps)))
-            for frame_id, (seconds, image) in enumerate(video):
-                people = follow(image, seconds, source.path)
-                frame = Frame(source, frame_id, seconds, image.shape[1::-1],
-                              people)
-                for sink in self.sinks:
-                    sink(frame)
-                drawn = self._draw(image, people)
-                if drawing and drawn is not None:
-                    drawing.write(drawn, seconds)
-                if predictions:
-                    predictions.write(
-                        dict(frame_id=frame_id, instances=people.instances()))
-                progress.advance()
-                self._show(drawn, progress, wait=1)
-                if progress.stopped is not None:
-                    break
-
-    def _draw(self, image: np.ndarray, people: People) -> Optional[np.ndarray]:
-        if self.drawer is None:
-            return None
-        return self.drawer.draw(image, people.boxes, people.keypoints,
-                                people.scores, people.track_ids)
-
-    def _show(self, drawn: Optional[np.ndarray], progress: Progress,
-              wait: int) -> None:
-        """Show an image until a key or ``wait`` ms; q and Escape end it."""
-        if self.show and drawn is not None:
-            cv2.imshow(WINDOW, drawn)
-            if cv2.waitKey(wait) & 0xff in (ord('q'), 27):
-                progress.stop()
+class _Found(NamedTuple):
+    """A frame and who is in it."""
+    frame: Frame
+    boxes: Boxes
+    follower: 'Follower'
 
 
 class Follower:
-    """Predicts the frames of one video after the other.
+    """Follows people through the frames of one video.
 
     Args:
-        predictor (Predictor): Predicts a frame.
+        predictor (Predictor): Says how.
     """
 
     def __init__(self, predictor: Predictor):
-        self.predictor = predictor
-        self._tracker = Tracker() if predictor.track else None
+        track = predictor.track or predictor.smooth
+        self._every = predictor.find_every
+        self._tracker = Tracker() if track else None
         self._smoother = Smoother() if predictor.smooth else None
-        self._frame = 0
-        self._last: Optional[People] = None
+        self._count = 0
+        # Key points, their scores, and the boxes'.
+        self._last: Optional[Tuple[np.ndarray, ...]] = None
 
-    def __call__(self, image: np.ndarray, seconds: float, path: str) -> People:
-        """Predict the next frame.
+    def boxes(self, frame: Frame) -> Optional[Boxes]:
+        """Put boxes where people were in the frame before.
 
         Args:
-            image (np.ndarray): BGR, uint8 of shape ``(H, W, 3)``.
-            seconds (float): Its time in seconds, later than that of the frame
-                before.
-            path (str): The video or picture it is of.
+            frame (Frame): The next frame.
 
         Returns:
-            People: Who is in it.
+            Boxes, optional: The boxes; ``None`` if people are to be searched,
+            since it is time, or somebody has gone or can only be found so.
         """
-        boxes = None
-        if self._last is not None and self._frame % self.predictor.find_every:
-            boxes = boxes_of_keypoints(self._last, image)
-            # Somebody has gone, or can only be seen by the detector.
-            if len(boxes.boxes) < max(1, len(self._last.boxes)):
-                boxes = None
-        if boxes is None:
-            boxes = self.predictor.find_people(image, path)
-        self._frame += 1
-        people = self._last = self.predictor.people(image, boxes)
+        if self._last is None or not self._count % self._every:
+            return None
+        keypoints, scores, box_scores = self._last
+        boxes = boxes_of_keypoints(keypoints, scores, box_scores, frame.image)
+        return boxes if len(boxes.boxes) >= max(1, len(keypoints)) else None
+
+    def follow(self, result: PoseResult) -> PoseResult:
+        """Take the people of the next frame.
+
+        Args:
+            result (PoseResult): Who is in it. Its time is later than that of
+                the frame before.
+
+        Returns:
+            PoseResult: The same with track ids and smooth key points, as
+            asked for.
+        """
+        self._count += 1
+        if self._every > 1:
+            # Copies, since the arrays are the taker's.
+            self._last = (result.keypoints.copy(),
+                          result.keypoint_scores.copy(),
+                          result.bbox_scores.copy())
         if self._tracker is not None:
-            ids = self._tracker.update(seconds, people.boxes,
-                                       people.box_scores)
-            people = people._replace(track_ids=ids)
+            ids = self._tracker.update(result.seconds, result.bboxes,
+                                       result.bbox_scores)
+            result = replace(result, track_ids=ids)
             if self._smoother is not None:
-                people = people._replace(
-                    keypoints=self._smoother.smooth(seconds, ids, people.boxes,
-                                                    people.keypoints))
-        return people
+                result.keypoints = self._smoother.smooth(
+                    result.seconds, ids, result.bboxes, result.keypoints)
+        return result
 
 
-def boxes_of_keypoints(people: People, image: np.ndarray) -> Boxes:
+def boxes_of_keypoints(keypoints: np.ndarray, scores: np.ndarray,
+                       box_scores: np.ndarray, image: np.ndarray) -> Boxes:
     """Put boxes around key points, for the frame that follows.
 
     A network that finds key points at the rim of each crop makes the box of
     the next frame larger and larger; such boxes are left out.
 
     Args:
-        people (People): Who was in the frame before.
+        keypoints (np.ndarray): Key points of the frame before, of shape
+            ``(M, K, 2)``.
+        scores (np.ndarray): Their scores, of shape ``(M, K)``.
+        box_scores (np.ndarray): Scores of the boxes there, of shape ``(M, )``.
         image (np.ndarray): The frame that follows, of shape ``(H, W, 3)``.
 
     Returns:
@@ -321,50 +334,14 @@ def boxes_of_keypoints(people: People, image: np.ndarray) -> Boxes:
         directions, and those that are outside of the image or more than four
         times as wide or high.
     """
-    seen = people.scores[..., None] > KEYPOINT_THR
-    low = np.where(seen, people.keypoints, np.inf).min(1)
-    high = np.where(seen, people.keypoints, -np.inf).max(1)
+    seen = scores[..., None] > KEYPOINT_THR
+    low = np.where(seen, keypoints, np.inf).min(1)
+    high = np.where(seen, keypoints, -np.inf).max(1)
     kept = (high > low).all(1)
-    low, high, scores = low[kept], high[kept], people.box_scores[kept]
+    low, high, box_scores = low[kept], high[kept], box_scores[kept]
     center, half = (low + high) / 2, (high - low) / 2 * KEYPOINTS_TO_BOX
     low, high = center - half, center + half
     size = np.array(image.shape[1::-1])
     kept = ((high > 0) & (low < size) & (high - low <= 4 * size)).all(1)
     return Boxes(
-        np.float32(np.hstack([low, high])[kept]), np.float32(scores[kept]))
-
-
-def result_paths(out_dir: str, source: Source) -> Tuple[str, str]:
-    """Where the results of a source go, as MMPose's inferencers lay them out.
-
-    Args:
-        out_dir (str): The folder of all results.
-        source (Source): The source.
-
-    Returns:
-        tuple[str, str]: The JSON file and the drawn picture or video.
-    """
-    rename = picture_name if source.kind == 'image' else video_name
-    return (osp.join(out_dir, 'predictions',
-                     osp.splitext(source.name)[0] + '.json'),
-            osp.join(out_dir, 'visualizations', rename(source.name)))
-
-
-WINDOW = 'lgm-pose predict'
-
-
-def check_display() -> None:
-    """Open the window that images are shown in.
-
-    Raises:
-        ValueError: If there is no display, or OpenCV was built without.
-    """
-    # Without a display, Qt would end the process.
-    if sys.platform.startswith('linux') and not (
-            os.environ.get('DISPLAY') or os.environ.get('WAYLAND_DISPLAY')):
-        raise ValueError('there is no display, which --show needs')
-    try:
-        cv2.namedWindow(WINDOW, cv2.WINDOW_NORMAL)
-    except cv2.error as error:
-        raise ValueError('--show needs opencv-python in place of '
-                         'opencv-python-headless') from error
+        np.float32(np.hstack([low, high])[kept]), np.float32(box_scores[kept]))

@@ -8,18 +8,19 @@ import json
 import os
 import os.path as osp
 import sys
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import (Any, Dict, Iterator, List, NamedTuple, Optional, Sequence,
-                    TextIO, Tuple, Union)
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
 import cv2
 import numpy as np
 
 from lgm_pose_plugin.utils.files import replacing, write_json
-from .coco_files import PERSON, ImageIds
-from .sources import Source, is_url
+from lgm_pose_plugin.visualization.skeletons import Drawer
+from .coco_files import PERSON, ImageIds, keypoint_results
+from .sources import Frame, Source, is_url
 
 # Containers that are written, and what the FFmpeg in OpenCV's wheels writes
 # into them; other videos become .mp4.
@@ -38,27 +39,53 @@ CLOCK = 90000  # time stamps of videos, per second
 _Size = Tuple[int, int]  # width and height
 
 
-class People(NamedTuple):
-    """The M people of an image.
+@dataclass(eq=False)
+class PoseResult(Frame):
+    """The M people of a picture, or of a frame of a video.
 
     Attributes:
-        boxes (np.ndarray): Boxes, (left, top, right, bottom) in pixels, of
+        bboxes (np.ndarray): Boxes, (left, top, right, bottom) in pixels, of
             shape ``(M, 4)``.
-        box_scores (np.ndarray): Their scores, of shape ``(M, )``.
+        bbox_scores (np.ndarray): Their scores, of shape ``(M, )``.
         keypoints (np.ndarray): Key points (x, y) in pixels, of shape
             ``(M, K, 2)``.
-        scores (np.ndarray): Their scores, of shape ``(M, K)``.
+        keypoint_scores (np.ndarray): Their scores, of shape ``(M, K)``.
+        skeleton (list): Pairs of indices of key points, the lines of
+            :meth:`draw`.
         track_ids (np.ndarray, optional): Track ids of shape ``(M, )``, -1
             for none.
     """
-    boxes: np.ndarray
-    box_scores: np.ndarray
+    bboxes: np.ndarray
+    bbox_scores: np.ndarray
     keypoints: np.ndarray
-    scores: np.ndarray
+    keypoint_scores: np.ndarray
+    skeleton: Sequence[Sequence[int]] = ()
     track_ids: Optional[np.ndarray] = None
 
+    def draw(self,
+             kpt_thr: float = 0.3,
+             draw_bbox: bool = False) -> np.ndarray:
+        """Draw the people.
+
+        Args:
+            kpt_thr (float): Key points with at most this score are left out.
+                Defaults to 0.3, as in MMPose's inferencers.
+            draw_bbox (bool): Whether to draw the boxes, too. Defaults to
+                ``False``.
+
+        Returns:
+            np.ndarray: The drawn image, BGR, uint8 of shape ``(H, W, 3)``;
+            ``image`` stays as it is.
+
+        Raises:
+            ImportError: If supervision is not installed.
+        """
+        return Drawer(self.skeleton, kpt_thr,
+                      draw_bbox).draw(self.image, self.bboxes, self.keypoints,
+                                      self.keypoint_scores, self.track_ids)
+
     def instances(self) -> List[Dict[str, Any]]:
-        """Make what MMPose's inferencers write of an image.
+        """Make what MMPose's inferencers give and write of an image.
 
         Returns:
             list[dict]: ``keypoints``, ``keypoint_scores``, ``bbox`` (a list
@@ -71,30 +98,14 @@ class People(NamedTuple):
                 keypoint_scores=scores.tolist(),
                 bbox=[box.tolist()],
                 bbox_score=float(box_score))
-            for box, box_score, keypoints, scores in zip(*self[:4])
+            for box, box_score, keypoints, scores in zip(
+                self.bboxes, self.bbox_scores, self.keypoints,
+                self.keypoint_scores)
         ]
         if self.track_ids is not None:
             for result, number in zip(results, self.track_ids.tolist()):
                 result['track_id'] = number
         return results
-
-
-class Frame(NamedTuple):
-    """A picture, or a frame of a video, that is done.
-
-    Attributes:
-        source (Source): What it is or is of.
-        number (int, optional): The number of the frame in the video, from 0;
-            ``None`` for a picture.
-        seconds (float): Its time, from 0.
-        size (tuple[int, int]): Width and height in pixels.
-        people (People): Who is in it.
-    """
-    source: Source
-    number: Optional[int]
-    seconds: float
-    size: _Size
-    people: People
 
 
 def write_image(path: str, image: np.ndarray) -> None:
@@ -128,6 +139,47 @@ def video_name(name: str) -> str:
     return name if suffix.lower() in VIDEO_CODECS else f'{stem}.mp4'
 
 
+class _TextFile:
+    """A text file that is written as a run goes.
+
+    It gets its name when it is closed, unless something could not be written.
+    """
+
+    def __init__(self, path: str):
+        self._path, self._whole = path, True
+        with ExitStack() as stack:
+            temporary = stack.enter_context(replacing(path))
+            # The csv module ends lines by itself.
+            self._file = stack.enter_context(
+                open(temporary, 'w', encoding='utf-8', newline=''))
+            self._context = stack.pop_all()
+
+    def write(self, text: str) -> None:
+        """Append; of a file that cannot be written nothing stays."""
+        try:
+            self._file.write(text)
+        except (OSError, ValueError) as error:  # the latter once it is closed
+            self._whole = False
+            with suppress(OSError):
+                self._context.__exit__(*sys.exc_info())
+            raise self._explain(error) from error
+
+    def close(self) -> None:
+        try:
+            self._context.close()
+        except OSError as error:
+            raise self._explain(error) from error
+
+    @property
+    def whole(self) -> bool:
+        """bool: Whether all could be written so far."""
+        return self._whole
+
+    def _explain(self, error: Exception) -> OSError:
+        return OSError(f'{self._path} could not be written whole; is the disk '
+                       f'full? ({error})')
+
+
 class JsonListWriter:
     """A JSON file of a list that gets its name when it is closed.
 
@@ -135,12 +187,20 @@ class JsonListWriter:
 
     Args:
         path (str): The file.
+        indent (str, optional): As in ``json.dump``. Defaults to none: an item
+            a line.
+        opening (str): What stands before the items. Defaults to ``'['``.
+        lazy (bool): Whether there is no file without items. Defaults to
+            ``False``.
     """
 
-    def __init__(self, path: str):
-        self.path = path
-        self._context = ExitStack()
-        self._file: Optional[TextIO] = None
+    def __init__(self,
+                 path: str,
+                 indent: Optional[str] = None,
+                 opening: str = '[',
+                 lazy: bool = False):
+        self._path, self._indent, self._next = path, indent, opening
+        self._file = None if lazy else _TextFile(path)
 
     def write(self, item: Any) -> None:
         """Append an item.
@@ -151,26 +211,32 @@ class JsonListWriter:
         Raises:
             OSError: If the file cannot be written; nothing of it stays.
         """
-        opening = ',' if self._file else '['
         if self._file is None:
-            temporary = self._context.enter_context(replacing(self.path))
-            self._file = self._context.enter_context(
-                open(temporary, 'w', encoding='utf-8'))
+            self._file = _TextFile(self._path)
         # JSON has no line breaks but those of its layout.
-        text = json.dumps(item, indent='  ').replace('\n', '\n  ')
-        try:
-            self._file.write(f'{opening}\n  {text}')
-        except OSError:  # no list that lacks a piece
-            self._file = None
-            self._context.__exit__(*sys.exc_info())
-            raise
+        text = json.dumps(item, indent=self._indent)
+        start = '\n' + (self._indent or '')
+        self._file.write(self._next + start + text.replace('\n', start))
+        self._next = ','
 
-    def close(self) -> None:
-        """Finish the file; without items there is none."""
-        with self._context:
-            if self._file is not None:
-                self._file.write('\n]')
-                self._file = None
+    def close(self, closing: str = ']') -> None:
+        """Finish the file.
+
+        Args:
+            closing (str): What stands after the items. Defaults to ``']'``.
+
+        Raises:
+            OSError: If it cannot be written; nothing of it stays.
+        """
+        if self._file is None or not self._file.whole:
+            return
+        # Without items, what stands before them.
+        start = '\n' if self._next == ',' else self._next
+        try:
+            self._file.write(start + closing)
+        finally:
+            self._file.close()
+            self._file = None
 
 
 def picture_name(name: str) -> str:
@@ -199,51 +265,33 @@ class CsvWriter:
     """
 
     def __init__(self, path: str, names: Sequence[str]):
-        self._path = path
-        with ExitStack() as stack:
-            file = stack.enter_context(
-                open(
-                    stack.enter_context(replacing(path)),
-                    'w',
-                    encoding='utf-8',
-                    newline=''))
-            self._rows = csv.writer(file)
-            self._rows.writerow([
-                'source', 'frame', 'seconds', 'track_id', 'left', 'top',
-                'right', 'bottom', 'box_score',
-                *(f'{name}_{what}' for name in names
-                  for what in ('x', 'y', 'score'))
-            ])
-            self._context = stack.pop_all()
+        self._file = _TextFile(path)
+        self._rows = csv.writer(self._file)
+        self._rows.writerow([
+            'source', 'frame', 'seconds', 'track_id', 'left', 'top', 'right',
+            'bottom', 'box_score', *(f'{name}_{what}' for name in names
+                                     for what in ('x', 'y', 'score'))
+        ])
 
-    def __call__(self, frame: Frame) -> None:
+    def __call__(self, result: PoseResult) -> None:
         """Write the people of a frame.
 
         Raises:
             OSError: If the file cannot be written; nothing of it stays.
         """
-        people = frame.people
-        ids = people.track_ids
-        try:
-            self._rows.writerows([
-                frame.source.title, frame.number, f'{frame.seconds:.6f}',
-                None if ids is None else ids[i],
-                *people.boxes[i].astype(float).round(2).tolist(),
-                round(float(people.box_scores[i]),
-                      5), *np.column_stack([points, people.scores[i]]).astype(
-                          float).round(5).ravel().tolist()
-            ] for i, points in enumerate(people.keypoints))
-        except (OSError, ValueError) as error:  # the latter once it is closed
-            self._context.__exit__(*sys.exc_info())  # no table with gaps
-            raise OSError(f'{self._path} could not be written whole; is the '
-                          f'disk full? ({error})') from error
+        ids = result.track_ids
+        self._rows.writerows([
+            result.source.title, result.frame_id, f'{result.seconds:.6f}',
+            None if ids is None else ids[i],
+            *result.bboxes[i].astype(float).round(2).tolist(),
+            round(float(result.bbox_scores[i]), 5),
+            *np.column_stack([points, result.keypoint_scores[i]]).astype(
+                float).round(5).ravel().tolist()
+        ] for i, points in enumerate(result.keypoints))
 
-    def __enter__(self) -> 'CsvWriter':
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        # Of what fails elsewhere, the rows so far are kept.
-        self._context.close()
+    def close(self) -> None:
+        """Finish the file. Of what fails elsewhere, the rows are kept."""
+        self._file.close()
 
 
 class OpenPoseWriter:
@@ -259,13 +307,12 @@ class OpenPoseWriter:
     def __init__(self, folder: str):
         self.folder = folder
 
-    def __call__(self, frame: Frame) -> None:
+    def __call__(self, result: PoseResult) -> None:
         """Write the people of a frame."""
-        people = frame.people
-        ids = people.track_ids
+        ids = result.track_ids
         others = ('face', 'hand_left', 'hand_right')
-        number = '' if frame.number is None else f'_{frame.number:012}'
-        stem = osp.splitext(frame.source.name)[0]
+        number = '' if result.frame_id is None else f'_{result.frame_id:012}'
+        stem = osp.splitext(result.source.name)[0]
         write_json(
             osp.join(self.folder, f'{stem}{number}_keypoints.json'),
             dict(
@@ -274,35 +321,72 @@ class OpenPoseWriter:
                     dict(
                         person_id=[-1 if ids is None else int(ids[i])],
                         pose_keypoints_2d=np.column_stack(
-                            [points, people.scores[i]]).ravel().tolist(),
+                            [points,
+                             result.keypoint_scores[i]]).ravel().tolist(),
                         **{f'{part}_keypoints_2d': []
                            for part in others})
-                    for i, points in enumerate(people.keypoints)
+                    for i, points in enumerate(result.keypoints)
                 ]))
+
+    def close(self) -> None:
+        """Do nothing: each file is whole."""
+
+
+class CocoResults:
+    """COCO's key-point results of pictures.
+
+    The file gets its name when it is closed.
+
+    Args:
+        path (str): The file.
+        ids (ImageIds): Ids of the pictures.
+    """
+
+    def __init__(self, path: str, ids: ImageIds):
+        self._ids, self._list = ids, JsonListWriter(path)
+
+    def __call__(self, result: PoseResult) -> None:
+        """Write the people of a picture; frames of videos are left out.
+
+        Raises:
+            OSError: If the file cannot be written; nothing of it stays.
+            ValueError: If the picture has no id.
+        """
+        if result.frame_id is None:
+            for person in keypoint_results(
+                    self._ids.find(result.source.path), result.keypoints,
+                    result.keypoint_scores, result.bbox_scores):
+                self._list.write(person)
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._list.close()
 
 
 class CocoAnnotations:
     """Annotations of pictures in COCO's format, to correct and train on.
 
+    The file gets its name when it is closed. People are written as the run
+    goes, pictures at its end.
+
     Args:
+        path (str): The file.
         ids (ImageIds): Ids of the pictures.
         folder (str): The folder that file names are relative to.
         names (Sequence[str]): Names of the key points.
         skeleton (Sequence[Sequence[int]]): Pairs of indices of key points.
         score_thr (float): Key points with at most this score are not
             labelled; people without any other are left out.
-
-    Attributes:
-        data (dict): What the file holds: ``images``, ``annotations`` and
-            ``categories``.
     """
 
-    def __init__(self, ids: ImageIds, folder: str, names: Sequence[str],
-                 skeleton: Sequence[Sequence[int]], score_thr: float):
+    def __init__(self, path: str, ids: ImageIds, folder: str,
+                 names: Sequence[str], skeleton: Sequence[Sequence[int]],
+                 score_thr: float):
         self._ids, self._folder, self._score_thr = ids, folder, score_thr
-        self.data: Dict[str, List[Dict[str, Any]]] = dict(
+        self._people = JsonListWriter(path, opening='{"annotations": [')
+        self._count = 0
+        self._others: Dict[str, List[Dict[str, Any]]] = dict(
             images=[],
-            annotations=[],
             categories=[
                 dict(
                     id=PERSON,
@@ -312,19 +396,24 @@ class CocoAnnotations:
                     skeleton=[[a + 1, b + 1] for a, b in skeleton])
             ])
 
-    def __call__(self, frame: Frame) -> None:
-        """Add a picture and its people; frames of videos are left out."""
-        if frame.number is not None:
+    def __call__(self, result: PoseResult) -> None:
+        """Add a picture and its people; frames of videos are left out.
+
+        Raises:
+            OSError: If the file cannot be written; nothing of it stays.
+            ValueError: If the picture has no id.
+        """
+        if result.frame_id is not None:
             return
-        name, people = frame.source.title, frame.people
-        image_id = self._ids.find(frame.source.path)
+        name = result.source.title
+        image_id = self._ids.find(result.source.path)
         if not is_url(name):
             name = osp.relpath(name, self._folder).replace(os.sep, '/')
-        (width, height), annotations = frame.size, self.data['annotations']
-        self.data['images'].append(
+        height, width = result.image.shape[:2]
+        self._others['images'].append(
             dict(id=image_id, file_name=name, width=width, height=height))
-        for box, points, scores in zip(people.boxes, people.keypoints,
-                                       people.scores):
+        for box, points, scores in zip(result.bboxes, result.keypoints,
+                                       result.keypoint_scores):
             seen = scores > self._score_thr
             left, top, right, bottom = box.clip(
                 0, [width, height, width, height
@@ -334,9 +423,10 @@ class CocoAnnotations:
             flags = np.where(seen, 2, 0)  # labelled and visible, or neither
             points = np.where(seen[:, None], points, 0).astype(float).round(2)
             area = (right - left) * (bottom - top)
-            annotations.append(
+            self._count += 1
+            self._people.write(
                 dict(
-                    id=len(annotations) + 1,
+                    id=self._count,
                     image_id=image_id,
                     category_id=PERSON,
                     bbox=[left, top, right - left, bottom - top],
@@ -345,6 +435,10 @@ class CocoAnnotations:
                     num_keypoints=int(seen.sum()),
                     keypoints=np.column_stack([points,
                                                flags]).ravel().tolist()))
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._people.close(f'], {json.dumps(self._others)[1:]}')
 
 
 def find_encoder() -> Optional[str]:
@@ -517,3 +611,72 @@ class VideoWriter:
             if self._encoder is not None:
                 encoder, self._encoder = self._encoder, None
                 encoder.close()
+
+
+class SourceWriter:
+    """Writes what there is of a source, as MMPose's inferencers lay it out.
+
+    ``predictions/NAME.json`` and ``visualizations/NAME``, which get their
+    names when it is closed.
+
+    Args:
+        out_dir (str): The folder of all results.
+        source (Source): The source.
+    """
+
+    def __init__(self, out_dir: str, source: Source):
+        self._prediction, self._drawing = result_paths(out_dir, source)
+        self._context = ExitStack()
+        self._frames: Optional[JsonListWriter] = None
+        self._video: Optional[VideoWriter] = None
+
+    def write(self, result: PoseResult, drawn: Optional[np.ndarray]) -> None:
+        """Write the picture or the next frame.
+
+        Args:
+            result (PoseResult): Its people.
+            drawn (np.ndarray, optional): The people drawn, if they are to be.
+
+        Raises:
+            OSError: If it cannot be written.
+            ValueError: If a frame has another size than those before.
+        """
+        if result.frame_id is None:
+            if drawn is not None:
+                write_image(self._drawing, drawn)
+            write_json(self._prediction, result.instances(), indent='  ')
+            return
+        if self._frames is None:
+            self._frames = JsonListWriter(self._prediction, '  ', lazy=True)
+            self._context.enter_context(closing(self._frames))
+        if drawn is not None:
+            if self._video is None:
+                self._video = VideoWriter(self._drawing, result.fps)
+                self._context.enter_context(closing(self._video))
+            self._video.write(drawn, result.seconds)
+        self._frames.write(
+            dict(frame_id=result.frame_id, instances=result.instances()))
+
+    def close(self) -> None:
+        """Finish the files; whatever ended the source, its frames are kept.
+
+        Raises:
+            OSError: If one could not be written whole.
+        """
+        self._context.close()
+
+
+def result_paths(out_dir: str, source: Source) -> Tuple[str, str]:
+    """Where the results of a source go, as MMPose's inferencers lay them out.
+
+    Args:
+        out_dir (str): The folder of all results.
+        source (Source): The source.
+
+    Returns:
+        tuple[str, str]: The JSON file and the drawn picture or video.
+    """
+    rename = picture_name if source.kind == 'image' else video_name
+    return (osp.join(out_dir, 'predictions',
+                     osp.splitext(source.name)[0] + '.json'),
+            osp.join(out_dir, 'visualizations', rename(source.name)))

@@ -9,10 +9,12 @@ import os.path as osp
 import re
 import stat
 import time
+from collections import defaultdict
 from contextlib import closing, suppress
+from dataclasses import dataclass
 from itertools import count
-from typing import (Any, Dict, Iterator, List, NamedTuple, Optional, Sequence,
-                    Set, Tuple)
+from typing import (Any, Container, DefaultDict, Dict, Generator, Iterator,
+                    List, NamedTuple, Optional, Sequence, Set, Tuple, Union)
 from urllib.parse import unquote, urlsplit
 from urllib.request import urlopen
 
@@ -29,6 +31,9 @@ VIDEO_SUFFIXES = ('.3g2', '.3gp', '.asf', '.avi', '.flv', '.gif', '.m2ts',
 _HEIC = (b'heic', b'heim', b'heis', b'heix', b'mif1')
 DEFAULT_FPS = 30.  # where a camera or a file tells no rate
 TIMEOUT = 10.  # seconds that a stream may give nothing
+# What makes a source fail. Memory is one of runtimes' errors, and one of its
+# own of NumPy.
+ERRORS = (MemoryError, OSError, RuntimeError, ValueError, cv2.error)
 
 
 class Source(NamedTuple):
@@ -40,10 +45,13 @@ class Source(NamedTuple):
             or device.
         name (str): Relative path that no other source has, not even with
             another suffix; for names of results.
+        image (np.ndarray, optional): The picture, of those that are no files:
+            BGR, uint8 of shape ``(H, W, 3)``.
     """
     kind: str
     path: str
     name: str
+    image: Optional[np.ndarray] = None
 
     @property
     def title(self) -> str:
@@ -54,6 +62,39 @@ class Source(NamedTuple):
             return self.path
         url = urlsplit(self.path)
         return f'{url.scheme}://{url.netloc.rpartition("@")[2]}{url.path}'
+
+
+@dataclass(eq=False)
+class Frame:
+    """A picture, or a frame of a video.
+
+    Attributes:
+        source (Source): What it is or is of.
+        frame_id (int, optional): Its number in the video, from 0; ``None``
+            for a picture.
+        seconds (float): Its time, from 0.
+        fps (float): Frames per second, as the video says.
+        index (int): Its number among the frames of all sources, from 0;
+            pictures that cannot be read count.
+        image (np.ndarray): BGR, uint8 of shape ``(H, W, 3)``.
+    """
+    source: Source
+    frame_id: Optional[int]
+    seconds: float
+    fps: float
+    index: int
+    image: np.ndarray
+
+
+class Failure(NamedTuple):
+    """A source that failed.
+
+    Attributes:
+        source (Source): The source.
+        error (Exception): One of ``ERRORS``.
+    """
+    source: Source
+    error: Exception
 
 
 def quiet_opencv() -> None:
@@ -67,14 +108,17 @@ def is_url(spec: str) -> bool:
     return re.match(r'[a-z][a-z0-9+.-]*://', spec, re.I) is not None
 
 
-def find_sources(specs: Sequence[str]) -> Tuple[List[Source], List[str]]:
+def find_sources(
+    specs: Sequence[Union[str, 'os.PathLike[str]', np.ndarray]]
+) -> Tuple[List[Source], List[str]]:
     """List what is meant by files, folders, patterns, cameras and URLs.
 
     Args:
-        specs (Sequence[str]): Paths of pictures and videos, folders (their
+        specs (Sequence): Paths of pictures and videos, folders (their
             pictures and videos, not those of folders inside), patterns as
             ``'*/*.jpg'`` (``**`` for any folders), ``'webcam:0'``, ``'0'`` or
-            a camera's device, URLs as ``'rtsp://camera/stream'``.
+            a camera's device, URLs as ``'rtsp://camera/stream'``; and
+            pictures as arrays.
 
     Returns:
         tuple[list[Source], list[str]]: The sources, each once, in the given
@@ -82,8 +126,14 @@ def find_sources(specs: Sequence[str]) -> Tuple[List[Source], List[str]]:
         and a line for each argument that is none of these.
     """
     found: Dict[str, Tuple[str, str]] = {}
+    images: Dict[str, np.ndarray] = {}
     problems = []
     for spec in specs:
+        if isinstance(spec, np.ndarray):
+            path = f'{len(images):08}.jpg'  # as MMPose's inferencers name it
+            found[path], images[path] = ('image', path), spec
+            continue
+        spec = os.fspath(spec)
         camera = re.fullmatch(r'(?:webcam:)?(\d+)', spec)
         paths = [spec]
         if camera and not osp.exists(spec):
@@ -123,8 +173,8 @@ def find_sources(specs: Sequence[str]) -> Tuple[List[Source], List[str]]:
                     'can read; convert it, for instance to JPEG or MP4')
     names = _distinct_names(list(found.values()))
     return [
-        Source(kind, path, name)
-        for (kind, path), name in zip(found.values(), names)
+        Source(kind, path, name, images.get(key))
+        for (key, (kind, path)), name in zip(found.items(), names)
     ], problems
 
 
@@ -372,6 +422,48 @@ class Video:
     def close(self) -> None:
         """Close the file or camera."""
         self._capture.release()
+
+
+def read_frames(
+    sources: Sequence[Source],
+    picture_fps: float = DEFAULT_FPS,
+    timeout: float = TIMEOUT,
+    skipped: Container[str] = ()
+) -> Generator[Union[Frame, Failure], None, None]:
+    """Read sources, one after the other.
+
+    Args:
+        sources (Sequence[Source]): The sources.
+        picture_fps (float): Pictures of a folder per second. Defaults to 30.
+        timeout (float): See :class:`Video`. Defaults to ``TIMEOUT``.
+        skipped (Container[str]): Names of videos of which no more is to be
+            read; it may change. Defaults to none.
+
+    Yields:
+        Frame | Failure: Each frame; and what ends a source too early, after
+        its frames.
+    """
+    index = count()
+    # The pictures of each folder, as frames of a video.
+    numbers: DefaultDict[str, Iterator[int]] = defaultdict(count)
+    for source in sources:
+        try:
+            if source.kind != 'image':
+                with closing(Video(source, timeout)) as video:
+                    for frame_id, (seconds, image) in enumerate(video):
+                        if source.name in skipped:
+                            break
+                        yield Frame(source, frame_id, seconds, video.fps,
+                                    next(index), image)
+                continue
+            number = next(index)
+            seconds = next(numbers[osp.dirname(source.path)]) / picture_fps
+            image = (
+                read_image(source.path, timeout)
+                if source.image is None else source.image)
+            yield Frame(source, None, seconds, picture_fps, number, image)
+        except ERRORS as error:
+            yield Failure(source, error)
 
 
 def count_images(sources: Sequence[Source]) -> Optional[int]:

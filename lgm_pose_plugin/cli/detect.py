@@ -13,7 +13,7 @@ example: lgm-pose detect val2017/ -o person_boxes.json --detector rtmdet-m \\
 import argparse
 import os.path as osp
 
-from .options import add_detector, add_file, open_detector
+from .options import add_detector, add_file
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,6 +49,9 @@ def run(args: argparse.Namespace) -> int:
         ValueError: If an argument is wrong.
     """
     from lgm_pose_plugin.apis.coco_files import ImageIds
+    from lgm_pose_plugin.apis.person_detector import (PersonDetector,
+                                                      detect_images,
+                                                      image_info)
     from lgm_pose_plugin.apis.sources import common_folder, find_sources
     from lgm_pose_plugin.utils.files import (check_inputs_kept, check_out_file,
                                              write_json)
@@ -73,8 +76,9 @@ def run(args: argparse.Namespace) -> int:
     ids = (
         ImageIds.from_file(args.ann_file)
         if args.ann_file else ImageIds.from_names(paths))
-    detector = open_detector(args)
-    from lgm_pose_plugin.apis.person_detector import detect_images, image_info
+    detector = PersonDetector(args.detector, args.det_checkpoint,
+                              args.det_cat_ids, args.bbox_thr, args.nms_thr,
+                              args.device)
     with Progress(len(paths)) as progress:
         for problem in problems:
             progress.fail(problem)

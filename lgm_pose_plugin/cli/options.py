@@ -1,11 +1,6 @@
 """Arguments that several sub-commands share."""
 import argparse
-import os
-import os.path as osp
-import sys
 from typing import Any, Dict, Optional, Sequence, Tuple
-
-from lgm_pose_plugin.setup_env import set_up_mmpose
 
 CONFIG = (
     'path of a top-down config, mmpose::body_2d_keypoint/..., a model of '
@@ -218,84 +213,3 @@ def add_detector(parser: argparse._ActionsContainer,
         help='of checkpoints, as cuda:0 (default: a GPU if there is one)')
     add_file(parser, '--ann-file',
              'COCO annotation file that gives the ids of the pictures')
-
-
-def choose_device(name: Optional[str]) -> str:
-    """Choose the device of a checkpoint's network.
-
-    Args:
-        name (str, optional): What ``--device`` says; without it, a GPU if
-            there is one.
-
-    Returns:
-        str: The device.
-
-    Raises:
-        ValueError: If torch cannot use the device.
-    """
-    import torch
-    from mmengine.device import get_device
-    device = name or get_device()
-    try:
-        torch.empty(0, device=device)
-    except (AssertionError, RuntimeError) as error:
-        raise ValueError(f'--device {device} cannot be used: '
-                         f'{str(error).splitlines()[0]}') from error
-    return device
-
-
-def open_detector(args: argparse.Namespace) -> Any:
-    """Open the detector that :func:`add_detector` chose.
-
-    Args:
-        args (argparse.Namespace): The parsed arguments.
-
-    Returns:
-        PersonDetector: The detector.
-
-    Raises:
-        FileNotFoundError: If there is no such file, or it cannot be
-            downloaded.
-        ImportError: If a package that it needs is missing.
-        ValueError: If file, config, checkpoint or classes do not fit, or the
-            device cannot be used.
-    """
-    from lgm_pose_plugin.apis.person_detector import PersonDetector, is_file
-    detector, device = args.detector, 'cpu'
-    if args.det_checkpoint:
-        if is_file(detector):
-            raise ValueError('--det-checkpoint is for a config, not for '
-                             f'{detector}')
-        set_up_mmpose()
-        device = choose_device(args.device)
-    elif not is_file(detector):
-        detector = export_once(detector)
-    threads = getattr(args, 'threads', None) or 1
-    return PersonDetector(detector, args.det_checkpoint, args.det_cat_ids,
-                          args.bbox_thr, args.nms_thr, device, threads)
-
-
-def export_once(name: str) -> str:
-    """Export a detector of the zoo, unless that was done before.
-
-    Args:
-        name (str): ``'auto'`` or the name of a model of MMDetection.
-
-    Returns:
-        str: The exported file.
-
-    Raises:
-        FileNotFoundError: If its weights cannot be downloaded.
-        ImportError: If a package that this needs is missing.
-        ValueError: If there is no such model, or it cannot be exported.
-    """
-    from lgm_pose_plugin.apis.detector_zoo import cached_detector, zoo_weights
-    file = cached_detector(name)
-    if not osp.isfile(file):
-        config, weights = zoo_weights(name)
-        print(f'exporting {weights} to {file}', file=sys.stderr)
-        os.makedirs(osp.dirname(file), exist_ok=True)
-        set_up_mmpose()
-        from lgm_pose_plugin.export.detector import export_detector
-        export_detector(config, weights, file, samples=4)
-    return file

@@ -16,17 +16,15 @@ import argparse
 import math
 import os
 import os.path as osp
-from contextlib import ExitStack
-from functools import partial
-from typing import Any, List, Optional, Sequence, Tuple
+from contextlib import ExitStack, closing
+from itertools import groupby
+from operator import attrgetter
+from typing import Any, Iterator, List, Optional, Sequence, Tuple
 
 from lgm_pose_plugin.setup_env import set_up_mmpose
 from .options import (CONFIG, add_cfg_options, add_detector, add_file,
-                      add_flag, add_number, choose_device, export_once,
-                      open_detector, parse_cfg_options)
+                      add_flag, add_number, parse_cfg_options)
 
-# For those who name no network: one that lies in the package.
-DEFAULT_MODEL = 'lgm-pose_body17-256x192'
 OUT_DIR = 'predict_out'
 
 
@@ -46,7 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     network = parser.add_argument_group('network')
     add_file(
         network, '--model', 'a file of `lgm-pose export`, .onnx or .xml, or '
-        f'the name of a network of the package (default: {DEFAULT_MODEL})')
+        'the name of a network of the package (default: '
+        'lgm-pose_body17-256x192)')
     network.add_argument(
         '--backend',
         choices=('onnxruntime', 'openvino'),
@@ -60,6 +59,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         network, '--flip-test',
         'average with the mirrored image; FILE then has to be exported with '
         '--no-decode. A config may say so itself')
+    add_number(
+        network, '--batch', 1, 'pictures or frames whose people are one batch '
+        'of the network; with --det-every each is one by itself')
     add_cfg_options(network, 'options of CONFIG')
 
     people = parser.add_argument_group('people')
@@ -146,77 +148,119 @@ def run(args: argparse.Namespace) -> int:
         ValueError: If an argument is wrong.
     """
     check_arguments(args)
-    from lgm_pose_plugin.apis.predictor import Predictor, check_display
-    from lgm_pose_plugin.apis.results import (CocoAnnotations, CsvWriter,
-                                              OpenPoseWriter)
-    from lgm_pose_plugin.apis.sources import (common_folder, count_images,
-                                              find_sources, is_url,
+    from lgm_pose_plugin.apis.predictor import Predictor
+    from lgm_pose_plugin.apis.sources import (count_images, find_sources,
                                               quiet_opencv)
-    from lgm_pose_plugin.utils.files import write_json
     from lgm_pose_plugin.utils.progress import Progress
-    from lgm_pose_plugin.visualization.skeletons import Drawer
+    from lgm_pose_plugin.visualization.window import Window
 
-    out_dir, files = args.out_dir, result_files(args)
-    if out_dir is None and (args.openpose or not (args.show or files)):
+    out_dir = args.out_dir
+    if out_dir is None and (args.openpose
+                            or not (args.show or result_files(args))):
         out_dir = OUT_DIR
     quiet_opencv()
     sources, problems = find_sources(args.sources)
     check_files(args, out_dir, sources)
-    if args.show:
-        check_display()
-    network, metadata = open_network(args)
-    find_people, notes = open_boxes(args, network)
-    draw = not args.no_draw and (out_dir is not None or args.show)
-    ids: Any = None
-    if args.coco_results or args.coco_annotations:
-        ids = open_image_ids(args, sources)
-    names, skeleton = metadata['keypoint_names'], metadata['skeleton']
-    sinks: List[Any] = []
-    if args.openpose:
-        sinks.append(OpenPoseWriter(osp.join(out_dir, 'openpose')))
-    annotations = None
-    if args.coco_annotations:
-        folder = common_folder([
-            source.path for source in sources
-            if source.kind == 'image' and not is_url(source.path)
-        ] or [os.curdir])
-        annotations = CocoAnnotations(ids, folder, names, skeleton,
-                                      args.kpt_thr)
-        sinks.append(annotations)
     with ExitStack() as stack:
-        if args.csv:
-            sinks.append(stack.enter_context(CsvWriter(args.csv, names)))
-        progress = stack.enter_context(Progress(count_images(sources)))
+        window = None
+        if args.show:
+            window = stack.enter_context(closing(Window()))
+        network, metadata = open_network(args)
+        find_people, notes = open_boxes(args, network)
+        if not args.no_draw and (out_dir is not None or window):
+            import supervision  # noqa: F401, missing not only at a picture
+        sinks = [
+            stack.enter_context(closing(sink))
+            for sink in open_sinks(args, out_dir, sources, metadata)
+        ]
         predictor = Predictor(
             network,
             find_people,
-            out_dir=out_dir,
-            drawer=Drawer(skeleton, args.kpt_thr, args.draw_boxes)
-            if draw else None,
-            track=args.track or args.smooth,
+            metadata['skeleton'],
+            track=args.track,
             smooth=args.smooth,
             find_every=args.det_every,
+            batch_size=args.batch,
             picture_fps=args.fps,
-            timeout=args.timeout,
-            show=args.show,
-            image_ids=ids if args.coco_results else None,
-            sinks=sinks)
+            timeout=args.timeout)
+        progress = stack.enter_context(Progress(count_images(sources)))
         for note in notes:
             progress.note(note)
         for problem in problems:
             progress.fail(problem)
-        try:
-            predictor.run(sources, progress)
-        finally:
-            if args.coco_results:
-                write_json(args.coco_results, predictor.results)
-            if annotations is not None:
-                write_json(args.coco_annotations, annotations.data)
-    if annotations is not None:
-        print(f'{args.coco_annotations}: file names are relative to {folder}')
+        write_results(args, predictor, sources, out_dir, sinks, window,
+                      progress)
+    if args.coco_annotations:
+        print(f'{args.coco_annotations}: file names are relative to '
+              f'{pictures_folder(sources)}')
     if out_dir is not None and progress.done:
         print(f'results: {out_dir}')
     return progress.exit_status()
+
+
+def write_results(args: argparse.Namespace, predictor: Any,
+                  sources: Sequence[Any], out_dir: Optional[str],
+                  sinks: Sequence[Any], window: Any, progress: Any) -> None:
+    """Write and show results as they come.
+
+    A source that fails is reported, and the others go on.
+
+    Args:
+        args (argparse.Namespace): The parsed arguments.
+        predictor (Predictor): Gives the results.
+        sources (Sequence[Source]): The sources.
+        out_dir (str, optional): The folder of the results.
+        sinks (Sequence[callable]): Each writes every result somewhere else.
+        window (Window, optional): Shows what is drawn.
+        progress (Progress): Counts, and tells when to stop.
+    """
+    from lgm_pose_plugin.apis.results import SourceWriter
+    from lgm_pose_plugin.apis.sources import ERRORS, further_frames
+    drawing = not args.no_draw and (out_dir is not None or window)
+    nobody: List[str] = []
+
+    def write(result: Any, writer: Any) -> None:
+        drawn = None
+        for sink in sinks:
+            sink(result)
+        if drawing:
+            drawn = result.draw(args.kpt_thr, args.draw_boxes)
+        if writer:
+            writer.write(result, drawn)
+        progress.advance()
+        is_picture = result.frame_id is None
+        if is_picture and not len(result.keypoints):
+            nobody.append(result.source.title)
+        if window and window.show(drawn, wait=0 if is_picture else 1):
+            progress.stop()
+
+    def fail(source: Any, error: Exception) -> None:
+        progress.fail(f'{source.title}: {error}')
+
+    with closing(predictor.predict(sources, fail)) as results:
+        for source, some in groupby(results, attrgetter('source')):
+            further = source.kind == 'image' and further_frames(source.path)
+            if further:
+                progress.note(f'{source.title}: the first of {further + 1} '
+                              f'frames or pages; {further} are left out')
+            try:
+                with ExitStack() as stack:
+                    writer = None
+                    if out_dir is not None:
+                        writer = stack.enter_context(
+                            closing(SourceWriter(out_dir, source)))
+                    for result in some:
+                        write(result, writer)
+                        if progress.stopped is not None:
+                            break
+            except ERRORS as error:
+                fail(source, error)
+                predictor.skipped.add(source.name)
+            if progress.stopped is not None:
+                break
+    if nobody:
+        progress.note(f'nobody in {len(nobody)} of the pictures, the '
+                      f'first is {nobody[0]}')
 
 
 def check_arguments(args: argparse.Namespace) -> None:
@@ -241,6 +285,7 @@ def check_arguments(args: argparse.Namespace) -> None:
          '--det-checkpoint needs a config as --detector'),
         (sum(map(bool, people)) > 1,
          'give only one of --boxes, --box and --detector'),
+        (args.batch < 1, f'--batch is at least 1, not {args.batch}'),
         (args.det_every < 1,
          f'--det-every is at least 1, not {args.det_every}'),
         (not 0 < args.fps < math.inf, f'--fps is above 0, not {args.fps}'),
@@ -279,7 +324,7 @@ def check_files(args: argparse.Namespace, out_dir: Optional[str],
         FileNotFoundError: If a folder is missing.
         ValueError: If a result cannot be written or would replace an input.
     """
-    from lgm_pose_plugin.apis.predictor import result_paths
+    from lgm_pose_plugin.apis.results import result_paths
     from lgm_pose_plugin.utils.files import (check_inputs_kept, check_out_dir,
                                              check_out_file)
     results: List[str] = []
@@ -304,32 +349,24 @@ def open_network(args: argparse.Namespace) -> Tuple[Any, Any]:
         args (argparse.Namespace): The parsed arguments.
 
     Returns:
-        tuple[callable, dict]: See ``predictor.Network``, and its metadata.
+        tuple[callable, dict]: See ``inferencer.open_exported``.
 
     Raises:
         FileNotFoundError: If a file is missing.
+        ImportError: If what runs the network is missing.
         ValueError: If the network cannot be opened, or cannot do the flip
             test.
     """
+    from lgm_pose_plugin.apis.inferencer import (DEFAULT_MODEL,
+                                                 open_checkpoint,
+                                                 open_exported)
     if not args.config:
-        from lgm_pose_plugin.runtime.pose_runtime import PoseRuntime
         threads = 1 if args.threads is None else args.threads
-        runtime = PoseRuntime(args.model or DEFAULT_MODEL, args.backend,
-                              threads)
-        if args.flip_test and runtime.metadata['decode']:
-            raise ValueError(f'--flip-test needs {runtime.file} exported with '
-                             '--no-decode')
-        return partial(runtime, flip_test=args.flip_test), runtime.metadata
+        return open_exported(args.model or DEFAULT_MODEL, args.backend,
+                             threads, args.flip_test)
     set_up_mmpose()
-    from lgm_pose_plugin.apis.pose_model import PoseModel
-    from lgm_pose_plugin.model_index import published_weights
-    if args.flip_test:
-        args.cfg_options.append('model.test_cfg.flip_test=True')
-    model = PoseModel(args.config, args.checkpoint
-                      or published_weights(args.config),
-                      choose_device(args.device),
-                      parse_cfg_options(args.cfg_options))
-    return model, model.metadata
+    return open_checkpoint(args.config, args.checkpoint, args.device,
+                           args.flip_test, parse_cfg_options(args.cfg_options))
 
 
 def open_boxes(args: argparse.Namespace,
@@ -341,32 +378,73 @@ def open_boxes(args: argparse.Namespace,
         network (callable): The network that finds key points.
 
     Returns:
-        tuple[callable, list[str]]: See ``predictor.FindPeople``; and what to
-        tell of it.
+        tuple[callable, list[str]]: See ``Predictor``; and what to tell of it.
     """
     from lgm_pose_plugin.apis.coco_files import BoxFile, from_xywh
-    from lgm_pose_plugin.apis.predictor import look_twice, whole_image
+    from lgm_pose_plugin.apis.inferencer import open_detector
     if args.box:
         boxes = from_xywh(args.box)
-        return lambda image, path: boxes, []
-    if args.boxes == 'whole':
-        return whole_image, []
-    if args.boxes:
+        return lambda frame: boxes, []
+    if args.boxes and args.boxes != 'whole':
         box_file = BoxFile(args.boxes, args.ann_file, args.bbox_thr,
                            args.category)
-        return lambda image, path: box_file.find(path), box_file.notes
-    if args.detector == 'whole':
-        return look_twice(network), []
-    if args.detector in (None, 'auto'):
-        try:
-            args.detector = export_once('auto')
-        except (ImportError, OSError, ValueError) as error:
-            return look_twice(network), [
-                f'no person detector ({error}): taking each picture as one '
-                'person, in two passes as --detector whole'
-            ]
-    detector = open_detector(args)
-    return lambda image, path: detector(image), []
+        return lambda frame: box_file.find(frame.source.path), box_file.notes
+    detector, notes = open_detector(
+        network, 'whole_image' if args.boxes else args.detector,
+        args.det_checkpoint, args.det_cat_ids, args.bbox_thr, args.nms_thr,
+        args.device, args.threads or 1)
+    return lambda frame: detector(frame.image), notes
+
+
+def open_sinks(args: argparse.Namespace, out_dir: Optional[str],
+               sources: Sequence[Any], metadata: Any) -> Iterator[Any]:
+    """Open what results are written to beside the folder's JSON and drawings.
+
+    Args:
+        args (argparse.Namespace): The parsed arguments.
+        out_dir (str, optional): The folder of the results.
+        sources (Sequence[Source]): What is read.
+        metadata (dict): See :func:`open_network`.
+
+    Yields:
+        callable: Takes each result; ``close`` ends it.
+
+    Raises:
+        OSError: If a file cannot be written.
+        ValueError: If there are no pictures for COCO's formats.
+    """
+    from lgm_pose_plugin.apis.results import (CocoAnnotations, CocoResults,
+                                              CsvWriter, OpenPoseWriter)
+    names = metadata['keypoint_names']
+    ids: Any = None
+    if args.coco_results or args.coco_annotations:
+        ids = open_image_ids(args, sources)
+    if args.openpose:
+        yield OpenPoseWriter(osp.join(out_dir or OUT_DIR, 'openpose'))
+    if args.coco_results:
+        yield CocoResults(args.coco_results, ids)
+    if args.coco_annotations:
+        yield CocoAnnotations(args.coco_annotations, ids,
+                              pictures_folder(sources), names,
+                              metadata['skeleton'], args.kpt_thr)
+    if args.csv:
+        yield CsvWriter(args.csv, names)
+
+
+def pictures_folder(sources: Sequence[Any]) -> str:
+    """Find the folder that holds all pictures.
+
+    Args:
+        sources (Sequence[Source]): What is read.
+
+    Returns:
+        str: Its absolute path, of none the current folder's.
+    """
+    from lgm_pose_plugin.apis.sources import common_folder, is_url
+    return common_folder([
+        source.path for source in sources
+        if source.kind == 'image' and not is_url(source.path)
+    ] or [os.curdir])
 
 
 def open_image_ids(args: argparse.Namespace, sources: Sequence[Any]) -> Any:

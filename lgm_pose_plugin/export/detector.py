@@ -18,13 +18,13 @@ from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
 from torch import Tensor, nn
 
-from lgm_pose_plugin.apis.detector_model import DetectorModel
-from lgm_pose_plugin.apis.person_detector import choose_classes
-from lgm_pose_plugin.apis.sources import read_image
 from lgm_pose_plugin.datasets.rendered.scene import render_image
 from lgm_pose_plugin.datasets.samples import list_pictures
+from lgm_pose_plugin.datasets.transforms.loading import LoadCheckedImage
+from lgm_pose_plugin.models.detector_model import DetectorModel
 from lgm_pose_plugin.runtime.detector_runtime import (Detections,
-                                                      DetectorRuntime)
+                                                      DetectorRuntime,
+                                                      choose_classes)
 from lgm_pose_plugin.utils.files import write_json
 from lgm_pose_plugin.utils.machine import describe_machine
 from .exporter import FORMATS, check_file
@@ -241,15 +241,20 @@ def check_boxes(expected: Sequence[Detections], found: Sequence[Detections],
 
 def _find_pictures(images: Sequence[str], samples: int) -> List[np.ndarray]:
     """Read the pictures of the check, or render some."""
+    rendered: List[np.ndarray] = []
     if images:
-        return [read_image(file) for file in list_pictures(images)[:samples]]
-    rendered = [
-        render_image(np.random.default_rng([i]))[0] for i in range(samples)
-    ]
-    # A photo of a person, which some distributions of Matplotlib leave out.
-    photo = osp.join(matplotlib.get_data_path(), 'sample_data',
-                     'grace_hopper.jpg')
-    return [*rendered, *([read_image(photo)] if osp.isfile(photo) else [])]
+        files = list_pictures(images)[:samples]
+    else:
+        rendered = [
+            render_image(np.random.default_rng([i]))[0] for i in range(samples)
+        ]
+        # A photo of a person, which some distributions of Matplotlib leave
+        # out.
+        photo = osp.join(matplotlib.get_data_path(), 'sample_data',
+                         'grace_hopper.jpg')
+        files = list(filter(osp.isfile, [photo]))
+    load = LoadCheckedImage()
+    return rendered + [load(dict(img_path=file))['img'] for file in files]
 
 
 def _check_file(file: str, detector: DetectorModel, cat_ids: List[int],
@@ -292,7 +297,7 @@ def export_detector(
 
     Args:
         config (str): Config of MMDetection, see
-            :func:`~lgm_pose_plugin.apis.detector_model.load_detector_config`.
+            :func:`~lgm_pose_plugin.models.detector_model.load_detector_config`.
         checkpoint (str, optional): Path or URL of the weights, ``None`` for
             random ones.
         out (str): The file to write, ending in .onnx or .xml.
@@ -323,7 +328,7 @@ def export_detector(
     made_with = describe_machine([
         'torch', 'mmdet', 'mmengine', 'numpy', 'onnx', FORMATS[format].runtime
     ])
-    detector = DetectorModel(config, checkpoint, cfg_options=cfg_options)
+    detector = DetectorModel(config, checkpoint, 'cpu', cfg_options)
     cat_ids = choose_classes(detector.classes, cat_ids, config)
     cfg = detector.model.cfg
     letterbox = describe_letterbox(cfg)

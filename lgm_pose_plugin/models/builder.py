@@ -5,6 +5,7 @@ from typing import Any, Dict, Optional, Tuple
 
 import torch
 from mmengine.config import Config
+from mmengine.device import get_device
 from mmengine.infer import BaseInferencer
 from mmengine.model import revert_sync_batchnorm
 from mmengine.runner import set_random_seed
@@ -97,6 +98,28 @@ def build_model(cfg: Config,
                 f'{checkpoint} is no checkpoint of {cfg.filename}'):
             _load_checkpoint_to_model(model, loaded, True, 'current')
     return revert_sync_batchnorm(model).eval()
+
+
+def choose_device(name: Optional[str] = None) -> str:
+    """Choose the device of a network.
+
+    Args:
+        name (str, optional): As ``'cuda:0'``. Defaults to a GPU if there is
+            one.
+
+    Returns:
+        str: The device.
+
+    Raises:
+        ValueError: If torch cannot use it.
+    """
+    device = str(name or get_device())
+    try:
+        torch.empty(0, device=device)
+    except (AssertionError, RuntimeError) as error:
+        raise ValueError(f'the device {device} cannot be used: '
+                         f'{str(error).splitlines()[0]}') from error
+    return device
 
 
 def last_maps(outputs: Any) -> Tuple[Tensor, ...]:

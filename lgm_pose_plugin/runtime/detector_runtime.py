@@ -32,6 +32,31 @@ _SCORE_THR = 0.05
 Detections = Tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
+def choose_classes(names: Sequence[str], cat_ids: Optional[Sequence[int]],
+                   detector: str) -> List[int]:
+    """Choose the classes of a detector that are people.
+
+    Args:
+        names (Sequence[str]): Names of its classes, empty if unknown.
+        cat_ids (Sequence[int], optional): Indices that the user wants.
+        detector (str): The detector, for messages.
+
+    Returns:
+        list[int]: ``cat_ids``, by default the index of ``person``.
+
+    Raises:
+        ValueError: If there is no such class.
+    """
+    if cat_ids is None and 'person' in names:
+        cat_ids = [names.index('person')]
+    known = range(len(names) or 10**6)  # any where none is named
+    if not cat_ids or any(number not in known for number in cat_ids):
+        raise ValueError(
+            f'the detector {detector} has the classes '
+            f'{dict(enumerate(names))}; choose by number with --det-cat-ids')
+    return list(cat_ids)
+
+
 class DetectorRuntime:
     """Boxes of objects in images, by an exported detector.
 

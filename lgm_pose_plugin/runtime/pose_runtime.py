@@ -6,7 +6,7 @@ hold raw heat maps, decoding are MMPose's (``GetBBoxCenterScale``,
 """
 import os.path as osp
 from pathlib import Path
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -21,6 +21,22 @@ PEOPLE_AT_ONCE = 32
 MAX_VALUE = 1e30  # of what a network computes
 # The package holds exported networks, too.
 WEIGHTS = Path(__file__).parents[1] / '.mim' / 'weights'
+# Of an image: key points (x, y) and scores.
+KeyPoints = Tuple[np.ndarray, np.ndarray]
+
+
+def is_exported(name: str) -> bool:
+    """Whether a network is named that :func:`find_model` may find.
+
+    Args:
+        name (str): A file or the name of a network.
+
+    Returns:
+        bool: Whether it has a suffix of exported files or lies in the
+        package.
+    """
+    return (osp.splitext(name)[1].lower() in BACKENDS
+            or (WEIGHTS / f'{name}.onnx').is_file())
 
 
 def find_model(name: str) -> str:
@@ -150,7 +166,7 @@ class PoseRuntime:
     def __call__(self,
                  image: np.ndarray,
                  boxes: Optional[Boxes] = None,
-                 flip_test: bool = False) -> Tuple[np.ndarray, np.ndarray]:
+                 flip_test: bool = False) -> KeyPoints:
         """Find the key points of the people in an image.
 
         Args:
@@ -159,8 +175,7 @@ class PoseRuntime:
             boxes (np.ndarray, optional): Boxes of the M people, (left, top,
                 right, bottom) in pixels, of shape ``(M, 4)``. ``None`` takes
                 the whole image as one person; an empty one nobody. At most
-                ``MAX_PEOPLE``, of which ``PEOPLE_AT_ONCE`` are one call of
-                the network.
+                ``MAX_PEOPLE``.
             flip_test (bool): Whether to average with the mirrored image, as
                 MMPose does. Needs a file that was exported with
                 ``--no-decode``, since heat maps are averaged. Defaults to
@@ -176,19 +191,54 @@ class PoseRuntime:
                 large for OpenCV to warp, or the network computes values that
                 are not finite.
         """
-        centers, scales = self._centers_and_scales(image, boxes)
+        return self.predict_batch([image], [boxes], flip_test)[0]
+
+    def predict_batch(self,
+                      images: Sequence[np.ndarray],
+                      boxes: Sequence[Optional[Boxes]],
+                      flip_test: bool = False) -> List[KeyPoints]:
+        """Find the key points of the people in several images.
+
+        ``PEOPLE_AT_ONCE`` people are one call of the network, whichever image
+        they are in.
+
+        Args:
+            images (Sequence[np.ndarray]): See :meth:`__call__`.
+            boxes (Sequence[np.ndarray]): Boxes of each image.
+            flip_test (bool): See :meth:`__call__`. Defaults to ``False``.
+
+        Returns:
+            list[tuple]: What :meth:`__call__` returns, of each image.
+
+        Raises:
+            ValueError: See :meth:`__call__`.
+        """
+        places = [
+            self._centers_and_scales(image, people)
+            for image, people in zip(images, boxes)
+        ]
+        # Image, centre and size of each crop.
+        people = [(image, centers[i:i + 1], scales[i:i + 1])
+                  for image, (centers, scales) in zip(images, places)
+                  for i in range(len(centers))]
+        width, height = self.metadata['input_size']
         results = []
-        for start in range(0, max(1, len(centers)), PEOPLE_AT_ONCE):
-            some = slice(start, start + PEOPLE_AT_ONCE)
-            crops = crop_people(image, centers[some], scales[some],
-                                self.metadata)
-            results.append(self.predict_crops(crops, flip_test))
+        for start in range(0, max(1, len(people)), PEOPLE_AT_ONCE):
+            crops = [
+                crop_people(*one, self.metadata)
+                for one in people[start:start + PEOPLE_AT_ONCE]
+            ]
+            crops.append(np.empty((0, height, width, 3), np.uint8))
+            results.append(
+                self.predict_crops(np.concatenate(crops), flip_test))
         keypoints, scores = map(np.concatenate, zip(*results))
+        ends = np.cumsum([len(centers) for centers, _ in places])[:-1]
         # As TopdownPoseEstimator.add_pred_to_datasample.
-        keypoints = (
-            keypoints / self.metadata['input_size'] * scales[:, None] +
-            centers[:, None] - 0.5 * scales[:, None])
-        return keypoints.astype(np.float32), scores
+        return [((points / self.metadata['input_size'] * sizes[:, None] +
+                  centers[:, None] - 0.5 * sizes[:, None]).astype(np.float32),
+                 values)
+                for points, values, (centers, sizes) in zip(
+                    np.split(keypoints, ends), np.split(scores, ends), places)]
 
     def crop(self,
              image: np.ndarray,

@@ -3,6 +3,7 @@ import functools
 import http.server
 import os.path as osp
 import threading
+from importlib.util import find_spec
 
 import pytest
 
@@ -83,10 +84,15 @@ def test_models_of_mmdetection(cache, server, monkeypatch):
         zoo.zoo_weights('unknown')
 
 
-def test_needs_mmdetection(cache, monkeypatch):
-    monkeypatch.setattr(zoo, 'find_spec', lambda name: None)
-    with pytest.raises(ImportError, match='mmdet is not installed'):
-        zoo.zoo_weights('auto')
+@pytest.mark.parametrize('package', ['mmdet', 'mmpose', 'onnx'])
+def test_what_the_export_needs_is_told_before_the_download(
+        cache, monkeypatch, package):
+    monkeypatch.setattr(
+        zoo, 'find_spec', lambda name: None
+        if name == package else find_spec(name))
+    with pytest.raises(ImportError, match=rf'{package} is not .*\[export\]'):
+        zoo.export_once('auto')
+    assert not cache.exists()
 
 
 @pytest.mark.parametrize('name', ['a/b.py', '../up', 'config.py', ''])

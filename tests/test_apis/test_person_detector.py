@@ -8,13 +8,13 @@ import torch
 from mmengine.config import Config
 from mmengine.structures import InstanceData
 
-from lgm_pose_plugin.apis import detector_model
 from lgm_pose_plugin.apis.coco_files import Boxes
-from lgm_pose_plugin.apis.detector_model import (_class_names, _load_weights,
-                                                 load_detector_config)
 from lgm_pose_plugin.apis.person_detector import (PersonDetector,
                                                   detection_results)
 from lgm_pose_plugin.datasets.rendered.scene import render_image
+from lgm_pose_plugin.models import detector_model
+from lgm_pose_plugin.models.detector_model import (_class_names, _load_weights,
+                                                   load_detector_config)
 
 
 @pytest.fixture(scope='module')

@@ -9,9 +9,13 @@ import numpy as np
 import pytest
 
 from lgm_pose_plugin.apis import results as outputs
-from lgm_pose_plugin.apis.results import (VIDEO_CODECS, JsonListWriter,
-                                          VideoWriter, picture_name,
-                                          video_name, write_image)
+from lgm_pose_plugin.apis.coco_files import ImageIds
+from lgm_pose_plugin.apis.results import (VIDEO_CODECS, CocoAnnotations,
+                                          CocoResults, JsonListWriter,
+                                          PoseResult, VideoWriter,
+                                          picture_name, video_name,
+                                          write_image)
+from lgm_pose_plugin.apis.sources import Source
 from lgm_pose_plugin.utils.files import (check_inputs_kept, check_out_dir,
                                          check_out_file, write_json)
 
@@ -47,7 +51,7 @@ def test_names_as_long_as_can_be(tmp_path):
 
 def test_lists(tmp_path):
     items = [dict(a=[1, 'two\nlines'], b={}), [], 3]
-    writer = JsonListWriter(str(tmp_path / 'folder' / 'a.json'))
+    writer = JsonListWriter(str(tmp_path / 'folder' / 'a.json'), '  ')
     for item in items:
         writer.write(item)
         assert not (tmp_path / 'folder' / 'a.json').exists()
@@ -55,8 +59,10 @@ def test_lists(tmp_path):
     text = (tmp_path / 'folder' / 'a.json').read_text()
     assert text == json.dumps(items, indent='  ')
     assert os.listdir(tmp_path / 'folder') == ['a.json']
-    JsonListWriter(str(tmp_path / 'b.json')).close()
+    JsonListWriter(str(tmp_path / 'b.json'), lazy=True).close()
     assert os.listdir(tmp_path) == ['folder']
+    JsonListWriter(str(tmp_path / 'b.json')).close()
+    assert json.loads((tmp_path / 'b.json').read_text()) == []
 
 
 @pytest.fixture
@@ -87,6 +93,70 @@ def test_full_disks_keep_lists(tmp_path, full_disk):
         writer.close()
     writer.close()
     assert json.loads(path.read_text()) == 'old'
+    assert os.listdir(tmp_path) == ['a.json']
+
+
+def pictures(number, people):
+    """Results of pictures called 0.png, 1.png and so on."""
+    ids = ImageIds(
+        dict(images=[dict(id=i, file_name=f'{i}.png') for i in range(number)]),
+        'the test')
+    results = [
+        PoseResult(
+            Source('image', f'{i}.png', f'{i}.png'), None, i / 30, 30., i,
+            np.zeros((40, 60, 3), np.uint8),
+            np.tile([5., 5, 30, 35], (people, 1)), np.ones(people),
+            np.full((people, 2, 2), 9.), np.full((people, 2), .5))
+        for i in range(number)
+    ]
+    return ids, results
+
+
+@pytest.fixture(params=['results', 'annotations'])
+def coco_file(request, tmp_path):
+    """Write a file of COCO's; where it goes, and what holds the people."""
+
+    def make(ids):
+        path = str(tmp_path / 'a.json')
+        if request.param == 'results':
+            return CocoResults(path, ids), lambda data: data
+        return CocoAnnotations(path, ids, '.', ['a', 'b'], [(0, 1)],
+                               .3), lambda data: data['annotations']
+
+    return make
+
+
+@pytest.mark.parametrize('people', [0, 2])
+def test_files_of_coco(tmp_path, coco_file, people):
+    """Written as the run goes; an id may be 0, and there may be nobody."""
+    ids, results = pictures(3, people)
+    writer, people_of = coco_file(ids)
+    for result in results:
+        writer(result)
+    assert not (tmp_path / 'a.json').exists()
+    writer.close()
+    data = json.loads((tmp_path / 'a.json').read_text())
+    assert [one['image_id'] for one in people_of(data)
+            ] == [i for i in range(3) for _ in range(people)]
+    if isinstance(data, dict):
+        assert [one['id'] for one in data['images']] == [0, 1, 2]
+        assert data['categories'][0]['skeleton'] == [[1, 2]]
+    assert os.listdir(tmp_path) == ['a.json']
+
+
+@pytest.mark.promise('full-disk')
+def test_full_disks_keep_files_of_coco(tmp_path, full_disk, coco_file):
+    (tmp_path / 'a.json').write_text('old')
+    ids, results = pictures(100, 20)
+    writer, _ = coco_file(ids)
+    with full_disk(), pytest.raises(OSError, match='a.json could not be wri'):
+        for result in results:
+            writer(result)
+    # Nor with what follows, when there is space again.
+    with pytest.raises(OSError, match='a.json could not be written whole'):
+        writer(results[-1])
+    writer.close()
+    assert (tmp_path / 'a.json').read_text() == 'old'
     assert os.listdir(tmp_path) == ['a.json']
 
 

@@ -95,7 +95,7 @@ def test_wrong_arguments(detector_files, data, tmp_path, capsys):
         ([image, '-o', image], 'is read, and a result would replace it'),
         ([image, *out, *ann_file, '--images-json', 'i.json'], 'leave out'),
         ([image, *out, '--det-cat-ids', 5], "1: 'person'"),
-        ([image, *out, '--device', 'gpu'], '--device gpu cannot be used: '),
+        ([image, *out, '--device', 'gpu'], 'the device gpu cannot be used: '),
     ):
         assert detect(detector_files, *args) == 1
         error, = capsys.readouterr().err.strip().splitlines()[-1:]

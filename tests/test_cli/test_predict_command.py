@@ -180,7 +180,7 @@ def test_without_a_detector_the_whole_picture_is_taken(predict, data,
     out = predict(data / '1.png', '--detector', 'auto')
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith('no person detector (http://127.0.0.1:1/net.pt')
-    assert 'Connection refused' in lines[0] and '--detector whole' in lines[0]
+    assert 'Connection refused' in lines[0] and "detector 'whole'" in lines[0]
     assert len(lines) == 2 and '1 images' in lines[1]
     assert load(out / 'predictions/1.json') == whole
     assert len(whole) == 1
@@ -487,7 +487,7 @@ def test_sources_are_not_replaced(predict, data, tmp_path, capsys):
     (['1.png', '--checkpoint', 'a.pth'], 'needs --config'),
     (['1.png', '--boxes', 'whole', '--det-checkpoint', 'a.pth'
       ], 'needs a config as --detector'),
-    (['1.png', '--detector', 'a.py'], 'a config needs --det-checkpoint'),
+    (['1.png', '--detector', 'a.py'], 'a config needs a checkpoint'),
     (['1.png', '--detector', 'a.onnx', '--det-checkpoint', 'a.pth'
       ], 'is for a config, not for a.onnx'),
     (['1.png', '--config', 'a.py'], 'either --model'),
@@ -560,7 +560,7 @@ def test_wrong_networks(network_files, detector_files, data, capsys):
         ([
             '--config', config, '--checkpoint', checkpoint, '--device',
             'cuda:99'
-        ], '--device cuda:99 cannot be used: '),
+        ], 'the device cuda:99 cannot be used: '),
     ):
         assert cli.main(['predict', str(data / '1.png'), *args]) == 1
         assert message in capsys.readouterr().err

@@ -80,7 +80,7 @@ def test_without_the_extras(tmp_path):
         'import sys; sys.modules.update(dict.fromkeys(("onnx", "onnxruntime", '
         '"openvino", "nncf", "supervision", "trackers", "OneEuroFilter"))); '
         'import lgm_pose_plugin.models.builder, lgm_pose_plugin.analysis.erf, '
-        'lgm_pose_plugin.apis.detector_model; '
+        'lgm_pose_plugin.models.detector_model; '
         'from mmpose.registry import MODELS; '
         'assert MODELS.get("HeatmapDistiller")')
     subprocess.run([sys.executable, '-W', 'ignore', '-c', script],

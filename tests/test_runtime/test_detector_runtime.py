@@ -15,9 +15,9 @@ from lgm_pose_plugin.runtime.preprocessing import letterbox
 
 onnx = pytest.importorskip('onnx')
 onnxruntime = pytest.importorskip('onnxruntime')
-from lgm_pose_plugin.apis.detector_model import DetectorModel  # noqa: E402
 from lgm_pose_plugin.export.detector import export_detector  # noqa: E402
 from lgm_pose_plugin.export.onnx_file import write_onnx  # noqa: E402
+from lgm_pose_plugin.models.detector_model import DetectorModel  # noqa: E402
 
 # Its sides are not multiples of anything, and the image is wider than high.
 IMAGE = cv2.resize(render_image(np.random.default_rng(0))[0], (333, 251))

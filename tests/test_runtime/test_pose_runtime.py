@@ -227,6 +227,26 @@ def test_many_people_are_several_calls(exported, picture, monkeypatch):
     assert sizes == [2, 1]
 
 
+@pytest.mark.promise('predict-batches')
+@pytest.mark.parametrize('backend', BACKENDS)
+def test_several_images_are_one_call(exported, picture, monkeypatch, backend):
+    network = PoseRuntime(exported('lgm'), backend)
+    images = [picture, picture[:, ::-1].copy(), picture[:99], picture]
+    boxes = [BOXES, np.float32(BOXES[:1]), [], None]
+    expected = [*map(network, images, boxes)]
+    sizes = []
+    run = network._run
+    monkeypatch.setattr(network, '_run',
+                        lambda crops: sizes.append(len(crops)) or run(crops))
+    found = network.predict_batch(images, boxes)
+    assert sizes == [5]
+    assert [len(keypoints) for keypoints, _ in found] == [3, 1, 0, 1]
+    for (points, scores), (wanted, values) in zip(found, expected):
+        np.testing.assert_allclose(points, wanted, atol=.05)
+        np.testing.assert_allclose(scores, values, atol=1e-4)
+    assert network.predict_batch([], []) == []
+
+
 @pytest.mark.parametrize('backend', BACKENDS)
 def test_threads_get_their_own_results(exported, picture, backend):
     network = PoseRuntime(exported('lgm'), backend)

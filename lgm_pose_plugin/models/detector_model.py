@@ -14,9 +14,9 @@ from torch import nn
 from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
 
 from lgm_pose_plugin.checkpoint.loading import load_checkpoint
-from lgm_pose_plugin.models.builder import load_config
 from lgm_pose_plugin.runtime.detector_runtime import Detections
 from lgm_pose_plugin.utils.errors import explain_errors
+from .builder import choose_device, load_config
 
 
 def load_detector_config(name: str,
@@ -50,7 +50,7 @@ class DetectorModel:
         config (str): See :func:`load_detector_config`.
         checkpoint (str, optional): Path or URL of its weights, ``None`` for
             random ones.
-        device (str): As ``'cuda:0'``. Defaults to ``'cpu'``.
+        device (str, optional): See :func:`~.builder.choose_device`.
         cfg_options (dict, optional): Options of the config.
 
     Attributes:
@@ -60,15 +60,17 @@ class DetectorModel:
 
     Raises:
         FileNotFoundError: If there is no such checkpoint.
-        ValueError: If the config or checkpoint does not fit.
+        ValueError: If the config or checkpoint does not fit, or the device
+            cannot be used.
     """
 
     def __init__(self,
                  config: str,
                  checkpoint: Optional[str],
-                 device: str = 'cpu',
+                 device: Optional[str] = None,
                  cfg_options: Optional[Dict[str, Any]] = None):
         cfg = load_detector_config(config, cfg_options)
+        device = choose_device(device)
         # It warns of COCO's classes, also where that is to be ignored, and
         # leaves its scope to all that follows.
         scope = cfg.get('default_scope', 'mmdet')
