@@ -292,7 +292,8 @@ def test_a_training_that_ends_before(tmp_path, monkeypatch, end, warned):
         hook for hook in runner.hooks if isinstance(hook, NonLocalRampHook))
     hook.before_train(runner)
     assert len(warnings) == warned
-    assert all('until 5, but the training ends at 4' in one for one in warnings)
+    assert all('until 5, but the training ends at 4' in one
+               for one in warnings)
 
 
 def test_no_layer():
