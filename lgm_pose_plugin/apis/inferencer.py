@@ -33,7 +33,8 @@ Input = Union[str, 'os.PathLike[str]', np.ndarray]
 def open_exported(file: str,
                   backend: Optional[str] = None,
                   threads: int = 1,
-                  flip_test: bool = False) -> Tuple[Network, Dict[str, Any]]:
+                  flip_test: bool = False,
+                  device: str = 'cpu') -> Tuple[Network, Dict[str, Any]]:
     """Open an exported network that finds key points.
 
     Args:
@@ -42,6 +43,7 @@ def open_exported(file: str,
         threads (int): As ``file``. Defaults to 1.
         flip_test (bool): Whether to average with the mirrored image. Defaults
             to ``False``.
+        device (str): As ``file``. Defaults to ``'cpu'``.
 
     Returns:
         tuple[callable, dict]: See :data:`~.predictor.Network`; and the file's
@@ -52,7 +54,7 @@ def open_exported(file: str,
         ImportError: If the runtime is not installed.
         ValueError: If the file cannot be run, or cannot do the flip test.
     """
-    runtime = PoseRuntime(file, backend, threads)
+    runtime = PoseRuntime(file, backend, threads, device)
     if flip_test and runtime.metadata['decode']:
         raise ValueError(f'the flip test needs {runtime.file} exported with '
                          '--no-decode')
@@ -157,8 +159,9 @@ class PoseInferencer:
             need neither torch nor MMPose. Defaults to ``DEFAULT_MODEL``.
         pose2d_weights (str, optional): Path or URL of the weights of a
             config. Defaults to those that are published of a model.
-        device (str, optional): That of configs' networks, as ``'cuda:0'``.
-            Defaults to a GPU if there is one.
+        device (str, optional): What computes, as ``'cuda:0'``; for files see
+            :class:`~lgm_pose_plugin.runtime.PoseRuntime`. Defaults to the
+            CPU for files, to a GPU if there is one for configs.
         det_model (str, optional): What finds the people: ``'auto'``, MMPose's
             default detector, which is downloaded and exported once; a file
             (.onnx or .xml); the name of a model of MMDetection, as
@@ -213,7 +216,7 @@ class PoseInferencer:
                                                       cfg_options)
         else:
             self._network, metadata = open_exported(pose2d, backend, threads,
-                                                    flip_test)
+                                                    flip_test, device or 'cpu')
         self.keypoint_names: List[str] = metadata['keypoint_names']
         self.skeleton: List[Tuple[int, int]] = metadata['skeleton']
         if isinstance(det_cat_ids, int):

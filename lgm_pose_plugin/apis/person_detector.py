@@ -53,8 +53,9 @@ class PersonDetector:
         nms_thr (float, optional): Of two boxes that overlap by more (IoU) the
             one with the higher score is kept; ``None`` leaves it to the
             detector. Defaults to 0.3, as in MMPose's inferencers.
-        device (str, optional): That of a config's network, as ``'cuda:0'``.
-            Defaults to a GPU if there is one.
+        device (str, optional): What computes, as ``'cuda:0'``; for files see
+            :class:`~lgm_pose_plugin.runtime.PoseRuntime`. Defaults to the
+            CPU for files, to a GPU if there is one for configs.
         threads (int): Threads that run a file. Defaults to 1.
 
     Attributes:
@@ -91,7 +92,8 @@ class PersonDetector:
         else:
             if not is_file(detector):
                 detector = export_once(detector)
-            runtime = DetectorRuntime(detector, threads=threads)
+            runtime = DetectorRuntime(
+                detector, threads=threads, device=device or 'cpu')
             names, self._detect = runtime.classes, runtime
             if cat_ids is None and not names:
                 cat_ids = [0]  # as in rtmlib's files

@@ -210,6 +210,8 @@ def add_detector(parser: argparse._ActionsContainer,
         '(default: ' + (f'{nms_thr})' if nms_thr else 'as the detector)'))
     parser.add_argument(
         '--device',
-        help='of checkpoints, as cuda:0 (default: a GPU if there is one)')
+        help='what computes, as cuda:0; for exported files also tensorrt, '
+        'coreml, directml or openvino:GPU (default: the CPU for files, for '
+        'checkpoints a GPU if there is one)')
     add_file(parser, '--ann-file',
              'COCO annotation file that gives the ids of the pictures')

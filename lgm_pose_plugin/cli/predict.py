@@ -278,9 +278,8 @@ def check_arguments(args: argparse.Namespace) -> None:
         (args.checkpoint and not args.config, '--checkpoint needs --config'),
         (args.config and (args.backend or args.threads is not None),
          '--backend and --threads are for --model'),
-        (not args.config and (args.cfg_options or
-                              args.device and not args.det_checkpoint),
-         '--cfg-options and --device need --config'),
+        (args.cfg_options
+         and not args.config, '--cfg-options needs --config'),
         (args.det_checkpoint and not args.detector,
          '--det-checkpoint needs a config as --detector'),
         (sum(map(bool, people)) > 1,
@@ -363,7 +362,7 @@ def open_network(args: argparse.Namespace) -> Tuple[Any, Any]:
     if not args.config:
         threads = 1 if args.threads is None else args.threads
         return open_exported(args.model or DEFAULT_MODEL, args.backend,
-                             threads, args.flip_test)
+                             threads, args.flip_test, args.device or 'cpu')
     set_up_mmpose()
     return open_checkpoint(args.config, args.checkpoint, args.device,
                            args.flip_test, parse_cfg_options(args.cfg_options))

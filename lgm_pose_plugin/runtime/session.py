@@ -22,6 +22,8 @@ PROVIDERS = {
 }
 MAX_BATCH = 4096  # that a file fixes
 
+GPUS = ('cuda', 'tensorrt')  # with a number, as cuda:1
+
 # The input, or all inputs by name; and the outputs by name.
 Inputs = Union[np.ndarray, Dict[str, np.ndarray]]
 Outputs = Dict[str, np.ndarray]
@@ -64,7 +66,8 @@ def open_session(file: str,
             runs both.
         threads (int): Threads the runtime may use. Defaults to 1.
         device (str): What computes: ``'cpu'``; of ONNX Runtime ``'cuda'``,
-            ``'tensorrt'``, ``'coreml'`` or ``'directml'``; of OpenVINO
+            ``'tensorrt'`` (with a number as ``'cuda:1'`` that GPU),
+            ``'coreml'`` or ``'directml'``; of OpenVINO
             ``'openvino:'`` and one of its devices, as ``'openvino:GPU'``.
             Defaults to ``'cpu'``.
 
@@ -82,13 +85,15 @@ def open_session(file: str,
     if suffix not in BACKENDS:
         raise ValueError(f'{file} is not a file of `lgm-pose export`: its '
                          f'name does not end in {" or ".join(BACKENDS)}')
-    of_openvino = device.startswith('openvino:')
-    backend = backend or ('openvino' if of_openvino else BACKENDS[suffix][0])
+    name, _, number = device.partition(':')
+    backend = backend or ('openvino'
+                          if name == 'openvino' else BACKENDS[suffix][0])
     if backend not in BACKENDS[suffix]:
         raise ValueError(f'{file} is run by {" or ".join(BACKENDS[suffix])}, '
                          f'not by {backend!r}')
-    if not (device in PROVIDERS
-            if backend == 'onnxruntime' else device == 'cpu' or of_openvino):
+    if not (device in PROVIDERS or name in GPUS and number.isdecimal()
+            if backend == 'onnxruntime' else device == 'cpu'
+            or name == 'openvino'):
         raise ValueError(
             f'{backend} has no device {device!r}: ONNX Runtime has '
             f'{", ".join(PROVIDERS)}; OpenVINO cpu and, as openvino:GPU, '
@@ -136,9 +141,10 @@ def run_once(file: str, inputs: str) -> None:
 
 def _open_onnxruntime(file: str, threads: int, device: str) -> Session:
     import onnxruntime
-    provider, package = PROVIDERS[device]
+    name, _, number = device.partition(':')
+    provider, package = PROVIDERS[name]
     if provider not in onnxruntime.get_available_providers():
-        raise ImportError(f'device {device} needs {package} in place of the '
+        raise ImportError(f'device {name} needs {package} in place of the '
                           'onnxruntime that is installed')
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads

@@ -503,8 +503,8 @@ def test_sources_are_not_replaced(predict, data, tmp_path, capsys):
     (['1.png', '--flip-test'], '--no-decode'),
     (['1.png', '--coco-results', 'gone/a.json'], 'no folder gone'),
     (['clip.mp4', '--coco-results', 'a.json'], 'there are none'),
-    (['1.png', '--cfg-options', 'a=1'], 'need --config'),
-    (['1.png', '--device', 'cpu'], 'need --config'),
+    (['1.png', '--cfg-options', 'a=1'], 'needs --config'),
+    (['1.png', '--device', 'cuda'], 'needs onnxruntime-gpu'),
 ])
 def test_wrong_arguments(predict, data, tmp_path, monkeypatch, capsys, args,
                          message):
