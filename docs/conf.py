@@ -162,8 +162,23 @@ def skip_member(app, what, name, member, skip, options):
     return skip or not member.docstring
 
 
+def find_by_name(app, env, node, contnode):
+    """Link a class or function of another module that is named alone."""
+    target = node.get('reftarget', '')
+    if node.get('refdomain') != 'py':
+        return None
+    objects = env.domains.python_domain.objects
+    found = [name for name in objects if name.endswith('.' + target)]
+    if len(found) != 1:
+        return None
+    return env.domains.python_domain.resolve_xref(env, node['refdoc'],
+                                                  app.builder, node['reftype'],
+                                                  found[0], node, contnode)
+
+
 def setup(app):
     write_api_pages()
     app.connect('source-read', read_page)
     app.connect('include-read', read_included)
+    app.connect('missing-reference', find_by_name)
     app.connect('autodoc-skip-member', skip_member)

@@ -1,25 +1,14 @@
-"""Links, figures and code of the README and of docs/."""
+"""Links and figures of the README and of docs/."""
 import re
-import shutil
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
-
-from lgm_pose_plugin.datasets.rendered.scene import render_image
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([
     *ROOT.glob('*.md'), *(ROOT / 'docs').glob('*.md'),
     *(ROOT / 'configs').rglob('*.md'), *(ROOT / '.github').rglob('*.md')
 ])
-
-
-def code(page):
-    """The Python blocks of a page."""
-    return re.findall('^```python\n(.*?)^```', (ROOT / page).read_text(),
-                      re.DOTALL | re.MULTILINE)
 
 
 def prose(page):
@@ -101,34 +90,3 @@ def test_weights_of_the_readme():
     name = '`lgm-pose_body17-256x192`'
     text = ' '.join((ROOT / 'README.md').read_text().split())
     assert f'{name} (AP {rows("docs/weights.md")[name][1]})' in text
-
-
-@pytest.fixture
-def picture(tmp_path, monkeypatch):
-    """Folder with the pictures that the pages name."""
-    monkeypatch.chdir(tmp_path)
-    image, _ = render_image(np.random.default_rng(0))
-    for name in ('photo.jpg', 'person.jpg', 'people.jpg'):
-        assert cv2.imwrite(name, image)
-
-
-def test_python_of_the_readme(picture):
-    block, = code('README.md')
-    names = {}
-    exec(block, names)
-    assert np.shape(names['person']['keypoints']) == (17, 2)
-
-
-def test_python_of_the_page_on_mmpose(picture, network_files):
-    config, checkpoint, _ = network_files
-    by_name, inference = code('docs/mmpose.md')[:2]
-    for name, source in (('config', config), ('checkpoint', checkpoint)):
-        target, = re.findall(f"^{name} = '(.*?)'", inference, re.MULTILINE)
-        shutil.copy(source, target)
-    names = {}
-    exec(by_name, names)
-    assert type(names['inferencer']).__name__ == 'MMPoseInferencer'
-    exec(inference, names)
-    person, = names['result']['predictions'][0]
-    assert np.shape(person['keypoints']) == (17, 2)
-    assert names['results'][0].pred_instances.keypoints.shape == (1, 17, 2)
