@@ -1,8 +1,9 @@
 """serve the page that finds key points in a browser
 
 The page takes pictures, videos and the camera, runs the network itself and
-sends nothing. `make web` builds it in a clone. It offers the networks of the
-package and the files of --model. Ctrl-C ends the server.
+sends nothing. `make web` builds it in a clone, and a package that is built
+afterwards holds it. The page offers the networks of the package and the files
+of --model. Ctrl-C ends the server.
 
 example: lgm-pose web --model lgm-pose.onnx rtmdet.onnx
 """
@@ -141,8 +142,9 @@ def find_contents(models: Sequence[str]) -> Dict[str, Content]:
     from lgm_pose_plugin.runtime.pose_runtime import WEIGHTS
     if not (PAGE / 'index.html').is_file():
         raise FileNotFoundError(
-            f'the page is not built: {PAGE} has no index.html. Run `make web` '
-            'in a clone, which needs Node.js 20.19 or newer')
+            f'the page is not there: {PAGE} has no index.html. In a clone, '
+            'run `make web`, which needs Node.js, and install the package '
+            'again')
     contents: Dict[str, Content] = {
         f'/{path.relative_to(PAGE).as_posix()}': path
         for path in PAGE.rglob('*') if path.is_file()

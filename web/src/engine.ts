@@ -33,11 +33,15 @@ export type Request =
   | { kind: 'predict'; frame: ImageBitmap; isFirst: boolean; findEvery: number };
 export type Response = { value: Prediction | PoseMetadata } | { error: string };
 
-/** A worker with its networks. It is asked for one thing after the other. */
+const CLOSED = new Error('The network was replaced.');
+
+/** A worker with its networks. */
 export class Engine {
   metadata!: PoseMetadata;
   private readonly worker = new Worker(new URL('./worker.ts', import.meta.url), { type: 'module' });
   private isClosed = false;
+  private last: Promise<unknown> = Promise.resolve();
+  private fail: (error: Error) => void = () => undefined;
 
   private constructor(readonly opening: Opening) {}
 
@@ -69,21 +73,32 @@ export class Engine {
     return this.ask(request, [frame]) as Promise<Prediction>;
   }
 
-  /** End the worker; what it was asked is never answered. */
+  /** End the worker; what it was asked fails. */
   close(): void {
     this.isClosed = true;
     this.worker.terminate();
+    this.fail(CLOSED);
   }
 
+  /** Ask the worker, once it has answered what it was asked before. */
   private ask(request: Request, transfer: Transferable[] = []): Promise<unknown> {
+    const answer = this.last.then(() => this.post(request, transfer));
+    this.last = answer.catch(() => undefined);
+    return answer;
+  }
+
+  private post(request: Request, transfer: Transferable[]): Promise<unknown> {
     return new Promise((resolve, reject) => {
+      if (this.isClosed) {
+        reject(CLOSED);
+        return;
+      }
+      this.fail = reject;
       this.worker.onmessage = ({ data }: MessageEvent<Response>) =>
         'error' in data ? reject(new Error(data.error)) : resolve(data.value);
       this.worker.onerror = ({ message }) =>
         reject(new Error(`The worker stopped: ${message || 'its file cannot be loaded'}.`));
-      if (!this.isClosed) {
-        this.worker.postMessage(request, transfer);
-      }
+      this.worker.postMessage(request, transfer);
     });
   }
 }

@@ -17,8 +17,6 @@ interface Listed {
   name: string;
   file: string;
   task: 'pose' | 'detection';
-  precision: string;
-  bytes: number;
 }
 
 // The last frames' times are shown.
@@ -94,6 +92,8 @@ class Run {
 }
 
 let run: Run | undefined;
+// Of the last frames.
+const times: { milliseconds: number; networks: number }[] = [];
 
 function say(text: string): void {
   byId('status').textContent = text;
@@ -122,12 +122,17 @@ async function openEngine(): Promise<Engine> {
       throw new Error('There is no network. Add an exported file.');
     }
     say(`Opening ${chosen.name}.`);
-    return Engine.open({
+    const opened = await Engine.open({
       model: chosen,
       detector: await load(choices.get(detector.value)),
       backend: backend.value as Backend,
       threads: Number(threads.value),
     });
+    const { input_size, keypoint_names, precision = 'float32' } = opened.metadata;
+    byId('model-help').textContent =
+      `${keypoint_names.length} key points, crops of ${input_size.join(' x ')} pixels, ` +
+      `${precision}, ${(chosen.bytes.length / 1e6).toFixed(1)} MB`;
+    return opened;
   };
   engine = { key, promise: start() };
   return engine.promise;
@@ -138,6 +143,7 @@ async function show(open: () => Promise<Source>): Promise<void> {
   run?.stop();
   const mine = new Run(open);
   run = mine;
+  clearFigures();
   updateButtons();
   try {
     const opened = await openEngine();
@@ -233,14 +239,17 @@ function tell({ people, source }: Run): void {
   canvas.setAttribute('aria-label', `${source?.name}: ${text}`);
 }
 
-const times: { milliseconds: number; networks: number }[] = [];
+function clearFigures(): void {
+  times.length = 0;
+  progress.hidden = true;
+  for (const id of ['frame-time', 'network-time', 'fps', 'frames']) {
+    byId(id).textContent = '–';
+  }
+}
 
 function showFigures({ people, last }: Run, ends: number[]): void {
   if (!last) {
     return;
-  }
-  if (people.length === 1) {
-    times.length = 0;
   }
   times.push({ milliseconds: last.milliseconds, networks: last.networks });
   times.splice(0, times.length - WINDOW);
@@ -335,7 +344,7 @@ async function reopen(): Promise<void> {
 async function listModels(): Promise<void> {
   const index = await fetch('models/index.json');
   const listed: Listed[] = index.ok ? await index.json() : [];
-  for (const { name, file: path, task, precision, bytes } of listed) {
+  for (const { name, file: path, task } of listed) {
     let loaded: Promise<Uint8Array> | undefined;
     const load = async (): Promise<Uint8Array> => {
       const response = await fetch(`models/${encodeURIComponent(path)}`);
@@ -348,8 +357,7 @@ async function listModels(): Promise<void> {
       loaded ??= load();
       return loaded;
     };
-    const size = `${(bytes / 1e6).toFixed(1)} MB`;
-    offer({ name: `${name} (${precision}, ${size})`, get }, path, { task } as Metadata);
+    offer({ name, get }, path, { task } as Metadata);
   }
 }
 
@@ -357,7 +365,8 @@ async function setUp(): Promise<void> {
   const cores = navigator.hardwareConcurrency || 1;
   threads.max = `${cores}`;
   if (crossOriginIsolated) {
-    threads.value = `${Math.min(4, cores)}`;
+    // ONNX Runtime's own choice: two logical cores are often one.
+    threads.value = `${Math.min(4, Math.ceil(cores / 2))}`;
     byId('threads-help').textContent = `This machine runs up to ${cores}. More can be slower.`;
   } else {
     threads.disabled = true;
