@@ -11,7 +11,7 @@ MAKEFLAGS += --keep-going
 PYTEST := .venv/bin/pytest -n 2 --dist loadfile --max-worker-restart 0
 
 .PHONY: help env requirements benchmark demo dist docs lint flake8 isort yapf codespell \
-    lint-imports mypy check-promises fast-test test
+    lint-imports mypy check-promises fast-test test web web-test
 
 help:  ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST)
@@ -46,6 +46,16 @@ benchmark: env  ## Time everything in docs/benchmark.md, in half an hour
 
 demo: env  ## Train and test on rendered people, in some minutes
 	.venv/bin/lgm-pose demo
+
+# After node_modules as npm left it, nothing is installed again.
+web/node_modules/.package-lock.json: web/package-lock.json
+	cd web && npm ci --no-audit --no-fund
+
+web: web/node_modules/.package-lock.json  ## Build the page of `lgm-pose web`; needs Node.js
+	cd web && npm run build
+
+web-test: env web  ## Lint and test the page, in Chromium where there is one
+	cd web && npm run lint && npm test
 
 dist:  ## Build sdist and wheel, and train from the wheel (URL=, TAG=)
 	tools/check_dist.sh $(URL) $(TAG)

@@ -29,6 +29,11 @@ if [ $# = 2 ]; then
         s,(\]\()([A-Za-z0-9_./#-]+\)),\1$1/blob/$2/\2,g" \
         "$folder/source/README.md"
 fi
+if command -v npm >/dev/null; then
+    make --no-print-directory -C "$folder/source" web
+else
+    echo 'no npm: the packages are without the page of lgm-pose web' >&2
+fi
 rm -rf dist
 "$uv" build --quiet --out-dir dist "$folder/source"
 "$uv" tool run twine check --strict dist/*

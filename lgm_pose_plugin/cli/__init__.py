@@ -10,7 +10,7 @@ from lgm_pose_plugin.version import __version__
 from .options import HelpFormatter
 
 COMMANDS = ('benchmark', 'complexity', 'convert-lsp', 'demo', 'detect',
-            'doctor', 'erf', 'export', 'predict', 'publish', 'render')
+            'doctor', 'erf', 'export', 'predict', 'publish', 'render', 'web')
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:

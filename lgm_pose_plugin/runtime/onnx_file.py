@@ -2,7 +2,7 @@
 
 Needs the standard library alone.
 """
-from typing import Any, Dict, Iterator, Set, Tuple
+from typing import Any, Dict, Iterator, Optional, Set, Tuple
 
 from .metadata import is_int
 
@@ -22,6 +22,8 @@ _INPUT_SHAPES = 7, 11, 2, 1, 2
 # Of a model the graph; of a graph the inputs' names and the nodes; of a node
 # the inputs and the operator.
 _GRAPH, _INPUT_NAME, _NODE, _NODE_INPUT, _OPERATOR = 7, (11, 1), 1, 1, 4
+# Of a model the properties; of a property key and value.
+_PROPERTY, _PROPERTY_KEY, _PROPERTY_VALUE = 14, 1, 2
 
 
 def check_onnx(file: str, max_batch: int) -> None:
@@ -87,6 +89,32 @@ def input_operators(file: str) -> Set[str]:
         }
     except (IndexError, StopIteration, TypeError, ValueError) as error:
         raise ValueError(f'{file} is not an ONNX file: {error!r}') from error
+
+
+def read_property(file: str, key: str) -> Optional[str]:
+    """Read a property of an ONNX file without a runtime.
+
+    Args:
+        file (str): The ONNX file.
+        key (str): Name of the property.
+
+    Returns:
+        str, optional: Its value, ``None`` if the file has no such property.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If it is truncated or not an ONNX file.
+    """
+    with open(file, 'rb') as opened:
+        data = memoryview(opened.read())
+    try:
+        for one in _at(data, _PROPERTY):
+            if bytes(next(_at(one, _PROPERTY_KEY))).decode() == key:
+                return bytes(next(_at(one, _PROPERTY_VALUE))).decode()
+    except (IndexError, StopIteration, TypeError, ValueError) as error:
+        raise ValueError(f'{file} is not an ONNX file, or truncated '
+                         f'({error}); copy or export it again') from error
+    return None
 
 
 def _names_files(data: memoryview, message: str) -> bool:
