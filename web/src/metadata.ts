@@ -47,7 +47,7 @@ export function isDetector(metadata: Metadata): metadata is DetectorMetadata {
 }
 
 const KEY = 'lgm_pose_plugin';
-const FORMAT_VERSION = 1;
+const FORMAT_VERSION = 2;
 // Numbers of fields in ONNX's messages: of a model its properties, of a
 // property key and value.
 const [PROPERTIES, PROPERTY_KEY, PROPERTY_VALUE] = [14, 1, 2];
@@ -174,6 +174,10 @@ export function parseMetadata(text: string, file: string): Metadata {
     `pairs of numbers below ${keypoint_names.length}`,
   ];
   check(metadata, { skeleton: isKnown }, file);
+  // Since version 2 such files hold heat maps, before it their logits.
+  if (codec.type === 'SoftmaxUDPHeatmap' && Number(metadata.format_version) > 1) {
+    metadata.codec = { ...codec, type: 'UDPHeatmap', heatmap_type: 'gaussian' };
+  }
   return metadata;
 }
 

@@ -266,7 +266,7 @@ describe('metadata', () => {
   });
 
   test.each([
-    [{ format_version: 2 }, 'format version 2'],
+    [{ format_version: 3 }, 'format version 3'],
     [{ format_version: 'new' }, 'format_version'],
     [{ task: 'segmentation' }, 'task must be'],
     [{ input_size: [192, 0] }, 'input_size must be'],
