@@ -163,7 +163,11 @@ describe.skipIf(!isReady)('the page', () => {
   }
 
   describe('of lgm-pose web', () => {
-    beforeAll(() => open(server.address));
+    beforeAll(async () => {
+      await open(server.address);
+      await page.getByLabel('Network').selectOption({ index: 1 });
+      await page.getByText('pixels, float32, 4.4 MB').waitFor();
+    });
     beforeEach(({ onTestFailed }) => onTestFailed(() => shot('failed')));
 
     test('uses threads, and offers the files of --model', async () => {
@@ -180,8 +184,6 @@ describe.skipIf(!isReady)('the page', () => {
     });
 
     test('finds the key points of a picture as PoseRuntime does', async () => {
-      await page.getByLabel('Network').selectOption({ index: 1 });
-      await status('Ready: 17 key points');
       await give('person-10.png');
       await status('1 person found, with 17 of 17 key points.');
       const found = await results<Instance[]>('person-10.json');
