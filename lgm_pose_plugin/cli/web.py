@@ -83,9 +83,10 @@ def run(args: argparse.Namespace) -> int:
         ValueError: If a file is not an exported network.
     """
     server = make_server(args.host, args.port, args.model)
-    host, port = server.server_address[:2]
-    print(f'http://{host}:{port}/ (Ctrl-C ends)', flush=True)
     try:
+        print(
+            f'http://{args.host}:{server.server_port}/ (Ctrl-C ends)',
+            flush=True)
         server.serve_forever()
     except KeyboardInterrupt:
         pass
