@@ -40,6 +40,13 @@ def test_links(page):
     assert not broken
 
 
+@pytest.mark.parametrize(
+    'page', PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_blocks_of_code_end(page):
+    fences = re.findall('^ *```', page.read_text(), re.MULTILINE)
+    assert len(fences) % 2 == 0
+
+
 def test_every_page_is_in_the_table_of_contents():
     """The site has those that it names, files of the root as well."""
     contents = (ROOT / 'docs/README.md').read_text()
