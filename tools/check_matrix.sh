@@ -63,7 +63,7 @@ build_compiled_on() {
     printf "%s ; python_version < '3'\n" chumpy opendatalab opencv-python \
         >"$override"
     pip_in "$env" compile --quiet --override "$override" "$@" \
-        --extra mmpose --extra export --extra predict \
+        --extra mmpose --extra export \
         --output-file "$pinned" pyproject.toml
 
     # mmcv compiles its operators against the torch of its environment.
@@ -87,7 +87,8 @@ build_compiled_on() {
     pip_in "$env" install --no-deps --reinstall .
 }
 
-# Existing deployments look like this one.
+# Existing deployments look like this one. Not with the extra predict, whose
+# trackers need numpy 2.
 build_compiled() {
     printf '%s\n' torch==2.9.1 torchvision==0.24.1 mmcv==2.1.0 mmdet==3.3.0 \
         mmengine==0.10.7 mmpose==1.3.2 'numpy<2' >"$1.constraints.txt"
@@ -95,7 +96,8 @@ build_compiled() {
 }
 
 build_oldest() {
-    build_compiled_on "$1" "${OLDEST_PYTHON:-3.8}" --resolution lowest-direct
+    build_compiled_on "$1" "${OLDEST_PYTHON:-3.8}" --extra predict \
+        --resolution lowest-direct
 }
 
 # As `make env` does; 3.9 has a resolution of its own.

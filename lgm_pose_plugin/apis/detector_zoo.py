@@ -69,6 +69,9 @@ def zoo_weights(name: str) -> Tuple[str, str]:
         places[package] = osp.dirname(spec.origin)
     if name == AUTO:
         config, url = osp.join(places['mmpose'], *AUTO_CONFIG), AUTO_URL
+        if not osp.isfile(config):
+            raise ImportError('MMPose is older than 1.3, which brings the '
+                              "detector's config")
     else:
         from lgm_pose_plugin.model_index import find_model
         model = find_model(name, 'mmdet')

@@ -122,10 +122,10 @@ def test_interrupt_ends_mim_too(installed, tmp_path):
     while process.poll() is None and living(process.pid) < 3:
         time.sleep(.1)
     os.killpg(process.pid, signal.SIGINT)
-    output, _ = process.communicate(timeout=30)
+    output, _ = process.communicate(timeout=120)
     assert process.returncode == 130
     assert output.splitlines()[-1] == 'lgm-pose demo: interrupted'
-    for _ in range(50):
+    for _ in range(300):
         if not living(process.pid):
             break
         time.sleep(.1)

@@ -24,6 +24,9 @@ class BadDataError(ValueError):
     """A picture or an annotation that cannot be used; the message names it."""
 
 
+ADD_CATEGORIES = 'Add "categories": [{"id": 1, "name": "person"}]'
+
+
 class CheckedDataset(BaseCocoStyleDataset):
     """Data set of MMPose that checks its annotations and samples.
 
@@ -62,6 +65,8 @@ class CheckedDataset(BaseCocoStyleDataset):
             ``'topdown'``.
         BadDataError: If an annotation is bad, or none is left.
     """
+
+    coco: Any = None  # MMPose 1.1 sets none for MPII
 
     def __init__(self, *args, on_bad: str = 'stop', **kwargs):
         if on_bad not in ('stop', 'skip'):
@@ -106,6 +111,10 @@ class CheckedDataset(BaseCocoStyleDataset):
             data = osp.isfile(self.ann_file) and read_json(self.ann_file)
             if isinstance(data, dict):
                 self._check_file(data)
+                if 'categories' not in data:
+                    raise BadDataError(
+                        f'{self.ann_file}: it has no categories, which '
+                        f'xtcocotools needs. {ADD_CATEGORIES}')
             raise
         if self.coco:  # not so of MPII
             self._check_file(self.coco.dataset)
@@ -129,8 +138,8 @@ class CheckedDataset(BaseCocoStyleDataset):
         people = data.get('annotations', [])
         if reason is None and self.test_mode and people and not data.get(
                 'categories'):
-            reason = ('it has no categories, which the metric needs. Add '
-                      '"categories": [{"id": 1, "name": "person"}]')
+            reason = ('it has no categories, which the metric needs. '
+                      f'{ADD_CATEGORIES}')
         if reason:
             raise BadDataError(f'{self.ann_file}: {reason}')
         known = {image['id'] for image in data['images']}
