@@ -1,20 +1,33 @@
-"""Time frames from the image file to the drawing, part by part.
+"""Time frames from the image file to the drawing, part by part, and videos.
 
 The frame is rendered, 640x480, with one person and with four. The networks
 have random weights, so the people that are drawn are those that were
 rendered. `eager` is MMPose's `inference_topdown`, the others are the runtimes
 below `PoseRuntime`. All are timed in one interleaved run.
+
+With --video N, what `lgm-pose predict` does with a video of N frames is timed:
+two people, an exported network, an exported RTMDet-nano, tracking, drawing,
+and H.264. The weights are random, so network and detector run for their time
+alone; boxes and key points are those that were rendered.
 """
 import argparse
 import os.path as osp
 import shlex
 import sys
 import tempfile
+import time
+from collections import defaultdict
+from contextlib import ExitStack, closing
 from functools import partial
 from itertools import product
-from typing import Any, Callable, Dict, Hashable, List, Sequence, Tuple
+from typing import (Any, Callable, DefaultDict, Dict, Hashable, Iterator, List,
+                    Sequence, Tuple)
+from unittest.mock import patch
 
+# Before MMPose, which then runs without its compiled packages.
+import lgm_pose_plugin  # noqa: F401 isort:skip
 import cv2
+import mmpose
 import numpy as np
 import onnx
 import onnx.utils
@@ -28,24 +41,45 @@ from mmpose.models import TopdownPoseEstimator
 from mmpose.structures import PoseDataSample
 from mmpose.visualization import PoseLocalVisualizer
 
+from lgm_pose_plugin.apis import predictor as pipeline
+from lgm_pose_plugin.apis.coco_files import Boxes
+from lgm_pose_plugin.apis.predictor import Predictor
+from lgm_pose_plugin.apis.results import (JsonListWriter, SourceWriter,
+                                          VideoWriter)
+from lgm_pose_plugin.apis.sources import Source, Video
+from lgm_pose_plugin.apis.tracking import Tracker
+from lgm_pose_plugin.benchmark.report import markdown_table
 from lgm_pose_plugin.benchmark.timing import (describe_environment,
                                               load_average, percentiles,
                                               time_call, time_interleaved)
 from lgm_pose_plugin.datasets.rendered.scene import render_image
+from lgm_pose_plugin.export.detector import export_detector
 from lgm_pose_plugin.export.graph import ExportedNetwork, describe
 from lgm_pose_plugin.export.onnx_file import finish_onnx, to_onnx
 from lgm_pose_plugin.models.builder import build_model, last_maps, load_config
+from lgm_pose_plugin.models.detector_model import DetectorModel
+from lgm_pose_plugin.runtime import pose_runtime
+from lgm_pose_plugin.runtime.detector_runtime import DetectorRuntime
 from lgm_pose_plugin.runtime.pose_runtime import PoseRuntime
 from lgm_pose_plugin.runtime.session import open_session
 from lgm_pose_plugin.setup_env import set_up_mmpose
 from lgm_pose_plugin.utils.files import write_json
 from lgm_pose_plugin.utils.machine import cpu_model
+from lgm_pose_plugin.visualization.skeletons import Drawer
 
 IMAGE_SIZE = (640, 480)
 PEOPLE = (1, 4)
 BACKENDS = ('eager', 'onnxruntime', 'openvino')
 STAGES = ('read', 'crop', 'normalize', 'network', 'decode', 'draw')
 Calls = Dict[str, Callable[[], Any]]
+DETECTOR = osp.join(
+    osp.dirname(mmpose.__file__), '.mim', 'demo', 'mmdetection_cfg',
+    'rtmdet_nano_320-8xb32_coco-person.py')
+# Of a video, in the order in which a frame passes them.
+VIDEO_STAGES = ('decode', 'detect', 'crop', 'network', 'track', 'draw',
+                'encode', 'write JSON')
+SHIFT = 20  # pixels by which the picture of a video moves to either side
+FPS = 25
 
 
 def time_frames(names: Sequence[str], rounds: int,
@@ -321,6 +355,239 @@ def runtime_calls(file: str, backend: str, threads: int, image: np.ndarray,
     return calls
 
 
+class Stopwatch:
+    """Adds up the time of functions.
+
+    Attributes:
+        wall (dict[str, float]): Seconds by name.
+        cpu (dict[str, float]): Seconds of CPU time of the calling threads.
+    """
+
+    def __init__(self) -> None:
+        self.wall: DefaultDict[str, float] = defaultdict(float)
+        self.cpu: DefaultDict[str, float] = defaultdict(float)
+
+    def timed(self, name: str, function: Callable) -> Callable:
+        """Make a function that adds its time.
+
+        Args:
+            name (str): What to add it to.
+            function (callable): The function.
+
+        Returns:
+            callable: The same, timed.
+        """
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            wall, cpu = time.perf_counter(), time.thread_time()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self.wall[name] += time.perf_counter() - wall
+                self.cpu[name] += time.thread_time() - cpu
+
+        return call
+
+    def timed_items(self, name: str, function: Callable) -> Callable:
+        """The same for a generator function; the time is that of its items."""
+
+        def items(*args: Any) -> Iterator[Any]:
+            take = self.timed(name, partial(next, function(*args), None))
+            yield from iter(take, None)
+
+        return items
+
+
+def shift(frame_id: int) -> int:
+    """Tell how far the picture is moved to the right in a frame."""
+    return SHIFT - abs(frame_id % (4 * SHIFT) - 2 * SHIFT)
+
+
+def write_clip(path: str, image: np.ndarray, frames: int) -> None:
+    """Write a video of a picture that moves.
+
+    Args:
+        path (str): The file, H.264 where PyAV has an encoder.
+        image (np.ndarray): The picture.
+        frames (int): How many frames.
+    """
+    with closing(VideoWriter(path, FPS)) as writer:
+        for i in range(frames):
+            writer.write(np.roll(image, shift(i), 1), i / FPS)
+
+
+def export_random_detector(folder: str) -> str:
+    """Export RTMDet-nano with random weights.
+
+    They find as many boxes as a picture may have, so that NMS takes more time
+    than with trained ones.
+
+    Args:
+        folder (str): Where the file goes.
+
+    Returns:
+        str: The file.
+    """
+    model = DetectorModel(DETECTOR, None, 'cpu').model
+    for name, value in model.state_dict().items():
+        if 'rtm_cls' in name and name.endswith('weight'):
+            value.normal_(0, 1.5)
+    weights, file = (
+        osp.join(folder, f'detector.{suffix}') for suffix in ('pth', 'onnx'))
+    torch.save(dict(meta={}, state_dict=model.state_dict()), weights)
+    export_detector(DETECTOR, weights, file, samples=2)
+    return file
+
+
+def time_video(name: str, frames: int, find_every: int,
+               threads: int) -> Dict[str, Any]:
+    """Time what ``lgm-pose predict`` does with a video of two people.
+
+    Args:
+        name (str): A config, see
+            :func:`~lgm_pose_plugin.models.builder.load_config`.
+        frames (int): Frames of the video.
+        find_every (int): The detector runs on every Nth frame.
+        threads (int): Threads of each exported file.
+
+    Returns:
+        dict: ``per_second``, the frames per second; ``one_after_the_other``,
+        the same where the stages do not overlap; ``cpu_ms``, the CPU time of
+        the process per frame; ``stages``, of each of ``VIDEO_STAGES`` the
+        milliseconds ``wall_ms`` and ``cpu_ms`` per frame; and ``parts``, the
+        shares of normalization, network and decoding in the exported graph.
+
+    Raises:
+        ImportError: If a package is missing.
+        ValueError: If the config cannot be exported.
+    """
+    image, boxes, keypoints = (one[:2] if i else one
+                               for i, one in enumerate(rendered_frame()))
+    sizes = boxes[:, 2:] - boxes[:, :2]
+    relative = (keypoints - boxes[:, None, :2]) / sizes[:, None]
+    seen = keypoints.any(2).astype(np.float32)
+    cfg = load_config(name)
+    with tempfile.TemporaryDirectory(prefix='lgm-pose-benchmark-') as folder:
+        file = export_graph(cfg, prepare_model(cfg), folder)
+        detector = DetectorRuntime(
+            export_random_detector(folder), threads=threads)
+        calls = runtime_calls(file, 'onnxruntime', threads, image, boxes)
+        parts = {
+            part: percentiles([time_call(calls[part]) for _ in range(30)])[1]
+            for part in ('normalize', 'network', 'decode')
+        }
+        clip = osp.join(folder, 'clip.mp4')
+        write_clip(clip, image, frames)
+
+        def run(overlap: bool) -> Tuple[float, float, Stopwatch]:
+            watch = Stopwatch()
+            runtime = PoseRuntime(file, threads=threads)
+            runtime.session = runtime.session._replace(
+                run=watch.timed('network', runtime.session.run))
+            detect = watch.timed('detect', detector)
+
+            def find_people(frame: Any) -> Boxes:
+                detect(frame.image)
+                moved = boxes + np.float32([shift(frame.frame_id), 0] * 2)
+                return Boxes(moved, np.ones(2, np.float32))
+
+            def network(images: Any, found: Any) -> List[Any]:
+                runtime.predict_batch(images, found)
+                return [(one[:, None, :2] + relative *
+                         (one[:, None, 2:] - one[:, None, :2]), seen)
+                        for one in found]
+
+            with ExitStack() as stack:
+                for owner, method, stage in ((pose_runtime, 'crop_people',
+                                              'crop'), (Tracker, 'update',
+                                                        'track'),
+                                             (Drawer, 'draw', 'draw'),
+                                             (VideoWriter, 'write', 'encode'),
+                                             (VideoWriter, 'close', 'encode'),
+                                             (JsonListWriter, 'write',
+                                              'write JSON')):
+                    timed = watch.timed(stage, getattr(owner, method))
+                    stack.enter_context(patch.object(owner, method, timed))
+                stack.enter_context(
+                    patch.object(Video, '__iter__',
+                                 watch.timed_items('decode', Video.__iter__)))
+                if not overlap:
+                    stack.enter_context(
+                        patch.object(pipeline, 'run_ahead',
+                                     lambda items, size: items))
+                predictor = Predictor(
+                    network,
+                    find_people,
+                    runtime.metadata['skeleton'],
+                    track=True,
+                    find_every=find_every)
+                source = Source('video', clip, 'clip.mp4')
+                wall, cpu = time.perf_counter(), time.process_time()
+                with closing(SourceWriter(folder, source)) as writer:
+                    for result in predictor.predict([source]):
+                        writer.write(result, result.draw())
+                return (time.perf_counter() - wall, time.process_time() - cpu,
+                        watch)
+
+        run(True)  # imports and warms up
+        alone, _, _ = run(False)
+        wall, cpu, watch = run(True)
+    return dict(
+        network=name,
+        frames=frames,
+        find_every=find_every,
+        threads=threads,
+        per_second=frames / wall,
+        one_after_the_other=frames / alone,
+        cpu_ms=1000 * cpu / frames,
+        parts={
+            part: value / sum(parts.values())
+            for part, value in parts.items()
+        },
+        stages={
+            stage:
+            dict(
+                wall_ms=1000 * watch.wall[stage] / frames,
+                cpu_ms=1000 * watch.cpu[stage] / frames)
+            for stage in VIDEO_STAGES
+        })
+
+
+def video_table(result: Dict[str, Any]) -> str:
+    """Tell where the time of a video goes.
+
+    Args:
+        result (dict): See :func:`time_video`.
+
+    Returns:
+        str: A table in Markdown, a row for each stage.
+    """
+    shares = result['parts']
+    rows = []
+    for stage, times in result['stages'].items():
+        if stage == 'network':
+            for part, label in (('normalize', 'normalize, in the graph'),
+                                ('network', 'network'),
+                                ('decode', 'decode key points, in the graph')):
+                rows.append([
+                    label, *(f'{shares[part] * times[key]:.2f}'
+                             for key in ('cpu_ms', 'wall_ms'))
+                ])
+            continue
+        rows.append(
+            [stage, *(f'{times[key]:.2f}' for key in ('cpu_ms', 'wall_ms'))])
+    told = sum(one['cpu_ms'] for one in result['stages'].values())
+    rows.append([
+        "all else: codecs' threads, Python", f'{result["cpu_ms"] - told:.2f}',
+        ''
+    ])
+    rows.append([
+        'whole frame', f'{result["cpu_ms"]:.2f}',
+        f'{1000 / result["per_second"]:.2f}'
+    ])
+    return markdown_table(['stage', 'CPU ms', 'wall ms'], rows, left=1)
+
+
 def main() -> None:
     """Time frames and write the JSON."""
     parser = argparse.ArgumentParser(
@@ -343,9 +610,32 @@ def main() -> None:
         help='threads of the runtimes (default: %(default)s)')
     parser.add_argument(
         '--json', metavar='FILE', required=True, help='the file to write')
+    parser.add_argument(
+        '--video', type=int, metavar='N', help='time a video of N frames')
+    parser.add_argument(
+        '--det-every',
+        type=int,
+        default=5,
+        metavar='N',
+        help='of --video, run the detector on every Nth frame (default: '
+        '%(default)s)')
     args = parser.parse_args()
     set_up_mmpose()
-    report = time_frames(args.configs, args.rounds, args.threads)
+    if args.video:
+        load = load_average()
+        results = []
+        for name in args.configs:
+            result = time_video(name, args.video, args.det_every, args.threads)
+            results.append(result)
+            print('{network}: {per_second:.1f} frames per second, '
+                  '{one_after_the_other:.1f} one stage after the other, '
+                  '{cpu_ms:.1f} ms of CPU time a frame'.format(**result))
+            print(video_table(result))
+        report = dict(
+            environment=describe_environment(load, args.threads, args.video),
+            results=results)
+    else:
+        report = time_frames(args.configs, args.rounds, args.threads)
     report['environment'] = dict(
         command=shlex.join(['tools/frame_benchmark.py', *sys.argv[1:]]),
         **report['environment'])

@@ -1,4 +1,5 @@
 """Stages of a pipeline that run at the same time."""
+import atexit
 import threading
 from contextlib import closing, suppress
 from queue import Empty, Full, Queue
@@ -50,10 +51,16 @@ def run_ahead(items: Generator[Item, None, None],
         except BaseException as error:  # KeyboardInterrupt, too
             offer(None, error)
 
+    def stop() -> None:
+        stopped.set()
+        thread.join()
+
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
+    # Of a generator that is left open, before Python stops its threads.
+    atexit.register(stop)
     try:
-        while True:
+        while not stopped.is_set():
             # On Windows, a wait without an end would keep signals waiting.
             with suppress(Empty):
                 item, error = waiting.get(timeout=POLL)
@@ -63,5 +70,5 @@ def run_ahead(items: Generator[Item, None, None],
                     raise error
                 yield item  # type: ignore[misc]
     finally:
-        stopped.set()
-        thread.join()
+        atexit.unregister(stop)
+        stop()

@@ -107,3 +107,22 @@ def test_figures(tool, load_tool, monkeypatch):
     lines = load_tool('benchmark_docs').frames_table(results)
     assert ('| rtmpose-t | eager | 1 | 1.00 | 2.00 | 3.00 | 40.00 | 5.00 '
             '| 6.00 | 50.00 | 50.00-50.00 | 20.0% |') in lines
+
+
+@pytest.mark.e2e
+def test_a_video(tool):
+    """Every stage takes time, and network and detector are followed."""
+    pytest.importorskip('av')
+    pytest.importorskip('supervision')
+    pytest.importorskip('trackers')
+    name = ('lgm_pose_plugin::body_2d_keypoint/topdown_heatmap/rendered/'
+            'td-hm_lgm-pose_1xb4-2e_rendered-128x96.py')
+    result = tool.time_video(name, 8, 4, 1)
+    assert result['frames'] == 8 and result['per_second'] > 0
+    assert tuple(result['stages']) == tool.VIDEO_STAGES
+    for times in result['stages'].values():
+        assert 0 < times['cpu_ms'] and 0 < times['wall_ms']
+    assert sum(result['parts'].values()) == pytest.approx(1)
+    table = tool.video_table(result)
+    assert '| decode key points, in the graph |' in table
+    assert f'| whole frame | {result["cpu_ms"]:.2f} |' in table

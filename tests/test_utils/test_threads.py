@@ -1,5 +1,8 @@
 """Stages of a pipeline that run at the same time."""
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -50,3 +53,17 @@ def test_errors_are_raised_after_the_items_before():
 def test_all_items():
     assert list(run_ahead((i for i in range(100)), 2)) == list(range(100))
     assert not list(run_ahead((i for i in ()), 2))
+
+
+def test_a_program_ends_whatever_is_left_open():
+    script = """
+from lgm_pose_plugin.utils.threads import run_ahead
+items = run_ahead(run_ahead((i for i in range(10**9)), 3), 3)
+print(next(items))
+"""
+    result = subprocess.run([sys.executable, '-c', script],
+                            cwd=str(Path(__file__).resolve().parents[2]),
+                            stdout=subprocess.PIPE,
+                            timeout=300,
+                            check=True)
+    assert result.stdout.split() == [b'0']
