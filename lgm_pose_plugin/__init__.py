@@ -1,9 +1,9 @@
-"""LGM-Pose and LAPX for MMPose: importing this makes all their modules known.
+"""LGM-Pose and LAPX for MMPose.
 
-Put ``custom_imports = dict(imports=['lgm_pose_plugin'],
+Importing this package makes MMPose's registries find its modules. Put
+``custom_imports = dict(imports=['lgm_pose_plugin'],
 allow_failed_imports=False)`` in a config, or ``import lgm_pose_plugin`` before
-building a model, and MMPose's registries know the backbones, necks and heads.
-The import itself imports neither torch nor MMPose.
+you build a model. The import itself imports neither torch nor MMPose.
 """
 from lgm_pose_plugin.setup_env import (extend_when_imported,
                                        register_all_modules)

@@ -18,8 +18,8 @@ _MAX_REPEATED = 1 << 24
 def load_checkpoint(path: Union[str, Path]) -> Dict[str, Any]:
     """Load a checkpoint; whatever the file holds, no code in it runs.
 
-    On torch >= 2.6 by ``weights_only=True``, on older torch, where that is
-    not enough, by a reader of ours. See SECURITY.md.
+    torch >= 2.6 loads it with ``weights_only=True``. On older torch this is
+    not safe, and a reader of the plugin loads it. See SECURITY.md.
 
     Args:
         path (str | Path): A checkpoint that MMEngine saved, or plain weights;
@@ -35,8 +35,8 @@ def load_checkpoint(path: Union[str, Path]) -> Dict[str, Any]:
         FileNotFoundError: If ``path`` is not a file, or nothing comes from
             the URL.
         ValueError: If it is not a checkpoint, is truncated, holds objects
-            that are not safe to load, no weights, or weights that are NaN or
-            infinite; if it is a URL of another kind.
+            that are not safe to load, has no weights, or weights that are NaN
+            or infinite; if it is a URL of another kind.
     """
     if '://' in str(path):
         # MMEngine and torch.hub would run what is in it, on any torch, and
@@ -98,7 +98,7 @@ def check_finite(weights: Dict[str, torch.Tensor], origin: str) -> None:
 
     Raises:
         ValueError: If one is not finite, or repeats a little memory so often
-            that it takes much, as a small file can say.
+            that a small file would take much.
     """
     for name, value in weights.items():
         if value.layout != torch.strided or value.device.type == 'meta':

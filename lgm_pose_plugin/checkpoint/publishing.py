@@ -64,17 +64,17 @@ def publish_checkpoint(path: Union[str, Path],
                        half: bool = False) -> Path:
     """Write a checkpoint's weights to a file that loads everywhere.
 
-    Of MMEngine's checkpoint the ``state_dict`` remains (with an ``EMAHook``
-    it already holds the averaged weights) and of its ``meta`` the config's
-    text, epoch, iteration, time and the versions. Optimizer, schedulers,
-    logs, ``ema_state_dict`` and ``dataset_meta``, which holds numpy arrays
-    and is rebuilt from the config, are dropped, so that
-    ``torch.load(weights_only=True)`` needs no allow-list. The config's text
-    loses ``work_dir``, ``load_from`` and ``resume``, and absolute paths in it
-    are cut to their last part; a text that is not Python is dropped.
+    The file keeps the ``state_dict`` (with an ``EMAHook`` it holds the
+    averaged weights) and, of ``meta``, the config's text, epoch, iteration,
+    time and the versions. Optimizer, schedulers, logs, ``ema_state_dict`` and
+    ``dataset_meta`` are dropped, so that ``torch.load(weights_only=True)``
+    needs no allow-list. (``dataset_meta`` holds numpy arrays and is rebuilt
+    from the config.) The config's text loses ``work_dir``, ``load_from`` and
+    ``resume``, and absolute paths in it are cut to their last part. A text
+    that is not Python is dropped.
 
-    The name is that of OpenMMLab, ``<name>-<sha8>_<YYYYMMDD>.pth`` with the
-    start of the file's SHA-256. The same input gives the same bytes.
+    The file is named as OpenMMLab does, ``<name>-<sha8>_<YYYYMMDD>.pth``, with
+    the start of its SHA-256. The same input gives the same bytes.
 
     Args:
         path (str | Path): A checkpoint that MMEngine saved.

@@ -162,12 +162,14 @@ def _has_safe_loading() -> bool:
 def allow_mmengine_checkpoints() -> None:
     """Let ``torch.load(weights_only=True)`` read MMEngine's checkpoints.
 
-    From torch 2.6 on ``torch.load`` refuses them by default, because they
-    hold ``HistoryBuffer`` objects and numpy values: testing, resuming and
-    inference fail. This allow-lists exactly what MMEngine stores, through
-    stand-ins where the real function would let a hostile file do more, and
-    ``weights_only`` stays on. Runs once MMEngine is imported; calling it again
-    changes nothing. Older torch is left alone: it does not refuse.
+    torch 2.6 and later refuses them by default, because they hold
+    ``HistoryBuffer`` objects and numpy values. Testing, resuming and inference
+    then fail. This function allows exactly what MMEngine stores, and
+    ``weights_only`` stays on. Where a real function would let a hostile file
+    do more, a stand-in takes its place.
+
+    It runs once MMEngine is imported. Calling it again changes nothing. It
+    leaves older torch alone, which does not refuse.
 
     Loaded arrays are of a subclass of ``numpy.ndarray`` and pickle as
     ordinary ones. A statistics method that was added to ``HistoryBuffer``

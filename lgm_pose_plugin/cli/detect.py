@@ -1,11 +1,11 @@
 """find the boxes of people in images, for `mim test` with detected boxes
 
 Writes a list of COCO results (image_id, category_id 1, bbox as left, top,
-width, height, and score) that configs name as bbox_file. The ids of the images
-are those of --ann-file; else the numbers that the names are, as
-000000000139.jpg, or 1, 2, 3 and so on, and --images-json writes an annotation
-file that tells them. An image that fails is reported and left out, and the
-exit status is 1; Ctrl-C keeps what is done.
+width, height, and score), which configs name as bbox_file. The ids of the
+images are those of --ann-file. Without it they are the numbers that the names
+are, as 000000000139.jpg, or else 1, 2, 3 and so on; --images-json writes an
+annotation file with them. An image that fails is reported and left out, and
+the exit status is 1. Ctrl-C keeps what is done.
 
 example: lgm-pose detect val2017/ -o person_boxes.json --detector rtmdet-m \\
     --ann-file annotations/person_keypoints_val2017.json

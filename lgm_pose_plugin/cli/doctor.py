@@ -1,9 +1,9 @@
 """check this environment against known traps and print the remedies
 
-One line for each check: ok, warn (works, but not well), FAIL (with what it
-makes impossible at the end), info. The exit status is 0 if this environment
-can infer, test and train, else 1; --format json tells which check blocks
-what. Takes as long as importing MMPose does.
+Prints one line for each check: ok, warn (works, but not well), FAIL or info.
+The last line says whether this environment can infer, test and train. If it
+can do all three, the exit status is 0, else 1. --format json says which check
+blocks what. It takes as long as importing MMPose.
 """
 import argparse
 import json

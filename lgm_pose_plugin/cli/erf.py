@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'to the middle')
     add_inputs(
         parser,
-        images='pictures or folders, a whole picture being the box of a '
+        images='pictures or folders; each whole picture is the box of a '
         'person (default: noise)',
         dataset="the first people of CONFIG's test data set")
     add_number(parser, '--samples', None,

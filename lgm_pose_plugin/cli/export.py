@@ -1,10 +1,10 @@
 """write a network to an ONNX or OpenVINO file that needs no MMPose
 
-The file takes crops of people and returns their key points; whatever else a
-program needs (input size, names of the key points, ...) is in its metadata,
-see docs/export.md. It is run on crops and compared with MMPose before it is
-written; the comparison is written to FILE.report.json. OpenVINO's format is a
-pair of files, FILE.xml and FILE.bin.
+The file takes crops of people and returns their key points. Its metadata hold
+what else a program needs (input size, names of the key points, ...), see
+docs/export.md. Before the file is written, it is run on crops and compared
+with MMPose. FILE.report.json has the comparison. OpenVINO's format is a pair
+of files, FILE.xml and FILE.bin.
 
 CONFIG may be an RTMDet or YOLOX of MMDetection. The file then takes whole
 images and returns the boxes of people, and the check compares it with

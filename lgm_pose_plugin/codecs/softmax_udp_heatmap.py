@@ -12,11 +12,12 @@ from torch import Tensor
 class SoftmaxUDPHeatmap(UDPHeatmap):
     """UDP's heat maps, of which a network predicts the logits.
 
-    For networks trained with :class:`KeypointCrossEntropyLoss`. The targets
-    are those of MMPose's :class:`UDPHeatmap` (arXiv 1911.07524). To decode, a
-    softmax over the pixels makes a map the probability of where the key point
-    is (as in Mask R-CNN, arXiv 1703.06870, section 5), which is scaled so that
-    a map of the target's shape has the target's maximum, 1; that is the score.
+    It is for networks trained with :class:`KeypointCrossEntropyLoss`. The
+    targets are those of MMPose's :class:`UDPHeatmap` (arXiv 1911.07524). To
+    decode, a softmax over the pixels turns a map into the probability of where
+    the key point is (as in Mask R-CNN, arXiv 1703.06870, section 5). The map
+    is scaled so that a map of the target's shape has the target's maximum, 1.
+    The maximum is the score.
 
     Args:
         input_size (tuple[int, int]): Width and height of the network's input.

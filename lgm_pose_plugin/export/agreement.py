@@ -166,7 +166,7 @@ def agreement(expected: np.ndarray, expected_scores: np.ndarray,
 
 
 def check_agreement(agreement: Dict[str, Any]) -> None:
-    """Refuse an int8 network that lost its sense.
+    """Refuse an int8 network that is useless.
 
     Args:
         agreement (dict): What :func:`agreement` returns.

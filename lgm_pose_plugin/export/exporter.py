@@ -247,8 +247,8 @@ def export(config: str,
         normalize (bool): Whether the graph takes uint8 BGR crops, else
             normalized float32 ones. Defaults to ``True``.
         images (Sequence[str]): Pictures or folders for the check, and to
-            calibrate on, a whole picture being a person. Without them and the
-            data set the check renders people.
+            calibrate on. Each whole picture is one person. Without them and
+            the data set the check renders people.
         dataset (bool): Whether the check takes the first people of the
             config's test data set, and calibration people of its training
             data set. Defaults to ``False``.

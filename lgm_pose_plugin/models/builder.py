@@ -44,7 +44,7 @@ def load_config(name: str,
         path = osp.join(
             BaseInferencer._get_repo_or_mim_dir(scope), 'configs', inner)
     if osp.isfile(path):
-        with explain_errors(f'{path} is no config that can be read'):
+        with explain_errors(f'{path} cannot be read as a config'):
             cfg = Config.fromfile(path)
     else:
         cfg, _ = load_model_from_index(name) or (None, None)
@@ -76,8 +76,8 @@ def build_model(cfg: Config,
     Raises:
         FileNotFoundError: If there is no such checkpoint.
         ValueError: If the config is not top-down or cannot be built, or the
-            checkpoint is none, of another network, not safe to load, or not
-            finite.
+            file is not a checkpoint, belongs to another network, is not safe
+            to load or is not finite.
     """
     parts = copy.deepcopy(cfg.get('model', {}))
     for part in parts.values():
@@ -95,7 +95,7 @@ def build_model(cfg: Config,
     else:
         loaded = load_checkpoint(checkpoint)
         with explain_errors(
-                f'{checkpoint} is no checkpoint of {cfg.filename}'):
+                f'{checkpoint} is not a checkpoint of {cfg.filename}'):
             _load_checkpoint_to_model(model, loaded, True, 'current')
     return revert_sync_batchnorm(model).eval()
 

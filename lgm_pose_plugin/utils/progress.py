@@ -85,7 +85,7 @@ class Progress:
             self._bar.update()
 
     def note(self, text: str) -> None:
-        """Tell on stderr what is no failure.
+        """Report on stderr what is not a failure.
 
         Args:
             text (str): What to tell.

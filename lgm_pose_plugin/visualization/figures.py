@@ -26,7 +26,7 @@ def check_picture_path(path: str) -> None:
 
 
 def save_picture(figure: Figure, path: str) -> None:
-    """Write a picture, whole or not at all.
+    """Write a picture; on an error an older one stays as it was.
 
     Args:
         figure (Figure): What it shows.

@@ -398,10 +398,11 @@ BROKEN = [
     (infinite_head, 'head.final_layer.weight is not finite'),
 ]
 FOREIGN = [
-    (other_keypoints, 'net.pth is no checkpoint of .*config.py.*final_layer'),
+    (other_keypoints,
+     'net.pth is not a checkpoint of .*config.py.*final_layer'),
     (lambda weights: {
         'backbone.conv1.weight': torch.zeros(3)
-    }, 'net.pth is no checkpoint of .*not of MobileViM'),
+    }, 'net.pth is not a checkpoint of .*not of MobileViM'),
     (lambda weights: {}, 'net.pth: holds no `state_dict` of tensors'),
     (lambda weights: {
         1: torch.zeros(3)

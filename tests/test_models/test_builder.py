@@ -77,9 +77,9 @@ def test_options(options, found):
 
 
 @pytest.mark.parametrize('text, found', [
-    ('a = (', 'broken.py is no config that can be read: SyntaxError: '),
+    ('a = (', 'broken.py cannot be read as a config: SyntaxError: '),
     ("_base_ = 'gone.py'",
-     'broken.py is no config that can be read: FileNotFoundError: .*gone'),
+     'broken.py cannot be read as a config: FileNotFoundError: .*gone'),
     ("model = dict(type='mmpose.MissingEstimator')",
      'broken.py cannot be built: KeyError.*MissingEstimator'),
 ])

@@ -15,11 +15,11 @@ from ..datasets.base.checked_dataset import BadDataError
 class LoadCheckedImage(LoadImage):
     """MMPose's :class:`LoadImage` that refuses broken pictures.
 
-    OpenCV before 5 fills what is missing of a JPEG with grey, so that a
-    truncated file passes for a picture. This one raises an error that names
-    the file, also for one whose size is not that of the annotation file: the
-    annotations do not fit then (mostly, the picture is turned by its EXIF
-    orientation, and the annotations were made without).
+    OpenCV before 5 fills the missing part of a truncated JPEG with grey. This
+    transform raises an error that names the file. It also refuses a picture
+    whose size is not that of the annotation file, since the annotations do not
+    fit then. Mostly, such a picture is turned by its EXIF orientation, and the
+    annotations were made without it.
 
     Grey-scale, CMYK and 16-bit pictures become BGR with 8 bits, as in
     ``LoadImage``, and the EXIF orientation is applied.

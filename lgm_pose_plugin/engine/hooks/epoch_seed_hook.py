@@ -11,19 +11,21 @@ from mmpose.registry import HOOKS
 class EpochSeedHook(Hook):
     """Seed all generators anew at each epoch, so that a resume repeats it.
 
-    MMEngine seeds Python, NumPy and torch at the start of a process and
-    stores no state of theirs: a resumed training augments the images
-    otherwise than an uninterrupted one, and shuffles them otherwise if the
-    config fixes no seed. Here the random numbers of an epoch are a function
-    of the seed (which MMEngine stores), the epoch and the process's rank, in
-    the workers of the data loader, too. On a CPU the resumed training then
-    gives the same weights bit for bit; on a GPU as far as its kernels are
-    deterministic (``randomness=dict(deterministic=True)``).
+    MMEngine seeds Python, NumPy and torch at the start of a process and does
+    not store their state. So a resumed training augments the images in another
+    way than an uninterrupted one. If the config fixes no seed, it also
+    shuffles them in another way.
+
+    With this hook the random numbers of an epoch depend on the seed (which
+    MMEngine stores), the epoch and the process's rank alone, in the workers of
+    the data loader, too. On a CPU a resumed training gives the same weights
+    bit for bit. On a GPU it does as far as the kernels are deterministic
+    (``randomness=dict(deterministic=True)``).
 
     The workers must be started anew at each epoch:
     ``train_dataloader.persistent_workers=False``. A ``worker_init_fn`` of the
-    config is kept, with a warning; it runs after torch has seeded the worker.
-    For ``EpochBasedTrainLoop``.
+    config is kept, with a warning. It runs after torch has seeded the worker.
+    The hook is for ``EpochBasedTrainLoop``.
     """
 
     # After the other hooks, which may draw random numbers.

@@ -20,21 +20,22 @@ MAX_LEFT_OUT = 20
 class InvalidLossHook(Hook):
     """Stop when the loss is NaN or infinite, and write down the batch.
 
-    ``invalid_loss_rank0.json`` (of each rank whose loss it is) beside the log
-    then has the iteration, the logged losses, and of each sample of the batch
+    All ranks stop. Each rank with such a loss writes
+    ``invalid_loss_rank0.json`` (with its number) beside the log. The file has
+    the iteration, the logged losses, and for each sample of the batch
     ``image``, ``image_id``, ``annotation`` and whether inputs and targets are
-    finite. All ranks stop.
+    finite.
 
-    MMEngine computes the loss and makes the optimizer step in one go, so the
+    MMEngine computes the loss and makes the optimizer's step at once, so the
     weights are broken when this hook sees the loss. No checkpoint is written
-    of them, nor at any other time if a weight is not finite.
+    if a weight is not finite, at any time.
 
-    With loss scaling (``AmpOptimWrapper``, which ``--amp`` means) such steps
-    are left out instead and the weights stay, so 20 in a row may have such a
+    Loss scaling (``AmpOptimWrapper``, by ``--amp``) leaves such steps out, and
+    the weights stay as they are. So up to 20 steps in a row may have such a
     loss.
 
     MMDetection's ``CheckInvalidLossHook`` looks at every 50th iteration, on
-    one rank, and says nothing of the batch.
+    one rank, and does not name the batch.
     """
 
     def __init__(self):

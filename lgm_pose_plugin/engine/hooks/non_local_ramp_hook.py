@@ -19,12 +19,12 @@ class NonLocalRampHook(Hook):
     a gradient) to its target; then it stays there or is learnt. The paper
     does not print begin and end (inferred).
 
-    Gamma is a function of the epoch and the step in it (or the iteration),
-    which MMEngine restores on resume, and a learnt gamma is a parameter in
-    the checkpoint; so a resumed training continues where it stopped, also on
-    another number of GPUs. Fine-tuning (``load_from``) starts at epoch 0 and
-    hence with the layers off; leave the hook out if the loaded gamma shall
-    stay. Layers in ``frozen_stages`` keep theirs.
+    A resumed training continues where it stopped, also on another number of
+    GPUs: gamma is a function of the epoch and the step in it (or the
+    iteration), which MMEngine restores, and a learnt gamma is a parameter in
+    the checkpoint. Fine-tuning (``load_from``) starts at epoch 0, with the
+    layers off. To keep the loaded gamma, leave the hook out. Layers in
+    ``frozen_stages`` keep their gamma.
 
     The gammas are logged as ``gamma_1``, ``gamma_2``, ... in the model's
     order. Training in several processes needs ``find_unused_parameters=True``

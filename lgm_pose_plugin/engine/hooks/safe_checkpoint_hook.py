@@ -19,11 +19,12 @@ from lgm_pose_plugin.utils.files import replacing
 
 @register_backend('local_whole', force=True)
 class WholeFileBackend(LocalBackend):
-    """MMEngine's local files, of which each is written whole or not at all.
+    """MMEngine's backend for local files, which replaces files atomically.
 
-    MMEngine writes into the file itself; a process killed while it does so
-    leaves half of the new one and nothing of the old one. It also removes
-    outdated files before it writes the new one; here they go afterwards.
+    MMEngine writes into the file itself. A process that is killed meanwhile
+    leaves half of the new file and nothing of the old one. MMEngine also
+    removes outdated files before it writes the new one. This backend removes
+    them afterwards.
     """
 
     # MMEngine makes a backend for each write.
@@ -65,17 +66,16 @@ class SafeCheckpointHook(CheckpointHook):
       once the new one is there.
     - If the file ``last_checkpoint`` names a checkpoint that is missing or
       not whole, ``--resume`` takes the newest whole one and says so.
-    - MMEngine saves before it validates, and a training resumed from such a
-      checkpoint would leave that validation out, the last one and the best
-      checkpoint included. A validation due at the resumed epoch is run
-      first. If it had been done, it gives the same and changes nothing (on
-      other devices it may give more, and then replaces the best checkpoint).
-    - Weights that are not finite are refused. So are, in a test and in a
-      resumed training, weights that do not fill the network, as those of
-      another number of key points; MMEngine would leave the rest random.
-      ``load_from``, which fine-tunes, may fill a part.
-    - A resume from a checkpoint with a text ``meta['config']`` is refused:
-      MMEngine, which saves no such thing, would run it.
+    - A validation that is due at the resumed epoch is run first. MMEngine
+      saves before it validates, so a resumed training would leave it out. If
+      the validation had been done, it changes nothing. (On another device it
+      may give more and then replaces the best checkpoint.)
+    - Weights that are not finite are refused.
+    - In a test and in a resumed training, weights that do not fill the network
+      are refused, e.g. those of another number of key points. MMEngine would
+      leave the rest random. ``load_from``, which fine-tunes, may fill a part.
+    - A resume from a checkpoint with a text ``meta['config']`` is refused.
+      MMEngine does not write this text, but would run it.
 
     Args:
         **kwargs: Those of ``CheckpointHook``. ``backend_args`` defaults to

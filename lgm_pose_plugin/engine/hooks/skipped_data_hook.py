@@ -20,17 +20,17 @@ class SkippedDataHook(Hook):
     """List what data sets with ``on_bad='skip'`` skipped.
 
     After each epoch of training, validation and test it logs how much was
-    skipped so far and the first 20 of it, and writes all of it to
-    ``skipped_train.json``, ``skipped_val.json`` or ``skipped_test.json``
-    beside the log: ``image``, ``annotation`` and ``reason`` of each. Nothing
-    is logged or written if nothing was skipped.
+    skipped so far, and the first 20. It writes all to ``skipped_train.json``,
+    ``skipped_val.json`` or ``skipped_test.json`` beside the log, with
+    ``image``, ``annotation`` and ``reason``. If nothing was skipped, it does
+    neither.
 
     The mean errors EPE and NME have no value for a person who was missed.
     They become NaN if somebody's picture was skipped, and the log says so.
 
-    The data sets work in processes of their own, the data loader's workers;
-    what they skip comes with the next sample (see :class:`CheckedDataset`),
-    and is collected here, over all ranks.
+    The data sets work in processes of their own, the data loader's workers.
+    What they skip comes with the next sample (see :class:`CheckedDataset`).
+    The hook collects it over all ranks.
     """
 
     def __init__(self):

@@ -143,8 +143,8 @@ class LAPX(CheckedBackbone):
     post_attention=dict(type='LAPXCBAM'), neck_attention=dict(type='LAPXCBAM'),
     soft_gate=False, conv_bias=True)``. Where its attention sits is inferred.
 
-    Any image size works. Without a rest are those whose sides are multiples
-    of 64; see :class:`Hourglass` for the others.
+    Any image size works. Sides that are multiples of 64 need no padding; for
+    others see :class:`Hourglass`.
 
     Args:
         num_keypoints (int): Number K of key points.
@@ -182,7 +182,7 @@ class LAPX(CheckedBackbone):
             Defaults to Kaiming for the convolutions.
 
     Raises:
-        ValueError: If an attention is no config, or given per stage but not
+        ValueError: If an attention is not a config, or given per stage but not
             for every stage, or ``frozen_stages`` is out of range; from
             ``forward``, if the input does not have ``in_channels``; on
             loading, if the weights are of another network.

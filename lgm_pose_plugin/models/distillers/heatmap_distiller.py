@@ -18,13 +18,13 @@ class HeatmapDistiller(TopdownPoseEstimator):
     """Top-down estimator that learns from a teacher's heat maps, too.
 
     `Fast Human Pose Estimation <https://arxiv.org/abs/1811.05419>`_ adds the
-    loss against the teacher's maps to that against the labels. Both losses of
-    this plugin's networks, the squared error and the cross-entropy (which
-    weights either map by its sum), have the same gradient against the weighted
-    mean of the two targets, which is what the head is given here. So any head
-    that learns heat maps will do, also one of several stages.
+    loss against the teacher's maps to the loss against the labels. Here the
+    head gets the weighted mean of both targets instead. The gradient is the
+    same for the losses of this plugin's networks: the squared error, and the
+    cross-entropy (which weights either map by its sum). So any head that
+    learns heat maps will do, also one of several stages.
 
-    The student is this model itself: its checkpoints hold no teacher and load
+    The student is this model itself. Its checkpoints hold no teacher and load
     with the config of the student alone. The teacher is opened at the first
     loss, and never for inference.
 
@@ -33,11 +33,11 @@ class HeatmapDistiller(TopdownPoseEstimator):
             the student's key points, heat maps and normalization, see
             :func:`~lgm_pose_plugin.models.builder.load_config`.
         teacher_checkpoint (str, optional): Path or URL of the teacher's
-            weights. Defaults to ``None``, those published of a model of the
-            plugin.
-        teacher_weight (float): Weight of the teacher's maps, the labels having
-            the rest; above 0 and at most 1. Defaults to 0.5. Key points
-            whose map has no label are not learnt from the teacher either.
+            weights. Defaults to ``None``: the published weights of
+            ``teacher_config``, a model of the plugin.
+        teacher_weight (float): Weight of the teacher's maps, above 0 and at
+            most 1. The labels have the rest. Defaults to 0.5. Key points
+            without a label are not learnt from the teacher either.
         **kwargs: Those of :class:`TopdownPoseEstimator`.
 
     Raises:

@@ -79,7 +79,7 @@ class KeypointDecoder(nn.Module):
         return self.locate(self.to_heatmaps(heatmaps.float()))
 
     def locate(self, heatmaps: Tensor) -> Tuple[Tensor, Tensor]:
-        """Decode heat maps that are no logits, see :meth:`forward`."""
+        """Decode heat maps that are not logits, see :meth:`forward`."""
         width = heatmaps.shape[3]
         scores, index = heatmaps.flatten(2).max(dim=2)
         y = torch.div(index, width, rounding_mode='floor')

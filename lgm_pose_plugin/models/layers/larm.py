@@ -64,7 +64,7 @@ class LARM(BaseModule):
 
     Args:
         feature_size (tuple[int, int]): Height and width of the input map. If
-            they are no multiples of the patch's, the map is padded right and
+            they are not multiples of the patch's, the map is padded right and
             bottom by replication and cropped after the last operation.
         patch_size (tuple[int, int]): Height and width of a patch.
         mlp_ratios (tuple[int, int]): Expansion of the MLP over the patches

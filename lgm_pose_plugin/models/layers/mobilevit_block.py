@@ -20,7 +20,7 @@ class TransformerLayer(nn.Module):
         embed_dims (int): Length of a token, d.
 
     Raises:
-        ValueError: If it is no multiple of the number of attention heads.
+        ValueError: If it is not a multiple of the number of attention heads.
     """
 
     num_heads = 4

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 class KeypointCrossEntropyLoss(nn.Module):
     """Kullback-Leibler divergence between heat maps as distributions.
 
-    A softmax over the pixels of each predicted map is compared with the target
-    map divided by its sum: Mask R-CNN's loss of key points (arXiv 1703.06870,
-    section 5) with a Gaussian target, less the target's entropy, so that 0 is
-    reached. Decode with :class:`SoftmaxUDPHeatmap`; docs/lsp_benchmark.md
-    compares it with :class:`KeypointMSELoss`.
+    The loss compares a softmax over the pixels of each predicted map with the
+    target map divided by its sum. This is Mask R-CNN's loss of key points
+    (arXiv 1703.06870, section 5) with a Gaussian target. The target's entropy
+    is subtracted, so that the loss can reach 0. Decode with
+    :class:`SoftmaxUDPHeatmap`. docs/lsp_benchmark.md compares this loss with
+    :class:`KeypointMSELoss`.
 
     Args:
         use_target_weight (bool): Whether key points are weighted by

@@ -134,7 +134,7 @@ class SFusionNeck(BaseModule):
 
     Raises:
         ValueError: If ``fusion`` or ``deconv_kernel_size`` is unknown, or
-            ``skips`` name maps or levels that there are not; from
+            ``skips`` name maps or levels that do not exist; from
             ``forward``, if the number of maps is not that of ``in_channels``
             or maps to fuse are not of the same size.
 

@@ -30,28 +30,26 @@ ADD_CATEGORIES = 'Add "categories": [{"id": 1, "name": "person"}]'
 class CheckedDataset(BaseCocoStyleDataset):
     """Data set of MMPose that checks its annotations and samples.
 
-    It goes before the data set of MMPose in the list of bases. MMPose trains
-    on some broken data without a word, and stops at others with an error that
-    names neither file nor annotation. This checks
+    Put it before the data set of MMPose in the list of bases. It checks
 
     - annotations, when they are loaded: their form, the number of key points,
-      ids, and that all numbers are finite; ids and categories that MMPose or
-      its metrics cannot use stop a run in both modes;
+      ids, and that all numbers are finite;
     - pictures, when they are needed (:class:`LoadCheckedImage` does it);
     - the finished sample: inputs and targets are finite.
 
     With ``on_bad='stop'`` the first bad one ends the run. With
-    ``on_bad='skip'`` training takes others instead. In test mode the number
-    of samples must stay, or the metric would change: a person whose picture
-    cannot be read counts as missed by every metric, with key points far
-    outside of the picture and a score of 0. Annotations of a test set must be
-    right in any case, since the metric is computed with them; boxes of a
-    ``bbox_file`` may be skipped. :class:`SkippedDataHook` lists what was
-    skipped.
+    ``on_bad='skip'`` training takes other samples instead, and
+    :class:`SkippedDataHook` lists what was skipped. Ids and categories that
+    MMPose or its metrics cannot use stop a run in both modes.
 
-    What MMPose leaves out in training by its own rules (crowds, people
-    without key points, boxes that have no area within the image) is not bad;
-    it is counted in the log.
+    In test mode skipping must not change the metric. A person whose picture
+    cannot be read counts as missed by every metric, with key points far
+    outside of the picture and a score of 0. Bad annotations of a test set stop
+    the run, since the metric is computed with them. Boxes of a ``bbox_file``
+    may be skipped.
+
+    MMPose leaves out crowds, people without key points, and boxes that have
+    no area within the image. They are not bad. The log counts them.
 
     Args:
         on_bad (str): ``'stop'`` or ``'skip'``. Defaults to ``'stop'``.
@@ -61,7 +59,7 @@ class CheckedDataset(BaseCocoStyleDataset):
             ``image``, ``annotation`` and ``reason``.
 
     Raises:
-        ValueError: If ``on_bad`` is none of these, or ``data_mode`` not
+        ValueError: If ``on_bad`` is neither of these, or ``data_mode`` is not
             ``'topdown'``.
         BadDataError: If an annotation is bad, or none is left.
     """
