@@ -70,6 +70,7 @@ build_compiled_on() {
     pins() { grep -E "^($1)==" "$pinned"; }
     wheels=$folder/wheels-$(pins torch)-$("$env/bin/python" -c \
         'import sys; print(sys.implementation.cache_tag)')
+    mkdir -p "$wheels"
     if ! ls "$wheels" ${UV_FIND_LINKS:-} 2>/dev/null | grep -q \
         "^mmcv-$(pins mmcv | sed 's/.*==//')-.*$("$env/bin/python" -c \
         'import sys; print("cp%d%d" % sys.version_info[:2])')"; then
@@ -79,7 +80,6 @@ build_compiled_on() {
             --no-cache-dir --no-deps --no-build-isolation --no-binary mmcv \
             --wheel-dir "$wheels" "$(pins mmcv)"
     fi
-    mkdir -p "$wheels"
     pip_in "$env" install --requirements "$pinned" --override "$override" \
         --find-links "$wheels" --only-binary mmcv \
         'opencv-python-headless>=4,<5' openmim 'setuptools<81' \
