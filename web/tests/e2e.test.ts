@@ -236,9 +236,10 @@ describe.skipIf(!isReady)('the page', () => {
       const frames = await results<VideoFrame[]>('camera.json');
       expect(frames.length).toBeGreaterThan(2);
       for (const { instances } of frames) {
-        // Which frame it was, the camera does not tell.
+        // Which frame it was, the camera does not tell; and its colours are
+        // others, which the search in two passes makes more of.
         const far = fixtures.video.map((one) => compare(instances, one, metadata).pixels);
-        expect(Math.min(...far)).toBeLessThan(4);
+        expect(Math.min(...far)).toBeLessThan(8);
       }
     });
 

@@ -14,11 +14,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from lgm_pose_plugin.apis import PoseInferencer
 from lgm_pose_plugin.apis.person_detector import PersonDetector
-from lgm_pose_plugin.apis.predictor import (Follower, Predictor,
-                                            boxes_of_keypoints, look_twice,
-                                            windows)
-from lgm_pose_plugin.apis.results import People, VideoWriter
+from lgm_pose_plugin.apis.predictor import boxes_of_keypoints, windows
+from lgm_pose_plugin.apis.results import VideoWriter
 from lgm_pose_plugin.datasets.rendered.scene import render_image
 from lgm_pose_plugin.export.quantize import quantize_onnx
 from lgm_pose_plugin.runtime import DetectorRuntime, PoseRuntime
@@ -135,15 +134,14 @@ def followed(rng):
     scores[1] = .1  # nobody
     keypoints[2] += 1000  # outside
     keypoints[3] *= 30  # too large
-    people = People(
-        np.zeros((5, 4), np.float32),
-        np.arange(5, dtype=np.float32) / 5, keypoints, scores)
-    found = boxes_of_keypoints(people, np.zeros((90, 120, 3), np.uint8))
+    box_scores = np.arange(5, dtype=np.float32) / 5
+    found = boxes_of_keypoints(keypoints, scores, box_scores,
+                               np.zeros((90, 120, 3), np.uint8))
     return dict(
         size=[120, 90],
         keypoints=encode(keypoints),
         scores=encode(scores),
-        box_scores=people.box_scores.tolist(),
+        box_scores=box_scores.tolist(),
         found=dict(
             boxes=found.boxes.tolist(), box_scores=found.scores.tolist()))
 
@@ -256,21 +254,9 @@ def write_detector(folder):
     return file
 
 
-def instances(file, image, boxes):
-    """What PoseRuntime finds in boxes."""
-    boxes = np.array(boxes, np.float32)
-    people = People(boxes, np.ones(len(boxes), np.float32),
-                    *PoseRuntime(file)(image, boxes))
-    return people.instances()
-
-
-def follow(images, find_people, network, find_every=1):
-    """What `lgm-pose predict --det-every` finds in frames."""
-    follower = Follower(Predictor(network, find_people, find_every=find_every))
-    return [
-        follower(image, i / 25, '').instances()
-        for i, image in enumerate(images)
-    ]
+def predict(inferencer, images, **options):
+    """What is found in each of the images."""
+    return [one.instances() for one in inferencer(images, **options)]
 
 
 def pan(image, count, size):
@@ -287,32 +273,35 @@ def main(out):
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
     images = [person(seed) for seed in SEEDS]
-    runtime = PoseRuntime(SHIPPED)
     detector_file = write_detector(folder)
     detector = PersonDetector(detector_file)
-
-    def detected(image, path):
-        return detector(image)
+    whole = PoseInferencer(SHIPPED, det_model='whole')
+    detected = PoseInferencer(SHIPPED, det_model=detector_file)
 
     pictures = []
-    find = look_twice(runtime)
     for seed, image in zip(SEEDS, images):
         name = f'person-{seed}.png'
         cv2.imwrite(str(folder / name), image)
         pictures.append(
             dict(
                 name=name,
-                instances=follow([image], find, runtime)[0],
-                detected=follow([image], detected, runtime)[0]))
+                instances=predict(whole, [image])[0],
+                detected=predict(detected, [image])[0]))
 
     networks = []
     boxes = [BOX, [20, 30, 300, 470], [300.5, 100, 700, 400.25], [0, 0, 9, 9]]
-    files = [runtime.file, write_int8(folder, images), write_raw(folder, rng)]
+    files = [
+        PoseRuntime(SHIPPED).file,
+        write_int8(folder, images),
+        write_raw(folder, rng)
+    ]
     for file in files:
+        inferencer = PoseInferencer(str(file), det_model='whole')
         networks.append(
             dict(
                 file=str(file),
-                instances=[instances(file, one, boxes) for one in images]))
+                instances=predict(
+                    inferencer, images, bboxes=[boxes] * len(images))))
 
     # A video: the first person's, from the left to the right.
     frames = list(pan(images[0], 12, (480, 432)))
@@ -346,8 +335,8 @@ def main(out):
             scores=detector(images[0]).scores.tolist()),
         pictures=pictures,
         frames=[rgba(frame) for frame in frames[:5]],
-        video=follow(frames, find, runtime),
-        followed_video=follow(frames, find, runtime, FIND_EVERY))
+        video=predict(whole, frames),
+        followed_video=predict(whole, frames, det_every=FIND_EVERY))
     (folder / 'fixtures.json').write_text(json.dumps(data))
 
 

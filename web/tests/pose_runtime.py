@@ -4,37 +4,25 @@
 """
 import json
 import sys
-from contextlib import closing
 
-import numpy as np
-
-from lgm_pose_plugin.apis.results import People
-from lgm_pose_plugin.apis.sources import Video, find_sources, read_image
-from lgm_pose_plugin.runtime import PoseRuntime
+from lgm_pose_plugin.apis import PoseInferencer
 
 
-def main(model, path):
+def main(model, source):
     """Print the results in the layout of the page's."""
-    runtime = PoseRuntime(model)
     results = json.load(sys.stdin)
-
-    def predict(image, instances):
-        boxes = np.array([one['bbox'][0] for one in instances], np.float32)
-        scores = np.array([one['bbox_score'] for one in instances], np.float32)
-        return People(boxes, scores, *runtime(image, boxes)).instances()
-
-    source, = find_sources([path])[0]
-    if source.kind == 'image':
-        print(json.dumps(predict(read_image(path), results)))
-        return
-    with closing(Video(source)) as video:
-        images = [image for _, image in video]
-    assert len(images) == len(results), (len(images), len(results))
+    is_video = 'frame_id' in results[0]
+    frames = [one['instances'] for one in results] if is_video else [results]
+    boxes = [[person['bbox'][0] for person in people] for people in frames]
+    found = [
+        one.instances() for one in PoseInferencer(model, det_model='whole')(
+            source, bboxes=boxes)
+    ]
+    assert len(found) == len(frames), (len(found), len(frames))
     print(
         json.dumps([
-            dict(one, instances=predict(image, one['instances']))
-            for image, one in zip(images, results)
-        ]))
+            dict(one, instances=people) for one, people in zip(results, found)
+        ] if is_video else found[0]))
 
 
 if __name__ == '__main__':
