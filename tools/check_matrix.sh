@@ -91,7 +91,7 @@ build_compiled_on() {
 # trackers need numpy 2.
 build_compiled() {
     printf '%s\n' torch==2.9.1 torchvision==0.24.1 mmcv==2.1.0 mmdet==3.3.0 \
-        mmengine==0.10.7 mmpose==1.3.2 'numpy<2' >"$1.constraints.txt"
+        mmengine==0.10.7 mmpose==1.3.2 'numpy<2' 'setuptools<81' >"$1.constraints.txt"
     build_compiled_on "$1" 3.11 --constraints "$1.constraints.txt"
 }
 
