@@ -81,7 +81,8 @@ build_compiled_on() {
             --wheel-dir "$wheels" "$(pins mmcv)"
     fi
     pip_in "$env" install --requirements "$pinned" --override "$override" \
-        --find-links "$wheels" --only-binary mmcv \
+        --find-links "$wheels" \
+        ${UV_FIND_LINKS:+--find-links "$UV_FIND_LINKS"} --only-binary mmcv \
         'opencv-python-headless>=4,<5' openmim 'setuptools<81' \
         pytest pytest-timeout pytest-xdist
     pip_in "$env" install --no-deps --reinstall .
