@@ -164,7 +164,7 @@ def test_a_grid_that_the_weights_do_not_have(grid, own):
     state['patch_grid'] = torch.tensor(grid)
     other = LARM(own, (2, 2))
     before = copy.deepcopy(other.state_dict())
-    message = r'patch_mlp.* shape .*, -?\d+x-?\d+ patches .*is whole'
+    message = r'patch_mlp.* shape .*, but -?\d+x-?\d+ patches .*is whole'
     with pytest.raises(ValueError, match=message):
         other.load_state_dict(state)
     assert all(
