@@ -93,7 +93,7 @@ class Network:
         decode=False, keypoint_names=['head', 'tail'], skeleton=[(0, 1)])
     interrupts, number = 0, signal.SIGINT
 
-    def __init__(self, file, backend, threads):
+    def __init__(self, file, backend, threads, device):
         self.opened = (file, backend, threads)
         Network.last = self
         self.calls = []
