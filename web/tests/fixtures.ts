@@ -94,29 +94,32 @@ const KEYPOINT_THR = 0.3;
 /**
  * Compare people with PoseRuntime's.
  *
- * @returns How far key points that score above 0.3 are apart, in pixels of the
- *   crop as docs/export.md's check counts, and how much scores differ.
+ * @returns How far key points that score above 0.3 are apart at most and in the
+ *   median, in pixels of the crop as docs/export.md's check counts, and how much
+ *   scores differ at most.
  */
 export function compare(
   found: Instance[],
   expected: Instance[],
   { input_size, padding }: Pick<PoseMetadata, 'input_size' | 'padding'>,
-): { pixels: number; score: number } {
+): { pixels: number; median: number; score: number } {
   if (found.length !== expected.length) {
     throw new Error(`There are ${found.length} people in place of ${expected.length}.`);
   }
-  const largest = { pixels: 0, score: 0 };
+  const distances: number[] = [];
+  let scoreDifference = 0;
   expected.forEach(({ keypoints, keypoint_scores, bbox: [box] }, i) => {
     const scale =
       Math.min(input_size[0] / (box[2] - box[0]), input_size[1] / (box[3] - box[1])) / padding;
     keypoint_scores.forEach((score, k) => {
-      largest.score = Math.max(largest.score, Math.abs(found[i].keypoint_scores[k] - score));
+      scoreDifference = Math.max(scoreDifference, Math.abs(found[i].keypoint_scores[k] - score));
       if (score > KEYPOINT_THR) {
         const [x, y] = found[i].keypoints[k];
-        const far = Math.hypot(x - keypoints[k][0], y - keypoints[k][1]) * scale;
-        largest.pixels = Math.max(largest.pixels, far);
+        distances.push(Math.hypot(x - keypoints[k][0], y - keypoints[k][1]) * scale);
       }
     });
   });
-  return largest;
+  distances.sort((a, b) => a - b);
+  const median = distances[Math.floor(distances.length / 2)] ?? 0;
+  return { pixels: distances.at(-1) ?? 0, median, score: scoreDifference };
 }
