@@ -2,7 +2,7 @@
 import inspect
 import json
 import os.path as osp
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -45,16 +45,14 @@ class ExportedNetwork(nn.Module):
         super().__init__()
         self.model = model
         self.normalize = normalize
-        # Key points of the maps that :func:`final_maps` returns.
         self.decoder: Optional[nn.Module] = None
-        self.locate: Optional[Callable[..., Tuple[Tensor, Tensor]]] = None
         if decode:
             codec = model.head.decoder
-            if type(codec).__name__ == 'SimCCLabel':
-                self.decoder = self.locate = SimCCDecoder(codec)
-            else:
-                self.decoder = KeypointDecoder(codec)
-                self.locate = self.decoder.locate
+            is_simcc = type(codec).__name__ == 'SimCCLabel'
+            self.decoder = (SimCCDecoder if is_simcc else KeypointDecoder)(
+                codec)
+            # What it is given is no logits, see final_maps.
+            self.decoder.to_heatmaps = nn.Identity()
 
     def forward(self, images: Tensor) -> Tuple[Tensor, ...]:
         """Run the network.
@@ -71,7 +69,7 @@ class ExportedNetwork(nn.Module):
         if self.normalize:
             images = preprocess(self.model.data_preprocessor, images)
         maps = final_maps(self.model, images)
-        return maps if self.locate is None else (*self.locate(*maps), *maps)
+        return maps if self.decoder is None else (*self.decoder(*maps), *maps)
 
 
 def final_maps(model: TopdownPoseEstimator,

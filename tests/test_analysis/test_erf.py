@@ -233,7 +233,7 @@ def test_bypass_is_an_identity(network, name):
 
 def test_bypass_refuses(network):
     images = torch.randn(1, 3, 128, 96)
-    with pytest.raises(ValueError, match='class LRAM, but of .*, LARM, '):
+    with pytest.raises(ValueError, match='LRAM; choose one of .*, LARM, '):
         with erf.bypass(network, 'LRAM'):
             pass
     for name in ('Conv2d', 'MobileViM', 'SFusionNeck'):
@@ -288,7 +288,8 @@ def test_checkpoint(network, load_config, tmp_path):
     assert not loaded.training
     other = dict(network.state_dict(), other=torch.zeros(1))
     torch.save(dict(state_dict=other), str(path))
-    with pytest.raises(ValueError, match='no checkpoint of .*rendered.*other'):
+    with pytest.raises(
+            ValueError, match='not a checkpoint of .*rendered.*other'):
         erf.build_model(cfg, str(path))
     path.write_bytes(b'PK\3\4 nothing')
     with pytest.raises(ValueError, match='weights.pth: not a checkpoint'):
@@ -304,7 +305,7 @@ def test_not_top_down(tmp_path, load_config):
     with pytest.raises(ValueError, match='other.py does not define a top'):
         erf.build_model(Config.fromfile(str(path)))
     model = erf.build_model(load_config(RENDERED, model__head__decoder=None))
-    with pytest.raises(ValueError, match='no size'):
+    with pytest.raises(ValueError, match='has no input_size'):
         erf.noise_inputs(model, 1)
 
 

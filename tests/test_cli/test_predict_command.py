@@ -554,7 +554,7 @@ def test_wrong_networks(network_files, detector_files, data, capsys):
         (['--model', 'gone.onnx'], 'no file gone.onnx'),
         (['--config', config, '--checkpoint', 'gone.pth'], 'gone.pth'),
         (['--config', config, '--checkpoint',
-          detector_files[1]], 'no checkpoint of'),
+          detector_files[1]], 'is not a checkpoint of'),
         (['--config', detector_files[0], '--checkpoint',
           checkpoint], 'does not define a top-down'),
         ([

@@ -167,11 +167,17 @@ def test_interrupt_ends_it_quietly(page):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            cwd=str(ROOT)) as process:
-        line = process.stdout.readline()
-        assert line.startswith('http://127.0.0.1:')
-        process.send_signal(signal.SIGINT)
-        assert process.communicate(timeout=60) == ('', '')
+            cwd=str(ROOT),
+            # Not ignored, as in the background of a shell.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+    ) as process:
+        try:
+            line = process.stdout.readline()
+            assert line.startswith('http://127.0.0.1:')
+            process.send_signal(signal.SIGINT)
+            assert process.communicate(timeout=60) == ('', '')
+        finally:
+            process.kill()
     assert process.returncode == 0
 
 

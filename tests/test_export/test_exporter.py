@@ -226,8 +226,8 @@ def test_check_of_maps(scale, fails):
 @pytest.mark.parametrize(
     'kwargs, match',
     [
-        (dict(file='pose.xml'), 'ends in .onnx, got'),
-        (dict(file='pose.onnx', format='openvino'), 'ends in .xml, got'),
+        (dict(file='pose.xml'), 'must end in .onnx, got'),
+        (dict(file='pose.onnx', format='openvino'), 'must end in .xml, got'),
         (dict(format='tflite'), "unknown format 'tflite'"),
         (dict(file='nowhere/pose.onnx'), 'there is no folder'),
         (dict(batch=0), 'batch must be from 1 to 4096'),

@@ -76,10 +76,7 @@ class KeypointDecoder(nn.Module):
             and may give anything).
         """
         # Half precision has too few digits for coordinates.
-        return self.locate(self.to_heatmaps(heatmaps.float()))
-
-    def locate(self, heatmaps: Tensor) -> Tuple[Tensor, Tensor]:
-        """Decode heat maps that are not logits, see :meth:`forward`."""
+        heatmaps = self.to_heatmaps(heatmaps.float())
         width = heatmaps.shape[3]
         scores, index = heatmaps.flatten(2).max(dim=2)
         y = torch.div(index, width, rounding_mode='floor')
