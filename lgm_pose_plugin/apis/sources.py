@@ -30,6 +30,7 @@ VIDEO_SUFFIXES = ('.3g2', '.3gp', '.asf', '.avi', '.flv', '.gif', '.m2ts',
 # Brands of HEIC, which FFmpeg takes for a video of the picture's tiles.
 _HEIC = (b'heic', b'heim', b'heis', b'heix', b'mif1')
 DEFAULT_FPS = 30.  # where a camera or a file tells no rate
+LOG_LEVEL_ERROR = 2  # of OpenCV
 TIMEOUT = 10.  # seconds that a stream may give nothing
 # What makes a source fail. Memory is one of runtimes' errors, and one of its
 # own of NumPy.
@@ -100,7 +101,8 @@ class Failure(NamedTuple):
 def quiet_opencv() -> None:
     """Keep OpenCV and its FFmpeg from logging what is raised as an error."""
     os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')  # FFmpeg's "quiet"
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+    # Which is in cv2 itself before OpenCV 4.12.
+    getattr(cv2.utils, 'logging', cv2).setLogLevel(LOG_LEVEL_ERROR)
 
 
 def is_url(spec: str) -> bool:
