@@ -147,6 +147,7 @@ def test_models_without_weights_want_a_checkpoint(offline, tmp_path, capsys):
     (['--config', 'lgm-pose_lsp-128x96'], 14),
 ])
 def test_predict(offline, picture, tmp_path, monkeypatch, network, count):
+    pytest.importorskip('supervision')
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
     assert main(['predict', picture.name, *network]) == 0

@@ -211,6 +211,7 @@ def test_results_that_cannot_be_written(pictures, capsys):
 
 
 def test_letters_that_stdout_has_not(pictures, monkeypatch):
+    pytest.importorskip('supervision')
     stdout = io.TextIOWrapper(io.BytesIO(), 'ascii')
     monkeypatch.setattr(sys, 'stdout', stdout)
     assert cli.main([
