@@ -355,9 +355,9 @@ def test_silent_streams_end(stalling, scheme):
 
 
 # Some builds of OpenCV give what there is of a frame after the time-out.
-@pytest.mark.parametrize(
-    'drop, message',
-    [(False, 'stalled: no frame for 1 |of 40 frames'), (True, 'of 40 frames')])
+@pytest.mark.parametrize('drop, message',
+                         [(False, 'stalled: no frame for 1 |of 40 frames'),
+                          (True, 'of 40 frames')])
 def test_stalled_and_dropped_streams_end(stalling, clip, drop, message):
     data = open(clip.path, 'rb').read()
     address = stalling(HEADER + data[:len(data) // 2], drop)

@@ -17,8 +17,8 @@ pytest.importorskip('nncf')
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 from lgm_pose_plugin.export import quantize  # noqa: E402
-from lgm_pose_plugin.runtime import (PoseRuntime, open_session,  # noqa: E402
-                                     session)
+from lgm_pose_plugin.runtime import open_session, session  # noqa: E402
+from lgm_pose_plugin.runtime.pose_runtime import PoseRuntime  # noqa: E402
 
 pytestmark = pytest.mark.e2e
 
