@@ -1,5 +1,5 @@
 """Dite-HRNet, a dynamic lightweight HRNet (arXiv 2204.10762)."""
-from typing import Any, List, Sequence, Tuple
+from typing import Any, List, Sequence
 
 import torch
 import torch.nn as nn
@@ -264,20 +264,3 @@ class DiteHRNet(LiteHRFrame):
                  **kwargs: Any):
         super().__init__(
             DiteStem(in_channels, 32, norm_cfg), 40, depth, norm_cfg, **kwargs)
-
-    def forward(self, x: Tensor) -> Tuple[Tensor]:
-        """Extract features.
-
-        Args:
-            x (Tensor): Images of shape ``(B, in_channels, H, W)``.
-
-        Returns:
-            tuple[Tensor]: One map of shape ``(B, 40, H / 4, W / 4)``.
-        """
-        if not torch.jit.is_tracing() and any(side % 32
-                                              for side in x.shape[2:]):
-            raise ValueError(
-                'DiteHRNet takes images whose sides are multiples of 32, got '
-                f"an input of shape {tuple(x.shape)}. Change the codec's "
-                'input_size and heatmap_size')
-        return super().forward(x)

@@ -42,13 +42,37 @@ class ContextEmbedding(nn.Sequential):
         Returns:
             Tensor: Map of shape ``(B, C, H, W)``.
         """
-        if x.shape[2] % 2 or x.shape[3] % 2:
-            context = F.adaptive_avg_pool2d(x, 1)
-        else:
-            context = self[0](x)
+        is_odd = x.shape[2] % 2 or x.shape[3] % 2
+        context = F.adaptive_avg_pool2d(x, 1) if is_odd else self[0](x)
         for layer in list(self)[1:]:
             context = layer(context)
-        return x + F.interpolate(context, size=x.shape[2:], mode='nearest')
+        return x + (
+            context if is_odd else F.interpolate(context, scale_factor=2))
+
+
+class BranchWeighting(CrossResolutionWeighting):
+    """Lite-HRNet's weighting, with steps of 2 between the branches.
+
+    MMPose's computes its sizes in the graph, which torch cannot export.
+    """
+
+    def forward(self, maps: Sequence[Tensor]) -> List[Tensor]:
+        """Weight the channels of all branches.
+
+        Args:
+            maps (Sequence[Tensor]): Maps of shapes ``(B, C, H, W)``, each of
+                half the size of the one before.
+
+        Returns:
+            list[Tensor]: Maps of the same shapes.
+        """
+        scales = [2**i for i in reversed(range(len(maps)))]
+        pooled = [F.avg_pool2d(x, scale) for x, scale in zip(maps, scales)]
+        weights = self.conv2(self.conv1(torch.cat(pooled, 1)))
+        return [
+            x * F.interpolate(weight, scale_factor=scale) for x, weight, scale
+            in zip(maps, weights.split(self.channels, 1), scales)
+        ]
 
 
 def _depthwise(channels: int, norm_cfg: ConfigType,
@@ -87,7 +111,7 @@ class CascadedBlock(BaseModule):
                  init_cfg: OptMultiConfig = None):
         super().__init__(init_cfg)
         self.with_cp = with_cp
-        self.cross_resolution_weighting = CrossResolutionWeighting(
+        self.cross_resolution_weighting = BranchWeighting(
             in_channels, ratio=8, norm_cfg=norm_cfg)
         self.depthwise_convsfirst = nn.ModuleList(
             _depthwise(c, norm_cfg, dict(type='ReLU')) for c in in_channels)
@@ -255,7 +279,8 @@ class HFHRNet(LiteHRFrame):
             Defaults to Lite-HRNet's.
 
     Raises:
-        ValueError: If there is no such depth.
+        ValueError: If there is no such depth; from ``forward``, if the sides
+            of an image are not multiples of 32.
 
     Example:
         >>> import torch

@@ -1,9 +1,11 @@
 """Lite-HRNet's frame, for networks with other blocks in it."""
 from typing import Any, Callable, Sequence, Tuple, Type
 
+import torch
 import torch.nn as nn
 from mmpose.models.backbones.litehrnet import LiteHRModule, LiteHRNet
 from mmpose.utils.typing import ConfigType
+from torch import Tensor
 
 # Modules of the three stages by depth.
 NUM_MODULES = {18: (2, 4, 2), 30: (3, 8, 3)}
@@ -66,7 +68,8 @@ class LiteHRFrame(LiteHRNet):
         module (type): The :class:`FrameModule` of the stages.
 
     Raises:
-        ValueError: If there is no such depth.
+        ValueError: If there is no such depth; from ``forward``, if the sides
+            of an image are not multiples of 32.
     """
 
     module: Type[FrameModule]
@@ -104,6 +107,23 @@ class LiteHRFrame(LiteHRNet):
             self.module(in_channels, self.norm_cfg, self.with_cp)
             for _ in range(stages_spec['num_modules'][stage_index]))
         return nn.Sequential(*modules), in_channels
+
+    def forward(self, x: Tensor) -> Tuple[Tensor]:
+        """Extract features.
+
+        Args:
+            x (Tensor): Images of shape ``(B, in_channels, H, W)``.
+
+        Returns:
+            tuple[Tensor]: One map of shape ``(B, width, H / 4, W / 4)``.
+        """
+        if not torch.jit.is_tracing() and any(side % 32
+                                              for side in x.shape[2:]):
+            raise ValueError(
+                f'{type(self).__name__} takes images with sides that are '
+                f'multiples of 32, got an input of shape {tuple(x.shape)}. '
+                "Change the codec's input_size and heatmap_size")
+        return super().forward(x)
 
     def train(self, mode: bool = True) -> 'LiteHRFrame':
         """Set the mode, see ``nn.Module.train``; MMPose's returns nothing."""
