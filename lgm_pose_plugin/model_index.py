@@ -31,6 +31,13 @@ NETWORKS = {
     'shufflenetv2': _HEATMAP + 'td-hm_shufflenetv2_8xb64-210e_coco-256x192.py',
     'litehrnet-18': _HEATMAP + 'td-hm_litehrnet-18_8xb64-210e_coco-256x192.py',
     'litehrnet-30': _HEATMAP + 'td-hm_litehrnet-30_8xb64-210e_coco-256x192.py',
+    'ditehrnet-18':
+    _OURS + 'coco/td-hm_ditehrnet-18_8xb64-210e_coco-256x192.py',
+    'ditehrnet-30':
+    _OURS + 'coco/td-hm_ditehrnet-30_8xb64-210e_coco-256x192.py',
+    'hfhrnet-18': _OURS + 'coco/td-hm_hfhrnet-18_8xb64-210e_coco-256x192.py',
+    'small-hrnet-w16':
+    _OURS + 'coco/td-hm_small-hrnet-w16_8xb64-210e_coco-256x192.py',
     'vipnas-mbv3': _HEATMAP + 'td-hm_vipnas-mbv3_8xb64-210e_coco-256x192.py',
     'simplebaseline-50': _HEATMAP + 'td-hm_res50_8xb64-210e_coco-256x192.py',
     'hrnet-w32': _HEATMAP + 'td-hm_hrnet-w32_8xb64-210e_coco-256x192.py',

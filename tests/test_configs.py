@@ -14,7 +14,8 @@ PATHS = sorted((CONFIG_DIR / 'body_2d_keypoint').rglob('*.py'))
 NAMES = [path.stem for path in PATHS]
 PATTERN = re.compile(
     r'(?P<algorithm>td-hm|simcc)_'
-    r'(?P<net>lgm-pose|lapx|lap|mobilenetv2|litehrnet-18|rtmpose-t)'
+    r'(?P<net>lgm-pose|lapx|lap|mobilenetv2|litehrnet-18|rtmpose-t|'
+    r'ditehrnet-(?:18|30)|hfhrnet-(?:18|30)|small-hrnet-w16)'
     r'(?:-(?P<variant>[a-z0-9-]+))?'
     r'_(?P<gpus>\d+)xb(?P<batch>\d+)-(?P<epochs>\d+)e'
     r'_(?P<data>coco|mpii|lsp|rendered|body17)-(?P<height>\d+)x(?P<width>\d+)'

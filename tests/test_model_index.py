@@ -1,3 +1,4 @@
+import re
 from importlib import import_module
 from types import SimpleNamespace
 
@@ -125,7 +126,7 @@ def test_metafiles(root):
         meta = load(str(root / file))
         for collection in meta.get('Collections', []):
             collections.append(collection['Name'])
-            assert 'arxiv.org' in collection['Paper']['URL']
+            assert re.search('arxiv.org|doi.org', collection['Paper']['URL'])
             assert '://' in collection['README'] or (
                 root / collection['README']).is_file()
         for model in meta['Models']:

@@ -58,8 +58,24 @@ _LAPX = {
     'td-hm_lap_8xb64-210e_coco-256x192': ('2.34', '2.78'),
     'td-hm_lap_8xb64-210e_mpii-256x256': ('2.3', '3.7'),
 }
+# Parameters of Dite-HRNet's and Lite-HRNet's papers. Their multiply-adds are
+# counted another way, see test_lite_hr_frame.py.
+_DITE = {
+    'td-hm_ditehrnet-18_8xb64-210e_coco-256x192': ('1.1', ),
+    'td-hm_ditehrnet-30_8xb64-210e_coco-256x192': ('1.8', ),
+    'td-hm_ditehrnet-18_8xb64-210e_coco-384x288': ('1.1', ),
+    'td-hm_ditehrnet-30_8xb64-210e_coco-384x288': ('1.8', ),
+    'td-hm_ditehrnet-18_8xb64-210e_mpii-256x256': ('1.1', ),
+    'td-hm_ditehrnet-30_8xb64-210e_mpii-256x256': ('1.8', ),
+    'td-hm_small-hrnet-w16_8xb64-210e_coco-256x192': ('1.3', ),
+}
+# HF-HRNet, as LAPX's paper has it.
+_HF = {'td-hm_hfhrnet-18_8xb64-210e_coco-256x192': ('4.6', '0.7')}
 # By name of the config; others of the same network are not listed.
-PAPER = {name: Published(*figures) for name, figures in _LGM_POSE.items()}
+PAPER = {
+    name: Published(*figures)
+    for name, figures in dict(_LGM_POSE, **_DITE, **_HF).items()
+}
 PAPER.update((name, Published(*figures, 'leaf_params', 'thop_macs'))
              for name, figures in _LAPX.items())
 
