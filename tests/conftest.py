@@ -173,7 +173,7 @@ def randomize():
                 value.uniform_(0.5, 1.5)
             elif value.dim() == 1 and value.is_floating_point():
                 value.normal_(0, 0.3)
-            elif value.dim() > 1:
+            elif value.dim() > 1 and value.is_floating_point():
                 value.normal_(0, value[0].numel()**-0.5)
         return module
 
@@ -210,7 +210,8 @@ def check_gradients(randomize):
         randomize(module).double()
         inputs = [x.double() for x in inputs]
         for training in (True, False):
-            module.train(training).zero_grad()
+            module.train(training)  # MMPose's backbones return None
+            module.zero_grad()
             loss = sum((out * torch.randn_like(out)).sum()
                        for out in _tensors(module(*inputs)))
             loss.backward()
@@ -293,6 +294,29 @@ _SMALL = {
                     128,
                     model__head__input_size=(96, 128),
                     model__head__in_featuremap_size=(3, 4))),
+    **{
+        name: (f'{_COCO}coco/td-hm_{name}_8xb64-210e_coco-256x192.py',
+               _sized(
+                   96,
+                   128,
+                   model__head__decoder__heatmap_size=(24, 32),
+                   **options))
+        for name, options in {
+            'lpn50':
+            dict(
+                model__backbone__base_channels=16,
+                model__neck__in_channels=128),
+            'cpn50':
+            dict(
+                model__backbone__base_channels=16,
+                model__neck__in_channels=(64, 128, 256, 512)),
+            'tokenpose-b':
+            dict(
+                model__head__in_featuremap_size=(24, 32),
+                model__head__num_layers=2),
+            'hrformer-t': {}
+        }.items()
+    },
 }
 
 

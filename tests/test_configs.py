@@ -14,8 +14,9 @@ PATHS = sorted((CONFIG_DIR / 'body_2d_keypoint').rglob('*.py'))
 NAMES = [path.stem for path in PATHS]
 PATTERN = re.compile(
     r'(?P<algorithm>td-hm|simcc)_'
-    r'(?P<net>lgm-pose|lapx|lap|mobilenetv2|litehrnet-18|rtmpose-t|'
-    r'ditehrnet-(?:18|30)|hfhrnet-(?:18|30)|small-hrnet-w16)'
+    r'(?P<net>lgm-pose|lapx|lap|mobilenetv2|litehrnet-18|rtmpose-t|lpn50|'
+    r'cpn50|tokenpose-b|hrformer-t|ditehrnet-(?:18|30)|hfhrnet-(?:18|30)|'
+    r'small-hrnet-w16)'
     r'(?:-(?P<variant>[a-z0-9-]+))?'
     r'_(?P<gpus>\d+)xb(?P<batch>\d+)-(?P<epochs>\d+)e'
     r'_(?P<data>coco|mpii|lsp|rendered|body17)-(?P<height>\d+)x(?P<width>\d+)'
@@ -164,8 +165,10 @@ def test_flip_test_fits_the_codec(load_config, name):
         return
     decoder = cfg.model.head.decoder.type
     assert decoder in ('MSRAHeatmap', 'UDPHeatmap', 'SoftmaxUDPHeatmap')
-    assert (decoder == 'SoftmaxUDPHeatmap') is (
-        cfg.model.head.loss.type == 'KeypointCrossEntropyLoss')
+    losses = cfg.model.head.loss
+    for loss in losses if isinstance(losses, list) else [losses]:
+        assert (decoder == 'SoftmaxUDPHeatmap') is (
+            loss.type == 'KeypointCrossEntropyLoss')
     assert cfg.model.test_cfg == dict(
         flip_test='no-flip' not in name,
         flip_mode='heatmap',

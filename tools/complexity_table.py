@@ -14,7 +14,11 @@ from lgm_pose_plugin.setup_env import set_up_mmpose
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs/body_2d_keypoint'
 COUNTERS = dict(
-    params='all', leaf_params='leaf', macs='MMEngine', thop_macs='thop')
+    params='all',
+    leaf_params='leaf',
+    macs='MMEngine',
+    thop_macs='thop',
+    hrnet_macs='HRNet')
 
 
 class Published(NamedTuple):
@@ -71,6 +75,17 @@ _DITE = {
 }
 # HF-HRNet, as LAPX's paper has it.
 _HF = {'td-hm_hfhrnet-18_8xb64-210e_coco-256x192': ('4.6', '0.7')}
+# What they compare with: LPN (arXiv 1911.10346, and its repository for MPII),
+# CPN (as HRNet, arXiv 1902.09212, lists it), TokenPose (arXiv 2104.03516) and
+# HRFormer (arXiv 2110.09408). CPN's multiply-adds, 6.20, are of a network in
+# a framework that is not public; its authors' public one has 6.73.
+_COMPARED = {
+    'td-hm_lpn50_8xb64-210e_coco-256x192': ('2.9', '1.0'),
+    'td-hm_lpn50_8xb64-210e_mpii-256x256': ('2.9', '1.3'),
+    'td-hm_cpn50_8xb64-210e_coco-256x192': ('27.0', None),
+    'td-hm_tokenpose-b_8xb64-210e_coco-256x192': ('13.5', '5.7'),
+    'td-hm_hrformer-t_8xb64-210e_coco-256x192': ('2.5', '1.3'),
+}
 # By name of the config; others of the same network are not listed.
 PAPER = {
     name: Published(*figures)
@@ -78,6 +93,8 @@ PAPER = {
 }
 PAPER.update((name, Published(*figures, 'leaf_params', 'thop_macs'))
              for name, figures in _LAPX.items())
+PAPER.update((name, Published(*figures, macs_counter='hrnet_macs'))
+             for name, figures in _COMPARED.items())
 
 
 def differs(row: Complexity, paper: Published) -> bool:

@@ -6,6 +6,7 @@ import torch
 import torch.nn as nn
 from mmengine.analysis import FlopAnalyzer
 from mmpose.models import TopdownPoseEstimator
+from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
@@ -30,6 +31,7 @@ class Complexity(NamedTuple):
             products.
         thop_macs (int): ``conv_macs``, and 4 per element of a normalized, 1
             of an average-pooled map, as the package thop counts these.
+        hrnet_macs (int): See :func:`count_hrnet_macs`.
     """
     name: str
     input_size: tuple
@@ -38,6 +40,7 @@ class Complexity(NamedTuple):
     macs: int
     conv_macs: int
     thop_macs: int
+    hrnet_macs: int = 0
 
 
 def count_macs(model: TopdownPoseEstimator,
@@ -58,6 +61,44 @@ def count_macs(model: TopdownPoseEstimator,
         return analyzer.by_operator()
     finally:
         del model.forward
+
+
+def count_hrnet_macs(model: TopdownPoseEstimator,
+                     input_size: Tuple[int, int]) -> int:
+    """Count the multiply-adds of one image as HRNet's repository does.
+
+    Its ``get_model_summary`` is what the papers use that build on HRNet's
+    code. It counts the weights of a convolution once per output pixel (also
+    of a transposed one), and of a linear layer for each output the second
+    dimension of its input, which among tokens is their number. Matrix
+    products of attention are left out. Its G is 2**30.
+
+    Args:
+        model (:obj:`TopdownPoseEstimator`): The network, in eval mode.
+        input_size (tuple[int, int]): Height and width of the image.
+
+    Returns:
+        int: The number, times 10**9 / 2**30.
+    """
+    total = 0
+
+    def count(module: nn.Module, inputs: Tuple[Tensor], out: Tensor) -> None:
+        nonlocal total
+        if isinstance(module, nn.Linear):
+            total += out.numel() * inputs[0].shape[1]
+        else:
+            weights = module.get_parameter('weight').numel()
+            total += weights * out.shape[2:].numel()
+
+    hooks = [
+        module.register_forward_hook(count) for module in model.modules()
+        if isinstance(module, (_ConvNd, nn.Linear))
+    ]
+    with torch.no_grad():
+        model(torch.zeros(1, 3, *input_size), None, mode='tensor')
+    for hook in hooks:
+        hook.remove()
+    return int(total * 10**9 / 2**30)
 
 
 def count_complexity(config: str) -> Complexity:
@@ -98,4 +139,5 @@ def count_complexity(config: str) -> Complexity:
         macs=sum(macs.values()),
         conv_macs=conv_macs,
         thop_macs=int(conv_macs + 4 * normalized +
-                      macs['adaptive_avg_pool2d']))
+                      macs['adaptive_avg_pool2d']),
+        hrnet_macs=count_hrnet_macs(model, input_size))

@@ -40,6 +40,13 @@ def test_counters(load_config, tmp_path):
     assert gated.conv_macs < gated.macs < gated.thop_macs
 
 
+def test_hrnets_counter():
+    """On HRNet-W32, for which HRNet's paper prints 7.10."""
+    row = count_complexity('hrnet-w32')
+    assert f'{row.hrnet_macs / 1e9:.1f}' == '7.1'
+    assert row.hrnet_macs == int(row.conv_macs * 10**9 / 2**30)
+
+
 @pytest.fixture
 def paths(load_config):
     return [

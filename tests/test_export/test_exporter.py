@@ -90,6 +90,16 @@ def test_contract(export, tmp_path, name, kwargs, inputs, outputs):
     assert report['bytes'] == (tmp_path / 'pose.onnx').stat().st_size
 
 
+@pytest.mark.promise('exported-files')
+@pytest.mark.parametrize('name',
+                         ['lpn50', 'cpn50', 'tokenpose-b', 'hrformer-t'])
+def test_networks_of_other_papers(export, tmp_path, name):
+    report = export(name, batch=2)
+    session = open_session(str(tmp_path / 'pose.onnx'))
+    assert session.outputs == dict(keypoints=(2, 17, 2), scores=(2, 17))
+    assert report['check']['compared_keypoints'] > 0
+
+
 @pytest.mark.promise('metadata')
 def test_metadata(export, tmp_path):
     report = export('udp', 'pose.xml', format='openvino')

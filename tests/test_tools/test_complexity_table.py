@@ -1,7 +1,7 @@
 """tools/complexity_table.py prints the table of docs/model_zoo.md."""
 import pytest
 
-from lgm_pose_plugin.analysis.complexity import Complexity
+from lgm_pose_plugin.analysis.complexity import Complexity, count_complexity
 
 
 @pytest.fixture(scope='module')
@@ -18,6 +18,19 @@ def test_page_shows_the_table(tool, request, capsys):
     table = capsys.readouterr().out
     assert table in page.read_text() and 'differs' not in table
     assert all(name in table for name in tool.PAPER)
+
+
+@pytest.mark.promise('papers-sizes')
+@pytest.mark.parametrize('name', [
+    'td-hm_lpn50_8xb64-210e_coco-256x192',
+    'td-hm_lpn50_8xb64-210e_mpii-256x256',
+    'td-hm_cpn50_8xb64-210e_coco-256x192',
+    'td-hm_tokenpose-b_8xb64-210e_coco-256x192',
+    'td-hm_hrformer-t_8xb64-210e_coco-256x192',
+])
+def test_compared_networks(tool, load_config, name):
+    row = count_complexity(load_config(name).filename)
+    assert not tool.differs(row, tool.PAPER[name])
 
 
 @pytest.mark.parametrize('value, printed, expected', [

@@ -1,5 +1,6 @@
 """Heads of the plugin."""
 from .lapx_head import LAPXHead
 from .lgm_head import LGMHead
+from .tokenpose_head import TokenPoseHead
 
-__all__ = ['LAPXHead', 'LGMHead']
+__all__ = ['LAPXHead', 'LGMHead', 'TokenPoseHead']

@@ -8,51 +8,7 @@ from mmpose.utils.typing import ConfigType
 from torch import Tensor
 
 from .mobilevim_block import GlobalBlock
-
-
-class TransformerLayer(nn.Module):
-    """Pre-norm transformer layer: self-attention, then a feed-forward net.
-
-    The attention is written out in matrix products, so that MMEngine's
-    counter sees them and every exporter knows them.
-
-    Args:
-        embed_dims (int): Length of a token, d.
-
-    Raises:
-        ValueError: If it is not a multiple of the number of attention heads.
-    """
-
-    num_heads = 4
-    ffn_ratio = 2  # hidden length of the feed-forward net / d
-
-    def __init__(self, embed_dims: int):
-        super().__init__()
-        if embed_dims % self.num_heads:
-            raise ValueError(f'embed_dims {embed_dims} must be a multiple of '
-                             f'{self.num_heads}')
-        self.scale = (embed_dims // self.num_heads)**-0.5
-        self.norm1 = nn.LayerNorm(embed_dims)
-        self.qkv = nn.Linear(embed_dims, 3 * embed_dims)
-        self.proj = nn.Linear(embed_dims, embed_dims)
-        self.norm2 = nn.LayerNorm(embed_dims)
-        self.ffn = nn.Sequential(
-            nn.Linear(embed_dims, self.ffn_ratio * embed_dims), nn.SiLU(),
-            nn.Linear(self.ffn_ratio * embed_dims, embed_dims))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Transform tokens; the shape stays ``(B, N, d)``."""
-        B, N, d = x.shape
-        h = self.num_heads
-        qkv = self.qkv(self.norm1(x))  # (B, N, 3 * d)
-        qkv = qkv.reshape(B, N, 3, h, d // h)
-        qkv = qkv.permute(2, 0, 3, 1, 4)  # (3, B, h, N, d/h)
-        query, key, value = qkv.unbind(0)
-        attention = (query * self.scale) @ key.transpose(-2, -1)
-        out = attention.softmax(dim=-1) @ value  # (B, h, N, d/h)
-        out = out.transpose(1, 2).reshape(B, N, d)
-        x = x + self.proj(out)
-        return x + self.ffn(self.norm2(x))
+from .transformer_layer import TransformerLayer
 
 
 @MODELS.register_module()
@@ -96,8 +52,8 @@ class MobileViTBlock(GlobalBlock):
                  act_cfg: ConfigType = dict(type='SiLU')):
         cfg = dict(norm_cfg=norm_cfg, act_cfg=act_cfg)
         transformer = nn.Sequential(
-            *(TransformerLayer(embed_dims) for _ in range(num_layers)),
-            nn.LayerNorm(embed_dims))
+            *(TransformerLayer(embed_dims, 4, 2, nn.SiLU())
+              for _ in range(num_layers)), nn.LayerNorm(embed_dims))
         super().__init__(
             in_channels,
             embed_dims,
