@@ -301,7 +301,7 @@ def export_file(network: nn.Module, backend: str, batch: int,
         Exception: Whatever exporters raise of the network.
     """
     from lgm_pose_plugin.export.graph import ExportedNetwork
-    from lgm_pose_plugin.export.onnx_file import to_onnx
+    from lgm_pose_plugin.export.onnx_file import split_elus, to_onnx
     from lgm_pose_plugin.export.openvino_file import (read_openvino,
                                                       save_openvino)
     from lgm_pose_plugin.export.quantize import (quantize_onnx,
@@ -309,7 +309,7 @@ def export_file(network: nn.Module, backend: str, batch: int,
     os.makedirs(folder, exist_ok=True)
     # As the workers run them: speed is measured here, not accuracy.
     images = torch.randn(max(CALIBRATION_IMAGES, batch), 3, *input_size)
-    source = osp.join(folder, 'onnxruntime.onnx')
+    source = osp.join(folder, 'source.onnx')
     if not osp.exists(source):
         to_onnx(
             ExportedNetwork(network, normalize=False, decode=False),
@@ -324,5 +324,7 @@ def export_file(network: nn.Module, backend: str, batch: int,
         elif backend == 'openvino-int8':
             quantize_openvino(source, file, images.numpy())
         else:
-            quantize_onnx(source, file, images.numpy())
+            split_elus(source, file)
+            if backend == 'onnxruntime-int8':
+                quantize_onnx(file, file, images.numpy())
     return file

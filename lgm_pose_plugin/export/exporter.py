@@ -25,7 +25,7 @@ from .agreement import check_agreement, compare, evaluation_people
 from .checks import check_keypoints, check_maps
 from .graph import (ExportedNetwork, describe, graph_inputs, reference_maps,
                     run_session)
-from .onnx_file import finish_onnx, to_onnx
+from .onnx_file import finish_onnx, split_elus, to_onnx
 from .openvino_file import finish_openvino, read_openvino, save_openvino
 from .quantize import check_runs, quantize_onnx, quantize_openvino
 
@@ -139,7 +139,9 @@ class Exporter:
         self.decoded, self.maps = to_onnx(network.eval(),
                                           torch.from_numpy(self.example),
                                           self.onnx, batch == 'dynamic')
-        if self.full != self.onnx:
+        if self.full == self.onnx:
+            split_elus(self.onnx, self.onnx)
+        else:
             save_openvino(read_openvino(self.onnx), self.full)
         self._finish(self.full)
 

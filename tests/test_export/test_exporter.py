@@ -140,6 +140,52 @@ def test_fold_batch_norms(randomize, groups, bias):
     assert isinstance(network[1], torch.nn.Identity) is (groups == 1)
 
 
+@pytest.mark.parametrize('alpha, operators', [
+    (None, ['Min', 'Exp', 'Sub', 'Max']),
+    (1., ['Min', 'Exp', 'Sub', 'Max']),
+    (.5, ['Elu']),
+])
+def test_split_elus(tmp_path, alpha, operators):
+    shape = [
+        helper.make_tensor_value_info(name, FLOAT, (5, )) for name in 'xy'
+    ]
+    attributes = {} if alpha is None else dict(alpha=alpha)
+    graph = helper.make_graph(
+        [helper.make_node('Elu', ['x'], ['y'], name='elu', **attributes)], 'g',
+        shape[:1], shape[1:])
+    file = str(tmp_path / 'elu.onnx')
+    onnx.save(
+        helper.make_model(
+            graph, opset_imports=[helper.make_opsetid('', 17)], ir_version=8),
+        file)
+    onnx_file.split_elus(file, file)
+    onnx.checker.check_model(file, full_check=True)
+    assert [node.op_type for node in onnx.load(file).graph.node] == operators
+    # Where the exponential of a positive number would be infinite.
+    x = np.array([-1e4, -1, 0, 1, 1e4], np.float32)
+    expected = torch.nn.functional.elu(torch.from_numpy(x), alpha or 1.)
+    np.testing.assert_allclose(
+        open_session(file).run(x)['y'], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize('file, elus', [('pose.onnx', False),
+                                        ('pose.xml', True)])
+def test_elu_is_split_for_onnx_runtime(export, monkeypatch, file, elus):
+    """Not for OpenVINO, which joins an ELU with the operator before it."""
+    seen = []
+    finish = exporter.Exporter._finish
+
+    def look(self, full):
+        graph = onnx.load(self.onnx).graph
+        seen.append({node.op_type for node in graph.node})
+        finish(self, full)
+
+    monkeypatch.setattr(exporter.Exporter, '_finish', look)
+    format = 'onnx' if file.endswith('onnx') else 'openvino'
+    export('lapx', file, format=format)
+    assert ('Elu' in seen[0]) is elus and ('Exp' in seen[0]) is not elus
+
+
 def test_equal_weights_are_united():
     """The exporter repeats a weight by Identity; another stays."""
     make = helper.make_node

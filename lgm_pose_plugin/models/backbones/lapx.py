@@ -1,6 +1,7 @@
 """LAPX and LAP, lightweight stacked hourglasses (arXiv 2512.16089)."""
 from typing import Optional, Sequence, Tuple, Union
 
+import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from mmcv.cnn import build_activation_layer, build_norm_layer
@@ -55,10 +56,9 @@ class Hourglass(BaseModule):
     def forward(self, x: Tensor) -> Tensor:
         """Forward the hourglass; the shape stays ``(B, channels, H, W)``."""
         lateral = self.lateral(x)
-        height, width = x.shape[2:]
         y = self.up(self.inner(self.down(x)))
-        y = F.interpolate(y, scale_factor=2, mode='nearest')
-        return lateral + y[..., :height, :width]
+        # Repeats each pixel twice, and leaves out the last of an odd side.
+        return lateral + F.interpolate(y, x.shape[2:], mode='nearest')
 
 
 class Stage(BaseModule):
@@ -94,7 +94,8 @@ class Stage(BaseModule):
         self.score = nn.Conv2d(channels, num_keypoints, 1)
         if not is_last:
             self.remap_features = nn.Conv2d(channels, channels, 1)
-            self.remap_scores = nn.Conv2d(num_keypoints, channels, 1)
+            self.remap_scores: Optional[nn.Conv2d] = nn.Conv2d(
+                num_keypoints, channels, 1)
         self.is_last = is_last
 
     def forward(self, x: Tensor) -> Tuple[Tensor, Optional[Tensor]]:
@@ -111,8 +112,27 @@ class Stage(BaseModule):
         scores = self.score(features)
         if self.is_last:
             return scores, None
-        return scores, (
-            x + self.remap_features(features) + self.remap_scores(scores))
+        x = x + self.remap_features(features)
+        if self.remap_scores is not None:
+            x = x + self.remap_scores(scores)
+        return scores, x
+
+    @torch.no_grad()
+    def fold_scores(self) -> None:
+        """Let ``remap_features`` do the work of ``remap_scores``, for export.
+
+        Both convolutions of 1x1 are linear in the features. Heat maps that
+        are fed back and nothing else then need not be computed.
+        """
+        if self.is_last or self.remap_scores is None:
+            return
+        C = self.score.in_channels
+        probes = torch.cat((torch.zeros(1, C), torch.eye(C)))[..., None, None]
+        # (1 + C, C, 1, 1): the bias, and it with each row of the weights.
+        out = self.remap_scores(self.score(probes.to(self.score.weight)))
+        self.remap_features.weight += (out[1:] - out[:1]).transpose(0, 1)
+        self.remap_features.bias += out[0].flatten()
+        self.remap_scores = None
 
 
 @MODELS.register_module()

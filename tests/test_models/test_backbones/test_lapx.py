@@ -450,3 +450,16 @@ def test_channels_last(randomize, kwargs):
 ])
 def test_trace_and_export(check_exports, size, kwargs, export):
     check_exports(small(**kwargs), (3, *size), atol=1e-4, export=export)
+
+
+@torch.no_grad()
+def test_fold_scores(randomize):
+    backbone = randomize(small(num_stages=3)).eval()
+    x = torch.randn(2, 3, 100, 77)
+    expected = backbone(x)
+    for _ in range(2):  # a second time changes nothing
+        for stage in backbone.stages:
+            stage.fold_scores()
+    assert [stage.remap_scores for stage in backbone.stages[:2]] == [None] * 2
+    for out, wanted in zip(backbone(x), expected):
+        torch.testing.assert_close(out, wanted, atol=1e-4, rtol=1e-4)
