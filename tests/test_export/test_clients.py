@@ -1,4 +1,10 @@
 """Exported files in programs of others."""
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -10,6 +16,7 @@ from lgm_pose_plugin.runtime.pose_runtime import PoseRuntime
 exporter = pytest.importorskip('lgm_pose_plugin.export.exporter')
 pytestmark = pytest.mark.e2e
 
+ROOT = Path(__file__).resolve().parents[2]
 NAME = 'lgm-pose_body17-128x96'
 SIZE = [96, 128]
 
@@ -95,6 +102,45 @@ def test_custom_models_of_rtmlib(files, scene):
     custom = rtmlib.Custom(
         pose_class='ViTPose', pose=files[0], pose_input_size=SIZE)
     check_tracker(custom, files, scene)
+
+
+def test_supervision(files, scene):
+    sv = pytest.importorskip('supervision')
+    image, boxes = scene
+    keypoints, scores = PoseRuntime(files[1])(image, boxes)
+    people = sv.KeyPoints(keypoints, keypoint_confidence=scores)
+    drawn = sv.VertexAnnotator(radius=4).annotate(image.copy(), people)
+    x, y = keypoints[0, scores[0].argmax()].round().astype(int)
+    assert (drawn[y, x] != image[y, x]).any()
+
+
+def test_javascript(files, scene, tmp_path):
+    """The program of docs/export.md, in Node.js."""
+    packages = ROOT / 'web' / 'node_modules'
+    if not (shutil.which('node') and (packages / 'onnxruntime-web').is_dir()):
+        pytest.skip('needs Node.js and the packages of `make web`')
+    image, boxes = scene
+    runtime = PoseRuntime(files[1])
+    crops, _, _ = runtime.crop(image, boxes)
+    crops.tofile(tmp_path / 'crop')
+    page = (ROOT / 'docs' / 'export.md').read_text()
+    program, = re.findall(r'^```js\n(.*?)^```', page, re.DOTALL | re.MULTILINE)
+    (tmp_path / 'run.mjs').write_text(
+        "import { readFileSync } from 'fs';\n"
+        "const [H, W] = [128, 96];\n"
+        "const crop = new Uint8Array(readFileSync('crop'));\n" + program +
+        'console.log(JSON.stringify([...keypoints.data, ...scores.data]));\n')
+    shutil.copy(files[1], tmp_path / 'lgm-pose.onnx')
+    (tmp_path / 'node_modules').symlink_to(packages)
+    run = subprocess.run(['node', 'run.mjs'],
+                         cwd=tmp_path,
+                         stdout=subprocess.PIPE,
+                         check=True,
+                         timeout=300)
+    found = json.loads(run.stdout.splitlines()[-1])
+    keypoints, scores = runtime.predict_crops(crops)
+    np.testing.assert_allclose(found[:34], keypoints.flatten(), atol=.05)
+    np.testing.assert_allclose(found[34:], scores.flatten(), atol=1e-3)
 
 
 @pytest.mark.parametrize('options, batch, suffix', [
