@@ -55,7 +55,7 @@ from lgm_pose_plugin.benchmark.timing import (describe_environment,
 from lgm_pose_plugin.datasets.rendered.scene import render_image
 from lgm_pose_plugin.export.detector import export_detector
 from lgm_pose_plugin.export.graph import ExportedNetwork, describe
-from lgm_pose_plugin.export.onnx_file import finish_onnx, split_elus, to_onnx
+from lgm_pose_plugin.export.onnx_file import finish_onnx, to_onnx
 from lgm_pose_plugin.models.builder import build_model, last_maps, load_config
 from lgm_pose_plugin.models.detector_model import DetectorModel
 from lgm_pose_plugin.runtime import pose_runtime
@@ -310,7 +310,6 @@ def export_graph(cfg: Config, model: TopdownPoseEstimator, folder: str) -> str:
         torch.zeros((2, height, width, 3), dtype=torch.uint8),
         full,
         dynamic=True)
-    split_elus(full, full)
     finish_onnx(full, whole, decoded,
                 describe(cfg, model, normalize=True, decode=True))
     graph = onnx.load(full)

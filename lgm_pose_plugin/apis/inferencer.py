@@ -154,7 +154,7 @@ class PoseInferencer:
 
     Args:
         pose2d (str, optional): The network: one that lies in the package, by
-            its name; a file of ``lgm-pose export`` (.onnx or .xml); or a
+            its name; a file of ``lgm-pose export``, as .onnx or .tflite; or a
             config of MMPose, a path or the name of a model. The first two
             need neither torch nor MMPose. Defaults to ``DEFAULT_MODEL``.
         pose2d_weights (str, optional): Path or URL of the weights of a

@@ -301,7 +301,8 @@ def export_file(network: nn.Module, backend: str, batch: int,
         Exception: Whatever exporters raise of the network.
     """
     from lgm_pose_plugin.export.graph import ExportedNetwork
-    from lgm_pose_plugin.export.onnx_file import split_elus, to_onnx
+    from lgm_pose_plugin.export.onnx_file import (output_names, split_elus,
+                                                  write_onnx)
     from lgm_pose_plugin.export.openvino_file import (read_openvino,
                                                       save_openvino)
     from lgm_pose_plugin.export.quantize import (quantize_onnx,
@@ -311,11 +312,9 @@ def export_file(network: nn.Module, backend: str, batch: int,
     images = torch.randn(max(CALIBRATION_IMAGES, batch), 3, *input_size)
     source = osp.join(folder, 'source.onnx')
     if not osp.exists(source):
-        to_onnx(
-            ExportedNetwork(network, normalize=False, decode=False),
-            images[:batch],
-            source,
-            dynamic=False)
+        graph = ExportedNetwork(network, normalize=False, decode=False)
+        _, maps = output_names(graph, images[:batch])
+        write_onnx(graph, images[:batch], source, maps, dynamic=False)
     suffix = '.xml' if backend.startswith('openvino') else '.onnx'
     file = osp.join(folder, backend + suffix)
     if not osp.exists(file):

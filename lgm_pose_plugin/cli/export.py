@@ -1,10 +1,13 @@
-"""write a network to an ONNX or OpenVINO file that needs no MMPose
+"""write a network to a file that needs no MMPose
+
+--format onnx and openvino are for computers and servers, tflite (LiteRT) and
+ncnn for phones and edge devices.
 
 The file takes crops of people and returns their key points. Its metadata hold
 what else a program needs (input size, names of the key points, ...), see
 docs/export.md. Before the file is written, it is run on crops and compared
 with MMPose. FILE.report.json has the comparison. OpenVINO's format is a pair
-of files, FILE.xml and FILE.bin.
+of files, FILE.xml and FILE.bin; ncnn's are FILE.param, FILE.bin and FILE.json.
 
 CONFIG may be an RTMDet or YOLOX of MMDetection. The file then takes whole
 images and returns the boxes of people, and the check compares it with
@@ -17,6 +20,7 @@ MMDetection on --images.
 examples:
   lgm-pose export lgm-pose_lsp-256x192 -o lgm-pose_lsp.onnx
   lgm-pose export CONFIG epoch_210.pth --format onnx -o lgm-pose.onnx
+  lgm-pose export CONFIG epoch_210.pth --format tflite -o lgm-pose.tflite
   lgm-pose export CONFIG epoch_210.pth --int8 --dataset -o lgm-pose-int8.onnx
   lgm-pose export mmdet::rtmdet/rtmdet_m_8xb32-300e_coco.py rtmdet_m.pth \\
       -o rtmdet_m.onnx
@@ -42,19 +46,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser (argparse.ArgumentParser): The sub-command's parser.
     """
     add_config(parser, 'its weights (default: those published of a model)')
-    add_format(parser, 'onnx', 'openvino', help='of the file')
+    add_format(
+        parser, 'onnx', 'openvino', 'tflite', 'ncnn', help='of the file')
     parser.add_argument(
         '--batch',
         type=batch_size,
-        default='dynamic',
         metavar='N',
-        help='crops the graph takes at once, or "dynamic" for any number')
-    add_flag(parser, '--no-decode',
-             'return heat maps or SimCC vectors instead of key points')
+        help='crops the graph takes at once, or "dynamic" for any number '
+        '(default: dynamic, in tflite and ncnn 1)')
+    add_flag(
+        parser, '--no-decode',
+        'return heat maps or SimCC vectors instead of key points, as '
+        "ncnn's files always do")
     add_flag(
         parser, '--no-normalize',
         'take normalized float32 crops (N, 3, H, W) instead of uint8 BGR '
         'crops (N, H, W, 3)')
+    add_flag(
+        parser, '--rtmlib',
+        'take crops as rtmlib normalizes them and return heat maps or SimCC '
+        'vectors, for rtmlib, Sports2D and Pose2Sim')
     add_inputs(
         parser,
         images='pictures or folders for the check and for --int8, a whole '
@@ -64,6 +75,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'calibrate --int8 on people of its training data set, and take its '
         'metrics before and after')
     add_number(parser, '--samples', 16, 'people the check takes at most')
+    add_flag(parser, '--float16',
+             'store weights in 16 bits; ONNX files compute in them, too')
     add_flag(parser, '--int8',
              'quantise the network to 8 bits; needs --images or --dataset')
     add_number(parser, '--calibration-samples', 300,
@@ -78,7 +91,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_cfg_options(
         parser,
         'options of CONFIG, e.g. test_dataloader.dataset.bbox_file=None')
-    add_file(parser, '-o --out', 'ending in .onnx or .xml', required=True)
+    targets = parser.add_mutually_exclusive_group(required=True)
+    add_file(targets, '-o --out', 'ending in .onnx, .xml, .tflite or .param')
+    targets.add_argument(
+        '--model-repository',
+        metavar='FOLDER',
+        help='write FOLDER/CONFIG/1/model.onnx (or .xml) and a config.pbtxt, '
+        'for Triton and OpenVINO Model Server')
 
 
 def run(args: argparse.Namespace) -> int:
@@ -102,11 +121,15 @@ def run(args: argparse.Namespace) -> int:
     if 'bbox_head' in load_config(args.config, cfg_options).get('model', {}):
         return run_detector(args, cfg_options)
     from lgm_pose_plugin.export.exporter import export
+    from lgm_pose_plugin.export.model_repository import (repository_file,
+                                                         write_triton_config)
     from lgm_pose_plugin.model_index import published_weights
+    out = args.out or repository_file(args.model_repository, args.config,
+                                      args.format)
     report = export(
         args.config,
         args.checkpoint or published_weights(args.config),
-        args.out,
+        out,
         format=args.format,
         batch=args.batch,
         decode=not args.no_decode,
@@ -114,19 +137,23 @@ def run(args: argparse.Namespace) -> int:
         images=args.images,
         dataset=args.dataset,
         samples=args.samples,
+        float16=args.float16,
+        rtmlib=args.rtmlib,
         int8=args.int8,
         calibration=args.calibration_samples,
         eval_samples=args.eval_samples,
         reduce_range=args.reduce_range,
         cfg_options=cfg_options)
     check = report['check']
-    print(f'{args.out}: {report["bytes"] / 1e6:.2f} MB')
+    print(f'{out}: {report["bytes"] / 1e6:.2f} MB')
     print('checked against MMPose on {number_of_crops} crops ({crops}): '
           'maps differ by at most {maps_max_difference:.1e}'.format(**check))
     if 'compared_keypoints' in check:
         print('{compared_keypoints} key points differ by at most '
               '{keypoints_max_difference_px:.1e} px, {other_keypoints} others '
               'depend on rounding'.format(**check))
+    if args.model_repository:
+        print(write_triton_config(out, report))
     int8 = report.get('int8')
     if not int8:
         return 0
@@ -158,8 +185,8 @@ def run_detector(args: argparse.Namespace, cfg_options: Dict[str, Any]) -> int:
         ImportError: See :func:`run`.
         ValueError: See :func:`run`, or an option is not for detectors.
     """
-    for option in ('no_decode', 'dataset', 'int8', 'eval_samples',
-                   'reduce_range'):
+    for option in ('no_decode', 'dataset', 'float16', 'int8', 'eval_samples',
+                   'rtmlib', 'model_repository', 'reduce_range'):
         if getattr(args, option):
             raise ValueError(f'--{option.replace("_", "-")} is not for '
                              'detectors')

@@ -43,8 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                'seconds that an address may give nothing', 'SECONDS')
     network = parser.add_argument_group('network')
     add_file(
-        network, '--model', 'a file of `lgm-pose export`, .onnx or .xml, or '
-        'the name of a network of the package (default: '
+        network, '--model',
+        'a file of `lgm-pose export`, as .onnx or .tflite, '
+        'or the name of a network of the package (default: '
         'lgm-pose_body17-256x192)')
     network.add_argument(
         '--backend',

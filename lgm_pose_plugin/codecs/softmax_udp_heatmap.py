@@ -58,7 +58,7 @@ class SoftmaxUDPHeatmap(UDPHeatmap):
         Returns:
             Tensor: Heat maps of the same shape, on the scale of the targets.
         """
-        return self.mass * logits.flatten(-2).softmax(-1).view_as(logits)
+        return self.mass * logits.flatten(-2).softmax(-1).reshape(logits.shape)
 
     def decode(self, encoded: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
         """Decode key points from logits.

@@ -1,4 +1,4 @@
-"""Export networks to ONNX and OpenVINO files."""
+"""Export networks to ONNX, OpenVINO, LiteRT and ncnn files."""
 from .exporter import export
 from .graph import ExportError
 

@@ -27,7 +27,7 @@ from lgm_pose_plugin.runtime.detector_runtime import (Detections,
                                                       choose_classes)
 from lgm_pose_plugin.utils.files import write_json
 from lgm_pose_plugin.utils.machine import describe_machine
-from .exporter import FORMATS, check_file
+from .formats import FORMATS, choose_batch
 from .graph import ExportError, describe_input, preprocess, test_transforms
 from .onnx_file import write_onnx
 from .openvino_file import read_openvino, save_openvino
@@ -284,7 +284,7 @@ def export_detector(
         out: str,
         *,
         format: str = 'onnx',
-        batch: Union[int, str] = 'dynamic',
+        batch: Optional[Union[int, str]] = None,
         normalize: bool = True,
         images: Sequence[str] = (),
         samples: int = 16,
@@ -302,8 +302,8 @@ def export_detector(
             random ones.
         out (str): The file to write, ending in .onnx or .xml.
         format (str): ``'onnx'`` or ``'openvino'``. Defaults to ``'onnx'``.
-        batch (int | str): The batch size, or ``'dynamic'`` for any. Defaults
-            to ``'dynamic'``.
+        batch (int | str, optional): The batch size, or ``'dynamic'`` for any.
+            Defaults to ``'dynamic'``.
         normalize (bool): Whether the graph takes uint8 BGR images, else
             normalized float32 ones. Defaults to ``True``.
         images (Sequence[str]): Pictures or folders for the check. Without
@@ -322,11 +322,15 @@ def export_detector(
         ImportError: If a package is missing.
         ValueError: If anything else is not as described.
     """
-    check_file(out, format, batch)
+    if format not in ('onnx', 'openvino'):
+        raise ValueError('detectors are exported to onnx and openvino, not to '
+                         f'{format}')
+    batch = choose_batch(out, format, batch)
     if samples < 1:
         raise ValueError(f'samples must be at least 1, got {samples}')
     made_with = describe_machine([
-        'torch', 'mmdet', 'mmengine', 'numpy', 'onnx', FORMATS[format].runtime
+        'torch', 'mmdet', 'mmengine', 'numpy', 'onnx',
+        *FORMATS[format].packages
     ])
     detector = DetectorModel(config, checkpoint, 'cpu', cfg_options)
     cat_ids = choose_classes(detector.classes, cat_ids, config)

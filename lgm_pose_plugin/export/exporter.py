@@ -1,4 +1,4 @@
-"""Export top-down networks to ONNX and OpenVINO, and check what was written.
+"""Export top-down networks to files, and check what was written.
 
 The graph takes crops of people and returns their key points; everything else
 a user of the file needs is in its metadata, see docs/export.md.
@@ -6,8 +6,8 @@ a user of the file needs is in its metadata, see docs/export.md.
 import os
 import os.path as osp
 import tempfile
-from typing import (Any, Callable, Dict, List, NamedTuple, Optional, Sequence,
-                    Union)
+from functools import partial
+from typing import Any, Dict, List, Optional, Sequence, Union
 
 import numpy as np
 import torch
@@ -18,78 +18,18 @@ from mmpose.models import TopdownPoseEstimator
 from lgm_pose_plugin.datasets.samples import (find_samples, pipeline_batch,
                                               rendered_samples)
 from lgm_pose_plugin.models.builder import build_model, load_config
-from lgm_pose_plugin.runtime.session import MAX_BATCH, open_session
-from lgm_pose_plugin.utils.files import check_out_file, write_json
+from lgm_pose_plugin.runtime.preprocessing import normalize as normalize_crops
+from lgm_pose_plugin.runtime.session import open_session
+from lgm_pose_plugin.utils.files import write_json
 from lgm_pose_plugin.utils.machine import describe_machine
 from .agreement import check_agreement, compare, evaluation_people
 from .checks import check_keypoints, check_maps
-from .graph import (ExportedNetwork, describe, graph_inputs, reference_maps,
-                    run_session)
-from .onnx_file import finish_onnx, split_elus, to_onnx
-from .openvino_file import finish_openvino, read_openvino, save_openvino
-from .quantize import check_runs, quantize_onnx, quantize_openvino
+from .formats import FORMATS, Format, choose_batch
+from .graph import (RTMLIB, ExportedNetwork, describe, from_rtmlib,
+                    graph_inputs, reference_maps, run_session)
+from .quantize import check_runs
 
 People = List[Dict[str, Any]]
-
-
-class Format(NamedTuple):
-    """What the formats differ in.
-
-    Attributes:
-        suffix (str): Suffix of the file that a runtime opens.
-        runtime (str): Package that runs the file.
-        quantizer (str): Package that quantises it.
-        quantize (callable): :func:`quantize_onnx` or its counterpart.
-        finish (callable): :func:`finish_onnx` or its counterpart.
-    """
-    suffix: str
-    runtime: str
-    quantizer: str
-    quantize: Callable[..., List[str]]
-    finish: Callable[..., None]
-
-    def files(self, file: str) -> List[str]:
-        """The file, or OpenVINO's pair, of which .xml comes last."""
-        pair = [file[:-4] + '.bin'] if self.suffix == '.xml' else []
-        return [*pair, file]
-
-    def move(self, file: str, out: str) -> None:
-        """Give a file, or the pair, the name that a user wants."""
-        for part in self.files(file):
-            os.replace(part, osp.splitext(out)[0] + osp.splitext(part)[1])
-
-
-FORMATS = dict(
-    onnx=Format('.onnx', 'onnxruntime', 'onnxruntime', quantize_onnx,
-                finish_onnx),
-    openvino=Format('.xml', 'openvino', 'nncf', quantize_openvino,
-                    finish_openvino))
-
-
-def check_file(out: str, format: str, batch: Union[int, str]) -> None:
-    """Check the name and kind of a file before it is made.
-
-    Args:
-        out (str): See :func:`export`.
-        format (str): As ``out``.
-        batch (int | str): As ``out``.
-
-    Raises:
-        FileNotFoundError: If its folder does not exist.
-        ValueError: If it cannot be made or written.
-    """
-    suffix = FORMATS[format].suffix if format in FORMATS else ''
-    for wrong, fault in (
-        (not suffix,
-         f'unknown format {format!r}, choose one of {", ".join(FORMATS)}'),
-        (osp.splitext(out)[1]
-         != suffix, f'the name of the file must end in {suffix}, got {out}'),
-        (batch != 'dynamic'
-         and not (isinstance(batch, int) and 1 <= batch <= MAX_BATCH),
-         f"batch must be from 1 to {MAX_BATCH} or 'dynamic', got {batch}")):
-        if wrong:
-            raise ValueError(fault)
-    check_out_file(out)
 
 
 class Exporter:
@@ -104,6 +44,8 @@ class Exporter:
         normalize (bool): See :func:`export`.
         decode (bool): See :func:`export`.
         batch (int | str): See :func:`export`.
+        float16 (bool): See :func:`export`.
+        rtmlib (bool): See :func:`export`.
         folder (str): The folder to write to.
 
     Attributes:
@@ -116,12 +58,15 @@ class Exporter:
 
     def __init__(self, cfg: Config, model: TopdownPoseEstimator,
                  people: People, format: Format, normalize: bool, decode: bool,
-                 batch: Union[int, str], folder: str) -> None:
+                 batch: Union[int, str], float16: bool, rtmlib: bool,
+                 folder: str) -> None:
         self.cfg, self.model, self.normalize = cfg, model, normalize
         self.format, self.folder = format, folder
         self.metadata = describe(cfg, model, normalize, decode)
+        if float16:
+            self.metadata['precision'] = 'float16'
         crops = pipeline_batch(cfg, people)
-        self.inputs = graph_inputs(model, crops, normalize)
+        self.inputs = graph_inputs(model, crops, normalize or rtmlib)
         self.expected = reference_maps(model, crops)
         maps = self.expected[0].shape[1]
         keypoints = len(self.metadata['keypoint_names'])
@@ -130,30 +75,31 @@ class Exporter:
                 f'{cfg.filename} cannot be exported: its head returns {maps} '
                 f'maps or vectors, but its test data set has {keypoints} key '
                 'points')
+        if rtmlib:
+            self.metadata.update(RTMLIB)
+            self.inputs = normalize_crops(self.inputs, self.metadata)
         size = batch if isinstance(batch, int) else 2
         self.example = np.resize(self.inputs, (size, *self.inputs.shape[1:]))
-        network = ExportedNetwork(model, normalize, decode)
+        network = ExportedNetwork(model, normalize or rtmlib, decode)
+        if rtmlib:
+            network.preprocess = partial(from_rtmlib, model.data_preprocessor)
         # The same graph with all outputs and with those of a user.
         self.full, self.final = self._path('full'), self._path('final')
-        self.onnx = osp.join(folder, 'full.onnx')
-        self.decoded, self.maps = to_onnx(network.eval(),
-                                          torch.from_numpy(self.example),
-                                          self.onnx, batch == 'dynamic')
-        if self.full == self.onnx:
-            split_elus(self.onnx, self.onnx)
-        else:
-            save_openvino(read_openvino(self.onnx), self.full)
+        self.decoded, self.maps = format.write(network.eval(),
+                                               torch.from_numpy(self.example),
+                                               self.full, batch == 'dynamic',
+                                               float16)
         self._finish(self.full)
 
-    def _path(self, name: str) -> str:
-        return osp.join(self.folder, name + self.format.suffix)
+    def _path(self, name: str, suffix: Optional[str] = None) -> str:
+        return osp.join(self.folder, name + (suffix or self.format.suffix))
 
     def _finish(self, full: str) -> None:
         self.format.finish(full, self.final, self.decoded or self.maps,
                            self.metadata)
 
     def check(self) -> Dict[str, Any]:
-        """Compare the float file with MMPose.
+        """Compare the file, before it is quantised, with MMPose.
 
         Returns:
             dict: The maps' names, and what :func:`check_maps` and
@@ -164,12 +110,14 @@ class Exporter:
         """
         outputs = run_session(open_session(self.full), self.inputs)
         found = [outputs[name] for name in self.maps]
-        check = dict(maps=self.maps, **check_maps(self.expected, found))
+        precision = self.metadata['precision']
+        check = dict(
+            maps=self.maps, **check_maps(self.expected, found, precision))
         if self.decoded:
             outputs = run_session(open_session(self.final), self.inputs)
             check.update(
                 check_keypoints(self.model.head.decoder, self.expected, found,
-                                outputs['keypoints']))
+                                outputs['keypoints'], precision))
         return check
 
     def quantize(self, calibration: People, people: People,
@@ -194,7 +142,9 @@ class Exporter:
         size, full = self.size(), self._path('full-int8')
         crops = pipeline_batch(self.cfg, calibration)
         inputs = graph_inputs(self.model, crops, self.normalize)
-        kept = self.format.quantize(self.onnx, full, inputs, reduce_range)
+        assert self.format.quantize
+        kept = self.format.quantize(
+            self._path('full', '.onnx'), full, inputs, reduce_range)
         self.metadata['precision'] = 'int8'
         self.final = self._path('int8')
         self._finish(full)
@@ -219,12 +169,14 @@ def export(config: str,
            out: str,
            *,
            format: str = 'onnx',
-           batch: Union[int, str] = 'dynamic',
+           batch: Optional[Union[int, str]] = None,
            decode: bool = True,
            normalize: bool = True,
            images: Sequence[str] = (),
            dataset: bool = False,
            samples: int = 16,
+           float16: bool = False,
+           rtmlib: bool = False,
            int8: bool = False,
            calibration: int = 300,
            eval_samples: Optional[int] = None,
@@ -232,20 +184,23 @@ def export(config: str,
            cfg_options: Optional[Dict[str, Any]] = None) -> Dict[str, Any]:
     """Export a network to a file and check the file against MMPose.
 
-    Writes ``out`` (and for OpenVINO the .bin beside it) and the report
-    ``out + '.report.json'`` if the check succeeds, else nothing; a file of
-    that name stays as it is then.
+    Writes ``out`` (for OpenVINO the .bin beside it, for ncnn the .bin and the
+    .json) and the report ``out + '.report.json'`` if the check succeeds, else
+    nothing; a file of that name stays as it is then.
 
     Args:
         config (str): See :func:`~lgm_pose_plugin.models.builder.load_config`.
         checkpoint (str, optional): Path or URL of the weights, ``None`` for
             random ones.
-        out (str): The file to write, ending in .onnx or .xml.
-        format (str): ``'onnx'`` or ``'openvino'``. Defaults to ``'onnx'``.
-        batch (int | str): The batch size, or ``'dynamic'`` for any. Defaults
-            to ``'dynamic'``.
+        out (str): The file to write, ending in .onnx, .xml, .tflite or
+            .param.
+        format (str): ``'onnx'``, ``'openvino'``, ``'tflite'`` or ``'ncnn'``.
+            Defaults to ``'onnx'``.
+        batch (int | str, optional): The batch size, or ``'dynamic'`` for any.
+            Defaults to ``'dynamic'``, for tflite and ncnn to 1.
         decode (bool): Whether the graph returns key points and scores, else
-            heat maps or SimCC's vectors. Defaults to ``True``.
+            heat maps or SimCC's vectors, as ncnn's files always do. Defaults
+            to ``True``.
         normalize (bool): Whether the graph takes uint8 BGR crops, else
             normalized float32 ones. Defaults to ``True``.
         images (Sequence[str]): Pictures or folders for the check, and to
@@ -255,6 +210,11 @@ def export(config: str,
             config's test data set, and calibration people of its training
             data set. Defaults to ``False``.
         samples (int): People the check takes at most. Defaults to 16.
+        float16 (bool): Whether weights, and in ONNX files the operators
+            before the decoding, have 16 bits. Defaults to ``False``.
+        rtmlib (bool): Whether the graph takes crops as rtmlib's classes
+            normalize them, and returns heat maps or SimCC's vectors. Sports2D
+            and Pose2Sim use these classes. Defaults to ``False``.
         int8 (bool): Whether to quantise the network after the check, see
             quantize.py, and to measure what it costs, see agreement.py. Needs
             ``images`` or ``dataset``. Defaults to ``False``.
@@ -276,12 +236,19 @@ def export(config: str,
         ImportError: If a package is missing.
         ValueError: If anything else is not as described.
     """
-    check_file(out, format, batch)
+    batch = choose_batch(out, format, batch)
+    kind = FORMATS[format]
     numbers = [samples, calibration]
     numbers += [] if eval_samples is None else [eval_samples]
     faults = ((min(numbers)
                < 1, 'samples, calibration and eval_samples must be at '
                f'least 1, got {min(numbers)}'),
+              (rtmlib and (int8 or format != 'onnx'),
+               'rtmlib takes files of the format onnx, without int8'),
+              (int8 and float16, 'choose one of int8 and float16'),
+              (int8 and not kind.quantize, f'{format} files cannot be '
+               'quantised, only those of '
+               f'{", ".join(n for n in FORMATS if FORMATS[n].quantize)}'),
               (int8 and not (images or dataset),
                'int8 is calibrated on people like '
                'those that the network will see: give their pictures (images, '
@@ -293,9 +260,9 @@ def export(config: str,
     for wrong, fault in faults:
         if wrong:
             raise ValueError(fault)
-    made_with = describe_machine([
-        'torch', 'mmpose', 'mmengine', 'numpy', 'onnx', FORMATS[format].runtime
-    ] + [FORMATS[format].quantizer] * int8)
+    made_with = describe_machine(
+        ['torch', 'mmpose', 'mmengine', 'numpy', 'onnx', *kind.packages] +
+        [kind.quantizer] * int8)
     cfg = load_config(config, cfg_options)
     model = build_model(cfg, checkpoint)
     raw = (
@@ -310,8 +277,9 @@ def export(config: str,
     crops = 'images' if images else 'dataset' if dataset else 'rendered'
     with tempfile.TemporaryDirectory(
             dir=osp.dirname(out) or os.curdir, prefix='.export-') as folder:
-        exporter = Exporter(cfg, model, raw, FORMATS[format], normalize,
-                            decode, batch, folder)
+        exporter = Exporter(cfg, model, raw, kind, normalize and not rtmlib,
+                            decode and kind.decodes and not rtmlib, batch,
+                            float16, rtmlib, folder)
         report: Dict[str, Any] = dict(
             file=osp.basename(out),
             format=format,
@@ -329,5 +297,5 @@ def export(config: str,
                                     reduce_range))
         report['bytes'] = exporter.size()
         write_json(out + '.report.json', report, indent=2)
-        FORMATS[format].move(exporter.final, out)
+        kind.move(exporter.final, out)
     return report

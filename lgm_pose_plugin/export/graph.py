@@ -2,7 +2,8 @@
 import inspect
 import json
 import os.path as osp
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from functools import partial
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -20,6 +21,12 @@ from lgm_pose_plugin.runtime.metadata import FORMAT_VERSION
 from lgm_pose_plugin.runtime.session import Session
 from lgm_pose_plugin.version import __version__
 
+# What rtmlib's classes do to crops: the numbers are those of R, G and B, the
+# order of the channels is B, G and R.
+RTMLIB = dict(
+    bgr_to_rgb=False,
+    mean=[123.675, 116.28, 103.53],
+    std=[58.395, 57.12, 57.375])
 MAP_NAMES = ('heatmaps', 'simcc_x', 'simcc_y')
 
 
@@ -45,6 +52,9 @@ class ExportedNetwork(nn.Module):
         super().__init__()
         self.model = model
         self.normalize = normalize
+        self.preprocess: Callable[[Tensor],
+                                  Tensor] = partial(preprocess,
+                                                    model.data_preprocessor)
         self.decoder: Optional[nn.Module] = None
         if decode:
             codec = model.head.decoder
@@ -67,7 +77,7 @@ class ExportedNetwork(nn.Module):
             :func:`final_maps` returns.
         """
         if self.normalize:
-            images = preprocess(self.model.data_preprocessor, images)
+            images = self.preprocess(images)
         maps = final_maps(self.model, images)
         return maps if self.decoder is None else (*self.decoder(*maps), *maps)
 
@@ -102,11 +112,33 @@ def preprocess(processor: ImgDataPreprocessor, images: Tensor) -> Tensor:
         Tensor: What the network takes, of shape ``(N, 3, H, W)``.
     """
     images = images.permute(0, 3, 1, 2).float()  # (N, 3, H, W)
+    return normalize(processor, images)
+
+
+def normalize(processor: ImgDataPreprocessor, images: Tensor) -> Tensor:
+    """Do what :func:`preprocess` does with float32 of shape (N, 3, H, W)."""
     if processor._channel_conversion:
         images = images[:, [2, 1, 0]]
     if processor._enable_normalize:
         images = (images - processor.mean) / processor.std
     return images
+
+
+def from_rtmlib(processor: ImgDataPreprocessor, images: Tensor) -> Tensor:
+    """Do what a data preprocessor does, with crops of rtmlib's classes.
+
+    Args:
+        processor (:obj:`ImgDataPreprocessor`): The data preprocessor.
+        images (Tensor): BGR crops minus ``RTMLIB['mean']`` divided by
+            ``RTMLIB['std']``, of shape ``(N, 3, H, W)``.
+
+    Returns:
+        Tensor: What the network takes, of shape ``(N, 3, H, W)``.
+    """
+    mean, std = (
+        images.new_tensor(RTMLIB[key])[:, None, None]
+        for key in ('mean', 'std'))
+    return normalize(processor, images * std + mean)
 
 
 def test_transforms(cfg: Config) -> Dict[str, Dict[str, Any]]:

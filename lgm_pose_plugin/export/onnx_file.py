@@ -20,29 +20,78 @@ from .graph import MAP_NAMES, ExportedNetwork
 OPSET = 17  # the first with LayerNormalization
 
 
-def to_onnx(network: ExportedNetwork, example: Tensor, file: str,
-            dynamic: bool) -> Tuple[List[str], List[str]]:
-    """Write a network to an ONNX file, with BatchNorm folded.
+def output_names(network: ExportedNetwork,
+                 example: Tensor) -> Tuple[List[str], List[str]]:
+    """Name the outputs of a network.
+
+    Args:
+        network (ExportedNetwork): The network.
+        example (Tensor): An input.
+
+    Returns:
+        tuple[list[str], list[str]]: Those of the decoded key points, and
+        those of the maps, which come last.
+    """
+    with torch.no_grad():
+        dims = network(example)[-1].dim()
+    maps = list(MAP_NAMES[:1] if dims == 4 else MAP_NAMES[1:])
+    return [] if network.decoder is None else ['keypoints', 'scores'], maps
+
+
+def to_onnx(network: ExportedNetwork,
+            example: Tensor,
+            file: str,
+            dynamic: bool,
+            float16: bool = False) -> Tuple[List[str], List[str]]:
+    """Write a network to an ONNX file for ONNX Runtime.
 
     Args:
         network (ExportedNetwork): The network.
         example (Tensor): An input.
         file (str): The file to write.
         dynamic (bool): Whether the batch size is left open.
+        float16 (bool): Whether the file computes the maps in float16.
+            Defaults to ``False``.
 
     Returns:
-        tuple[list[str], list[str]]: Names of the file's outputs: those of the
-        decoded key points, and those of the maps, which come last.
+        tuple[list[str], list[str]]: Names of the file's outputs, see
+        :func:`output_names`.
 
     Raises:
         ValueError: If torch cannot export the network.
     """
-    with torch.no_grad():
-        dims = network(example)[-1].dim()
-    maps = list(MAP_NAMES[:1] if dims == 4 else MAP_NAMES[1:])
-    decoded = [] if network.decoder is None else ['keypoints', 'scores']
+    decoded, maps = output_names(network, example)
     write_onnx(network, example, file, decoded + maps, dynamic)
+    split_elus(file, file)
+    if float16:
+        halve_onnx(file, maps)
     return decoded, maps
+
+
+def halve_onnx(file: str, maps: Sequence[str]) -> None:
+    """Turn an ONNX file to float16, but for inputs, outputs and decoding.
+
+    Args:
+        file (str): The file, which is written anew.
+        maps (Sequence[str]): Names of the maps.
+    """
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+    from onnxruntime.transformers.onnx_model import OnnxModel
+    model = onnx.load(file)
+    # Half precision has too few digits for coordinates and logarithms.
+    behind, decoding = set(maps), []
+    for node in model.graph.node:  # sorted: a node follows what it depends on
+        if behind.intersection(node.input):
+            behind.update(node.output)
+            decoding.append(node.name)
+    with warnings.catch_warnings():
+        # Of weights that are rounded to zero.
+        warnings.simplefilter('ignore')
+        halved = convert_float_to_float16(
+            model, keep_io_types=True, node_block_list=decoding)
+    # Casts of maps that the decoding takes, too, are put at the end.
+    OnnxModel(halved).topological_sort()
+    onnx.save(halved, file)
 
 
 def write_onnx(network: nn.Module, example: Tensor, file: str,

@@ -1,6 +1,6 @@
 """Run files of ``lgm-pose export`` without torch and MMPose.
 
-Needs NumPy, OpenCV and ONNX Runtime or OpenVINO. Geometry and, for files that
+Needs NumPy, OpenCV and the runtime of the format. Geometry and, for files that
 hold raw heat maps, decoding are MMPose's (``GetBBoxCenterScale``,
 ``TopdownAffine``, the codecs), written for a whole batch.
 """
@@ -57,8 +57,9 @@ def find_model(name: str) -> str:
     shipped = {path.stem: str(path) for path in WEIGHTS.glob('*.onnx')}
     if name not in shipped:
         raise ValueError(
-            f'{name} is neither a file of `lgm-pose export` (.onnx, .xml) nor '
-            f'a network of the package ({", ".join(sorted(shipped))})')
+            f'{name} is neither a file of `lgm-pose export` '
+            f'({", ".join(BACKENDS)}) nor a network of the package '
+            f'({", ".join(sorted(shipped))})')
     return shipped[name]
 
 
@@ -70,11 +71,9 @@ class PoseRuntime:
     file again.
 
     Args:
-        file (str): An .onnx or .xml file of ``lgm-pose export``, or the name
-            of a network that lies in the package.
-        backend (str, optional): ``'onnxruntime'`` or ``'openvino'``. Defaults
-            to ONNX Runtime for .onnx and OpenVINO for .xml files; OpenVINO
-            runs both.
+        file (str): An .onnx, .xml, .tflite or .param file of ``lgm-pose
+            export``, or the name of a network that lies in the package.
+        backend (str, optional): See :func:`.open_session`.
         threads (int): Threads the runtime may use. More than one beside other
             work can be far slower. Defaults to 1.
         device (str): What computes, ``'cpu'``, ``'cuda'``, ``'tensorrt'``,

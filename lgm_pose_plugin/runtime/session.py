@@ -1,6 +1,7 @@
-"""Networks in ONNX Runtime and OpenVINO."""
+"""Networks in ONNX Runtime, OpenVINO, LiteRT and ncnn."""
 import functools
 import hashlib
+import json
 import os.path as osp
 import threading
 from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple, Union
@@ -10,8 +11,22 @@ import numpy as np
 METADATA_KEY = 'lgm_pose_plugin'
 # Where OpenVINO's .xml keeps the SHA-256 of the .bin that belongs to it.
 BIN_KEY = 'lgm_pose_plugin_bin'
-# Backends by suffix, the first is the default; OpenVINO reads both.
-BACKENDS = {'.onnx': ('onnxruntime', 'openvino'), '.xml': ('openvino', )}
+# The same of ncnn's files, in the .json beside them.
+HASHES_KEY = 'sha256'
+# Backends by suffix, the first is the default.
+BACKENDS = {
+    '.onnx': ('onnxruntime', 'openvino'),
+    '.xml': ('openvino', ),
+    '.tflite': ('litert', ),
+    '.param': ('ncnn', )
+}
+# What lies beside a file under the same name.
+PARTS = {
+    '.onnx': (),
+    '.xml': ('.bin', ),
+    '.tflite': (),
+    '.param': ('.bin', '.json')
+}
 # ONNX Runtime's devices: its name for each, and the package that brings it.
 PROVIDERS = {
     'cpu': ('CPUExecutionProvider', 'onnxruntime'),
@@ -57,13 +72,13 @@ def open_session(file: str,
                  backend: Optional[str] = None,
                  threads: int = 1,
                  device: str = 'cpu') -> Session:
-    """Open an .onnx or .xml file in its runtime, computing in float32.
+    """Open a file in its runtime, computing in float32.
 
     Args:
-        file (str): The file.
-        backend (str, optional): ``'onnxruntime'`` or ``'openvino'``. Defaults
-            to ONNX Runtime for .onnx and OpenVINO for .xml files; OpenVINO
-            runs both.
+        file (str): An .onnx, .xml, .tflite or .param file.
+        backend (str, optional): ``'onnxruntime'``, ``'openvino'``,
+            ``'litert'`` or ``'ncnn'``. Defaults to that of the format;
+            OpenVINO runs .onnx files, too.
         threads (int): Threads the runtime may use. Defaults to 1.
         device (str): What computes: ``'cpu'``; of ONNX Runtime ``'cuda'``,
             ``'tensorrt'`` (with a number as ``'cuda:1'`` that GPU),
@@ -93,18 +108,22 @@ def open_session(file: str,
                          f'not by {backend!r}')
     if not (device in PROVIDERS or name in GPUS and number.isdecimal()
             if backend == 'onnxruntime' else device == 'cpu'
-            or name == 'openvino'):
+            or name == backend == 'openvino'):
         raise ValueError(
             f'{backend} has no device {device!r}: ONNX Runtime has '
             f'{", ".join(PROVIDERS)}; OpenVINO cpu and, as openvino:GPU, '
-            'those of its own')
+            'those of its own; LiteRT and ncnn cpu')
     if threads < 1:
         raise ValueError(f'threads must be at least 1, got {threads}')
-    parts = [file] if suffix == '.onnx' else [file, file[:-4] + '.bin']
-    for part in parts:
+    stem = osp.splitext(file)[0]
+    for part in (file, *(stem + part for part in PARTS[suffix])):
         if not osp.isfile(part):
             raise FileNotFoundError(f'there is no file {part}')
-    opener = dict(onnxruntime=_open_onnxruntime, openvino=_open_openvino)
+    opener = dict(
+        onnxruntime=_open_onnxruntime,
+        openvino=_open_openvino,
+        litert=_open_litert,
+        ncnn=_open_ncnn)
     try:
         session = opener[backend](file, threads, device)
     except ImportError:
@@ -210,10 +229,8 @@ def _open_openvino(file: str, threads: int, device: str) -> Session:
             raise ValueError(f'{file[:-4]}.bin is not the file that it was '
                              'exported with; copy or export both again')
     size = model.input(0).get_partial_shape()[0]
-    # Compiling would fill the memory.
-    if size.is_static and not 0 < size.get_length() <= MAX_BATCH:
-        raise ValueError(f'it takes {size.get_length()} crops at once; 1 to '
-                         f'{MAX_BATCH} are possible. Export it again')
+    if size.is_static:
+        _check_batch(size.get_length())
     metadata = None
     # The latter is where OpenVINO puts an ONNX file's.
     for path in ([METADATA_KEY], ['framework', METADATA_KEY]):
@@ -255,11 +272,98 @@ def _open_openvino(file: str, threads: int, device: str) -> Session:
     return Session(metadata, _openvino_shape(shape), shapes, run)
 
 
+def _check_batch(size: int) -> None:
+    """Refuse a batch with which compiling would fill the memory."""
+    if not 0 < size <= MAX_BATCH:
+        raise ValueError(
+            f'it takes {size} crops at once; 1 to {MAX_BATCH} are '
+            'possible. Export it again')
+
+
 def _openvino_shape(shape: Any) -> Shape:
     if shape.rank.is_dynamic:
         return ()
     return tuple(size.get_length() if size.is_static else None
                  for size in shape)
+
+
+def _open_litert(file: str, threads: int, device: str) -> Session:
+    from ai_edge_litert import schema_py_generated as schema
+    from ai_edge_litert.interpreter import Interpreter
+    with open(file, 'rb') as opened:
+        content = opened.read()
+    # Which looks for damage first.
+    interpreter = Interpreter(model_content=content, num_threads=threads)
+    entry, = interpreter.get_input_details()
+    shape = tuple(map(int, entry['shape']))
+    _check_batch(shape[0])
+    metadata, model = None, schema.Model.GetRootAs(content)
+    for i in range(model.MetadataLength()):
+        one = model.Metadata(i)
+        if one.Name() == METADATA_KEY.encode():
+            data = model.Buffers(one.Buffer()).DataAsNumpy()
+            metadata = data.tobytes().decode()
+    interpreter.allocate_tensors()
+    outputs = interpreter.get_output_details()
+    lock = threading.Lock()
+
+    def run(inputs: Inputs) -> Outputs:
+        if isinstance(inputs, dict):
+            inputs = inputs[entry['name']]
+        with lock:
+            interpreter.set_tensor(entry['index'], inputs)
+            interpreter.invoke()
+            return {
+                one['name']: interpreter.get_tensor(one['index'])
+                for one in outputs
+            }
+
+    shapes: Dict[str, Shape] = {
+        one['name']: tuple(map(int, one['shape']))
+        for one in outputs
+    }
+    return Session(metadata, shape, shapes, run)
+
+
+def _open_ncnn(file: str, threads: int, device: str) -> Session:
+    import ncnn
+    stem = osp.splitext(file)[0]
+    with open(stem + '.json', encoding='utf-8') as opened:
+        metadata = opened.read()
+    for suffix, wanted in json.loads(metadata)[HASHES_KEY].items():
+        if suffix in ('.param', '.bin') and file_hash(stem + suffix) != wanted:
+            raise ValueError(f'{stem}{suffix} is not the file that it was '
+                             'exported with; copy or export all three again')
+    net = ncnn.Net()
+    net.opt.num_threads = threads
+    for name in ('fp16_packed', 'fp16_storage', 'fp16_arithmetic',
+                 'bf16_storage'):
+        setattr(net.opt, f'use_{name}', False)
+    if net.load_param(file) or net.load_model(stem + '.bin'):
+        raise ValueError('it is damaged')
+    (name, ), names = net.input_names(), net.output_names()
+
+    def run(inputs: Inputs) -> Outputs:
+        crop = inputs[name] if isinstance(inputs, dict) else inputs
+        if crop.shape[0] != 1 or crop.ndim != 4:
+            raise ValueError(f'it takes one crop, got {crop.shape}')
+        if crop.dtype == np.uint8:  # what Mat::from_pixels does
+            crop = crop.transpose(0, 3, 1, 2)
+        # ncnn reads the memory of the array.
+        crop = np.ascontiguousarray(crop[0], np.float32)
+        extractor = net.create_extractor()
+        outputs = {}
+        if extractor.input(name, ncnn.Mat(crop)):
+            raise ValueError(f'it does not take {crop.shape}')
+        for one in names:
+            failed, value = extractor.extract(one)
+            if failed:
+                raise ValueError(f'it does not compute {one}')
+            outputs[one] = np.array(value)[None]
+        return outputs
+
+    return Session(metadata, (1, None, None, None), dict.fromkeys(names, ()),
+                   run)
 
 
 def file_hash(file: str) -> str:

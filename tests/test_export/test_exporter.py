@@ -204,10 +204,9 @@ def test_equal_weights_are_united():
 def test_wrong_file_is_not_written(monkeypatch, small_network, tmp_path,
                                    capsys):
     """A weight is changed a little after the export."""
-    to_onnx = exporter.to_onnx
 
-    def wrong_to_onnx(network, example, file, dynamic):
-        names = to_onnx(network, example, file, dynamic)
+    def wrong(network, example, file, *options):
+        names = onnx_file.to_onnx(network, example, file, *options)
         model = onnx.load(file)
         weight = max(
             model.graph.initializer, key=lambda one: len(one.raw_data))
@@ -217,7 +216,8 @@ def test_wrong_file_is_not_written(monkeypatch, small_network, tmp_path,
         onnx.save(model, file)
         return names
 
-    monkeypatch.setattr(exporter, 'to_onnx', wrong_to_onnx)
+    formats = exporter.FORMATS
+    monkeypatch.setitem(formats, 'onnx', formats['onnx']._replace(write=wrong))
     config, options, checkpoint = small_network('lgm')
     file = tmp_path / 'pose.onnx'
     command = [
@@ -284,7 +284,7 @@ def test_check_of_maps(scale, fails):
     [
         (dict(file='pose.xml'), 'must end in .onnx, got'),
         (dict(file='pose.onnx', format='openvino'), 'must end in .xml, got'),
-        (dict(format='tflite'), "unknown format 'tflite'"),
+        (dict(format='torchscript'), "unknown format 'torchscript'"),
         (dict(file='nowhere/pose.onnx'), 'there is no folder'),
         (dict(batch=0), 'batch must be from 1 to 4096'),
         # Which PoseRuntime would not open.
