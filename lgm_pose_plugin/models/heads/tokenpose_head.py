@@ -124,9 +124,9 @@ class TokenPoseHead(InGraphDecoding, HeatmapHead):
 
     The last map is cut into patches. Each patch becomes a token, and each key
     point has a learnt one. A transformer lets all tokens look at each other;
-    then a small net makes a heat map of each key point's token. For exported
-    graphs see :class:`InGraphDecoding`. It has no flip-invariant layer and
-    belongs to one size of the map.
+    then a small net makes a heat map of each key point's token. The head
+    belongs to one size of the map. For exported graphs see
+    :class:`InGraphDecoding`.
 
     The layers follow the authors' repository, leeyegy/TokenPose, with its
     position encoding ``sine-full``.
