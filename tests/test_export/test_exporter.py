@@ -176,7 +176,7 @@ def test_elu_is_split_for_onnx_runtime(export, monkeypatch, file, elus):
     finish = exporter.Exporter._finish
 
     def look(self, full):
-        graph = onnx.load(self.onnx).graph
+        graph = onnx.load(self._path('full', '.onnx')).graph
         seen.append({node.op_type for node in graph.node})
         finish(self, full)
 
