@@ -136,7 +136,7 @@ def test_metafiles(root):
             types = Config.fromfile(str(path)).model
             assert model['Metadata']['Architecture'] == [
                 types[part].type for part in ('backbone', 'neck')
-                if part in types
+                if types.get(part)
             ]
             assert model['Metadata']['Training Data'].lower() in path.stem
             weights = model.get('Weights')
