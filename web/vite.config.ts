@@ -10,7 +10,8 @@ function models(): Plugin {
     name: 'models',
     generateBundle() {
       const files = readdirSync(WEIGHTS).filter((file) => file.endsWith('.onnx'));
-      const index = files.toSorted().map((file) => {
+      // Reversed, LGM-Pose comes before LGM-Pose-Fast.
+      const index = files.toSorted().toReversed().map((file) => {
         const source = readFileSync(new URL(file, WEIGHTS));
         this.emitFile({ type: 'asset', fileName: `models/${file}`, source });
         const { task = 'pose', precision = 'float32' } = readMetadata(source, file);

@@ -152,7 +152,9 @@ def find_contents(models: Sequence[str]) -> Dict[str, Content]:
     }
     contents['/'] = contents['/index.html']
     index: List[Dict[str, Any]] = []
-    for path in [*map(Path, models), *sorted(WEIGHTS.glob('*.onnx'))]:
+    # Reversed, LGM-Pose comes before LGM-Pose-Fast.
+    shipped = sorted(WEIGHTS.glob('*.onnx'), reverse=True)
+    for path in [*map(Path, models), *shipped]:
         if path.name in [one['file'] for one in index]:
             # A file of --model may stand in for one of the package.
             if path.parent == WEIGHTS:

@@ -17,6 +17,7 @@ from lgm_pose_plugin.runtime.pose_runtime import find_model
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = 'lgm-pose_body17-256x192'
+FAST = 'lgm-pose-fast_body17-256x192'
 
 
 @pytest.fixture
@@ -88,8 +89,8 @@ def test_other_methods(get):
 
 
 def test_models_of_the_package(get):
-    listed, = json.loads(get('/models/index.json')[1])
-    assert listed['name'] == SHIPPED
+    listed, fast = json.loads(get('/models/index.json')[1])
+    assert (listed['name'], fast['name']) == (SHIPPED, FAST)
     assert (listed['task'], listed['precision']) == ('pose', 'float32')
     answer, body = get(f'/models/{listed["file"]}')
     assert body == Path(find_model(SHIPPED)).read_bytes()
@@ -102,7 +103,7 @@ def test_models_of_the_user(page, tmp_path):
     contents = web.find_contents([str(file)])
     assert contents['/models/mine.onnx'] == file
     names = [one['name'] for one in json.loads(contents['/models/index.json'])]
-    assert names == ['mine', SHIPPED]
+    assert names == ['mine', SHIPPED, FAST]
 
 
 def test_a_model_that_stands_in_for_one_of_the_package(page, tmp_path):
@@ -110,7 +111,8 @@ def test_a_model_that_stands_in_for_one_of_the_package(page, tmp_path):
     shutil.copy(find_model(SHIPPED), file)
     contents = web.find_contents([str(file)])
     assert contents[f'/models/{SHIPPED}.onnx'] == file
-    assert len(json.loads(contents['/models/index.json'])) == 1
+    names = [one['name'] for one in json.loads(contents['/models/index.json'])]
+    assert names == [SHIPPED, FAST]
 
 
 @pytest.mark.parametrize('name, content, message', [

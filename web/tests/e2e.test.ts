@@ -176,6 +176,7 @@ describe.skipIf(!isReady)('the page', () => {
       expect(await page.locator('#model option').allTextContents()).toEqual([
         'lgm-pose_body17-256x192-int8',
         'lgm-pose_body17-256x192',
+        'lgm-pose-fast_body17-256x192',
       ]);
       expect(await page.locator('#detector option').allTextContents()).toEqual([
         'None: one person',
