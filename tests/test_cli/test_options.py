@@ -58,6 +58,8 @@ def test_export(recorder, monkeypatch, capsys):
         images=[],
         dataset=True,
         samples=2,
+        float16=False,
+        rtmlib=False,
         int8=True,
         calibration=5,
         eval_samples=7,

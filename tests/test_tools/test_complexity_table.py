@@ -1,7 +1,9 @@
 """tools/complexity_table.py prints the table of docs/model_zoo.md."""
+from pathlib import Path
+
 import pytest
 
-from lgm_pose_plugin.analysis.complexity import Complexity, count_complexity
+from lgm_pose_plugin.analysis.complexity import Complexity
 
 
 @pytest.fixture(scope='module')
@@ -11,26 +13,18 @@ def tool(load_tool):
 
 @pytest.mark.e2e
 @pytest.mark.promise('papers-sizes', 'readme-figures')
-def test_page_shows_the_table(tool, request, capsys):
-    """And every figure of the papers is matched."""
+def test_page_shows_the_table(tool, request, monkeypatch, capsys):
+    """And every figure of the papers is matched; other rows take minutes."""
+    configs = [
+        path for path in tool.configs() if Path(path).stem in tool.PAPER
+    ]
+    monkeypatch.setattr(tool, 'configs', lambda: configs)
     assert tool.main() == 0
-    page = request.config.rootpath / 'docs' / 'model_zoo.md'
+    page = (request.config.rootpath / 'docs' / 'model_zoo.md').read_text()
     table = capsys.readouterr().out
-    assert table in page.read_text() and 'differs' not in table
+    assert all(row in page for row in table.splitlines())
+    assert 'differs' not in table
     assert all(name in table for name in tool.PAPER)
-
-
-@pytest.mark.promise('papers-sizes')
-@pytest.mark.parametrize('name', [
-    'td-hm_lpn50_8xb64-210e_coco-256x192',
-    'td-hm_lpn50_8xb64-210e_mpii-256x256',
-    'td-hm_cpn50_8xb64-210e_coco-256x192',
-    'td-hm_tokenpose-b_8xb64-210e_coco-256x192',
-    'td-hm_hrformer-t_8xb64-210e_coco-256x192',
-])
-def test_compared_networks(tool, load_config, name):
-    row = count_complexity(load_config(name).filename)
-    assert not tool.differs(row, tool.PAPER[name])
 
 
 @pytest.mark.parametrize('value, printed, expected', [

@@ -69,6 +69,7 @@ def test_weights_are_named_as_in_the_published_code(network, depth, number,
 
 
 @pytest.mark.promise('published-code')
+@pytest.mark.e2e
 @pytest.mark.parametrize('name', ['ditehrnet-18', 'hfhrnet-18'])
 @torch.no_grad()
 def test_loads_a_checkpoint_of_the_published_code(build, load_by_mmengine,
