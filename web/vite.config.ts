@@ -11,18 +11,21 @@ function models(): Plugin {
     generateBundle() {
       const files = readdirSync(WEIGHTS).filter((file) => file.endsWith('.onnx'));
       // Reversed, LGM-Pose comes before LGM-Pose-Fast.
-      const index = files.toSorted().toReversed().map((file) => {
-        const source = readFileSync(new URL(file, WEIGHTS));
-        this.emitFile({ type: 'asset', fileName: `models/${file}`, source });
-        const { task = 'pose', precision = 'float32' } = readMetadata(source, file);
-        return {
-          name: file.slice(0, -'.onnx'.length),
-          file,
-          task,
-          precision,
-          bytes: source.length,
-        };
-      });
+      const index = files
+        .toSorted()
+        .toReversed()
+        .map((file) => {
+          const source = readFileSync(new URL(file, WEIGHTS));
+          this.emitFile({ type: 'asset', fileName: `models/${file}`, source });
+          const { task = 'pose', precision = 'float32' } = readMetadata(source, file);
+          return {
+            name: file.slice(0, -'.onnx'.length),
+            file,
+            task,
+            precision,
+            bytes: source.length,
+          };
+        });
       this.emitFile({
         type: 'asset',
         fileName: 'models/index.json',
