@@ -89,7 +89,9 @@ class Check:
         self.folder = Path(args.work_dir, time.strftime('%Y%m%d_%H%M%S'))
         self.folder.mkdir(parents=True)
         self.deadline = time.monotonic() + args.budget
-        self.env = dict(os.environ)
+        # Steps run at the same time, and threads that wait for each other
+        # took minutes on 16 cores.
+        self.env = dict(os.environ, OMP_NUM_THREADS='1')
         if args.device == 'cpu':
             self.env['CUDA_VISIBLE_DEVICES'] = ''
 

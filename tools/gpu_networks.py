@@ -19,7 +19,6 @@ from lgm_pose_plugin.models.layers import LARM, FastLARM
 from lgm_pose_plugin.setup_env import set_up_mmpose
 from lgm_pose_plugin.utils.errors import describe_error
 from lgm_pose_plugin.utils.files import write_json
-from lgm_pose_plugin.utils.machine import available_cpus
 
 Row = Dict[str, Any]
 INPUT_SIZE = (256, 192)
@@ -240,8 +239,6 @@ def measure(step: str, path: str, device: str, names: Sequence[str],
         seconds (float): How long to time.
     """
     set_up_mmpose()
-    if device == 'cuda':  # the CPU has to be ready soon
-        torch.set_num_threads(max(1, int(available_cpus())))
     rows: List[Row] = []
     for row in STEPS[step](device, names or list(NETWORKS), batch, seconds):
         rows.append(row)

@@ -57,6 +57,8 @@ train_dataloader = dict(
     num_workers=2,
     # So that EpochSeedHook can seed them at each epoch.
     persistent_workers=False,
+    # docs/train_and_test.md says what it saves on a GPU.
+    collate_fn=dict(type='stack_collate'),
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
         type='CombinedDataset',

@@ -41,12 +41,14 @@ def spoil_weight(runner, data_batch):
 
 
 @pytest.mark.promise('invalid-loss')
-@pytest.mark.parametrize('spoil, at, faulty', [
-    (spoil_target, 1, 'targets_finite'),
-    (spoil_input, 0, 'inputs_finite'),
-    (spoil_weight, 1, None),
+@pytest.mark.parametrize('spoil, at, faulty, collate', [
+    (spoil_target, 1, 'targets_finite', 'pseudo_collate'),
+    (spoil_target, 1, 'targets_finite', 'stack_collate'),
+    (spoil_input, 0, 'inputs_finite', 'pseudo_collate'),
+    (spoil_weight, 1, None, 'pseudo_collate'),
 ])
-def test_stops_and_writes_the_batch(rendered_run, spoil, at, faulty):
+def test_stops_and_writes_the_batch(rendered_run, spoil, at, faulty, collate):
+    rendered_run.train_dataloader.collate_fn = dict(type=collate)
     rendered_run.default_hooks.checkpoint.update(by_epoch=False, interval=1)
     runner = Runner.from_cfg(rendered_run)
     spoiler = Spoiler(at, spoil)

@@ -10,6 +10,7 @@ optim_wrapper = dict(optimizer=dict(lr=2.8e-3))
 auto_scale_lr = dict(base_batch_size=128)
 
 model = dict(
+    train_cfg=dict(compute_acc=False),
     backbone=dict(num_keypoints=17),
     head=dict(
         out_channels=17,

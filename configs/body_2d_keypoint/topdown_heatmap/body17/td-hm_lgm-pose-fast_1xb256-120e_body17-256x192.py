@@ -9,6 +9,7 @@ _base_ = [
 train_dataloader = dict(batch_size=256, num_workers=8)
 
 model = dict(
+    train_cfg=dict(compute_acc=False),
     backbone=dict(input_size=_base_.codec.input_size),
     neck=dict(deconv_channels=(128, 128, 112)),
     head=dict(

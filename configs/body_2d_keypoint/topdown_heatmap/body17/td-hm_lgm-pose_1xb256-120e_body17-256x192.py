@@ -8,6 +8,7 @@ _base_ = [
 train_dataloader = dict(batch_size=256, num_workers=8)
 
 model = dict(
+    train_cfg=dict(compute_acc=False),
     backbone=dict(input_size=_base_.codec.input_size),
     head=dict(
         out_channels=17,
