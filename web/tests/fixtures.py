@@ -28,7 +28,7 @@ from lgm_pose_plugin.runtime.preprocessing import (centers_and_scales,
 from lgm_pose_plugin.runtime.session import METADATA_KEY
 
 SHIPPED = 'lgm-pose_body17-256x192'
-SEEDS = 10, 2, 1  # of pictures with a person whom the network finds
+SEEDS = 10, 2, 20  # of pictures with a person whom the network finds
 FIND_EVERY = 4
 BOX = [190., 108., 409., 372.]
 CODECS = [

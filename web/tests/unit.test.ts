@@ -272,7 +272,8 @@ describe('metadata', () => {
     [{ input_size: [192, 0] }, 'input_size must be'],
     [{ std: [1, 1, 0] }, 'std must be'],
     [{ codec: null }, 'codec must be'],
-    [{ codec: { ...good.codec, sigma: 'wide' } }, 'codec.sigma must be'],
+    // Checked as the file says it, before it becomes UDPHeatmap.
+    [{ codec: { ...good.codec, type: 'SoftmaxUDPHeatmap', sigma: 'wide' } }, 'codec.sigma must be'],
     [{ codec: { ...good.codec, input_size: [1, 1] } }, 'codec.input_size must be 192,256'],
     [{ skeleton: [[0, 17]] }, 'skeleton must be'],
     [{ keypoint_names: 'nose' }, 'keypoint_names must be'],
