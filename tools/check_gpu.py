@@ -89,8 +89,7 @@ class Check:
         self.folder = Path(args.work_dir, time.strftime('%Y%m%d_%H%M%S'))
         self.folder.mkdir(parents=True)
         self.deadline = time.monotonic() + args.budget
-        # Steps run at the same time, and threads that wait for each other
-        # took minutes on 16 cores.
+        # Steps run at the same time. Their threads would wait for each other.
         self.env = dict(os.environ, OMP_NUM_THREADS='1')
         if args.device == 'cpu':
             self.env['CUDA_VISIBLE_DEVICES'] = ''
