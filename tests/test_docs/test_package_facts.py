@@ -7,7 +7,7 @@ from pathlib import Path
 import mmpose
 import mmpose.registry
 import pytest
-from mmengine.registry import Registry
+from mmengine.registry import FUNCTIONS, Registry
 
 from lgm_pose_plugin import cli
 
@@ -22,7 +22,7 @@ def test_modules_of_the_page_are_registered():
     registries = [
         value for value in vars(mmpose.registry).values()
         if isinstance(value, Registry)
-    ]
+    ] + [FUNCTIONS]
     for name in named:
         found = [registry.get(name) for registry in registries]
         modules = {one.__module__.split('.')[0] for one in found if one}
