@@ -43,6 +43,22 @@ class Complexity(NamedTuple):
     hrnet_macs: int = 0
 
 
+def count_parameters(model: nn.Module) -> Tuple[int, int]:
+    """Count the parameters of a network.
+
+    Args:
+        model (:obj:`nn.Module`): The network.
+
+    Returns:
+        tuple[int, int]: ``params`` and ``leaf_params`` of
+        :class:`Complexity`.
+    """
+    return (sum(p.numel() for p in model.parameters()),
+            sum(p.numel() for module in model.modules()
+                if isinstance(module, _LEAVES)
+                for p in module.parameters()))
+
+
 def count_macs(model: TopdownPoseEstimator,
                input_size: Tuple[int, int]) -> Counter[str]:
     """Count the multiply-adds of one image as MMEngine does.
@@ -129,13 +145,12 @@ def count_complexity(config: str) -> Complexity:
                     for name in ('conv', 'linear', 'matmul', 'bmm', 'einsum'))
     # MMEngine counts 2 and 5 per element.
     normalized = macs['batch_norm'] / 2 + macs['layer_norm'] / 5
+    params, leaf_params = count_parameters(model)
     return Complexity(
         name=osp.splitext(osp.basename(cfg.filename))[0],
         input_size=input_size,
-        params=sum(p.numel() for p in model.parameters()),
-        leaf_params=sum(p.numel() for module in model.modules()
-                        if isinstance(module, _LEAVES)
-                        for p in module.parameters()),
+        params=params,
+        leaf_params=leaf_params,
         macs=sum(macs.values()),
         conv_macs=conv_macs,
         thop_macs=int(conv_macs + 4 * normalized +

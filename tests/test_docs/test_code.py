@@ -195,6 +195,7 @@ def run_python(code, names, before):
     import_modules_from_strings(**cfg.custom_imports)
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize(
     'page', MARKED, ids=lambda page: str(page.relative_to(ROOT)))
 def test_blocks(page, sandbox):

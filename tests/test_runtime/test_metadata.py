@@ -138,6 +138,7 @@ def altered(metadata, key, value):
     return dict(metadata, **{key: value})
 
 
+@pytest.mark.e2e
 def test_metadata_of_exports_are_read(exported):
     metadata = metadata_of(exported['onnx'])
     assert read_metadata(json.dumps(metadata), 'net.onnx') == metadata
