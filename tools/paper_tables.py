@@ -25,6 +25,7 @@ from benchmark_docs import BENCHMARK, ENVIRONMENT, replace_sections
 from gpu_networks import INPUT_SIZE, time_table
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 from lgm_pose_plugin.benchmark.report import environment_list, markdown_table
 from lgm_pose_plugin.setup_env import set_up_mmpose
@@ -368,7 +369,7 @@ def draw(report: Report, path: str) -> None:
     Raises:
         ValueError: If it cannot be written.
     """
-    figure = Figure((12, 5), layout='constrained')
+    figure = Figure((12, 7), layout='constrained')
     tables = [
         table for table in TABLES.values() if table.input_size == (256, 192)
     ]
@@ -381,25 +382,31 @@ def draw(report: Report, path: str) -> None:
                             backend).get('median_ms')
                 if time and row.accuracy:
                     points[row.name] = time, row.accuracy
+        front = pareto_front(list(points.values()))
         one.scatter(*zip(*points.values()), zorder=3)
         one.plot(
-            *zip(*pareto_front(list(points.values()))),
+            *zip(*front),
             drawstyle='steps-post',
             linewidth=1,
             label='Pareto front')
         for name, point in points.items():
+            side = -1 if point in front else 1  # away from its steps
             one.annotate(
                 name,
                 point,
-                xytext=(0, 5),
+                xytext=(5 * side, 0),
                 textcoords='offset points',
-                ha='center',
+                ha='right' if side < 0 else 'left',
+                va='center',
                 fontsize=7)
         one.set(
             title=BACKENDS[backend],
             xscale='log',
             xlabel='median time (ms), one thread')
-        one.margins(x=.15)
+        one.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        one.xaxis.set_major_formatter(ScalarFormatter())
+        one.xaxis.set_minor_formatter(NullFormatter())
+        one.margins(x=.4)
         one.grid(linewidth=.3)
     axes[0].set_ylabel("the papers' COCO AP (not reproduced)")
     axes[0].legend(fontsize=8, loc='lower right')
