@@ -9,10 +9,9 @@ from mmpose.models.backbones.utils import channel_shuffle
 from mmpose.registry import MODELS
 from mmpose.utils.typing import ConfigType, OptMultiConfig
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from ..layers import DenseContextModeling, GlobalContextModeling
-from .lite_hr_frame import FrameModule, LiteHRFrame
+from .lite_hr_frame import FrameBlock, FrameModule, LiteHRFrame
 
 # By branch, the largest map first.
 NUM_GROUPS = (1, 1, 2, 4)
@@ -85,7 +84,7 @@ class DynamicSplitConvolution(BaseModule):
         return channel_shuffle(out, len(self.parts))
 
 
-class DynamicContextBlock(BaseModule):
+class DynamicContextBlock(FrameBlock):
     """The block of all stages, in place of Lite-HRNet's channel weighting.
 
     Half of the channels pass; the other half of all branches goes through
@@ -96,19 +95,12 @@ class DynamicContextBlock(BaseModule):
         in_channels (Sequence[int]): Channels of the branches, the largest map
             first.
         norm_cfg (dict): Config of the normalization layers.
-        with_cp (bool): Whether activations are recomputed in the backward
-            pass. Defaults to ``False``.
-        init_cfg (dict or list[dict], optional): Initialization config.
-            Defaults to ``None``.
+        **kwargs: Arguments of :class:`FrameBlock`.
     """
 
-    def __init__(self,
-                 in_channels: Sequence[int],
-                 norm_cfg: ConfigType,
-                 with_cp: bool = False,
-                 init_cfg: OptMultiConfig = None):
-        super().__init__(init_cfg)
-        self.with_cp = with_cp
+    def __init__(self, in_channels: Sequence[int], norm_cfg: ConfigType,
+                 **kwargs: Any):
+        super().__init__(**kwargs)
         halves = [channels // 2 for channels in in_channels]
         self.dcm = DenseContextModeling(halves, 8, norm_cfg)
         self.conv = nn.ModuleList(
@@ -118,20 +110,7 @@ class DynamicContextBlock(BaseModule):
             GlobalContextModeling(*args, norm_cfg)
             for args in zip(halves, GLOBAL_REDUCTIONS))
 
-    def forward(self, maps: Sequence[Tensor]) -> List[Tensor]:
-        """Process the maps of all branches.
-
-        Args:
-            maps (Sequence[Tensor]): Maps of shapes ``(B, C, H, W)``.
-
-        Returns:
-            list[Tensor]: Maps of the same shapes.
-        """
-        if self.with_cp and torch.is_grad_enabled():
-            return checkpoint(self._forward, *maps, use_reentrant=False)
-        return self._forward(*maps)
-
-    def _forward(self, *maps: Tensor) -> List[Tensor]:
+    def process(self, *maps: Tensor) -> List[Tensor]:
         passing, halves = zip(*(x.chunk(2, 1) for x in maps))
         outs = [
             gcm(conv(half))

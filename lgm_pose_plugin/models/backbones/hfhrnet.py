@@ -10,9 +10,8 @@ from mmpose.models.backbones.litehrnet import CrossResolutionWeighting
 from mmpose.registry import MODELS
 from mmpose.utils.typing import ConfigType, OptConfigType, OptMultiConfig
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
-from .lite_hr_frame import FrameModule, LiteHRFrame
+from .lite_hr_frame import FrameBlock, FrameModule, LiteHRFrame
 
 
 class ContextEmbedding(nn.Sequential):
@@ -88,7 +87,7 @@ def _depthwise(channels: int, norm_cfg: ConfigType,
         act_cfg=act_cfg)
 
 
-class CascadedBlock(BaseModule):
+class CascadedBlock(FrameBlock):
     """The block of all stages: HF-HRNet's hardware-friendly mug.
 
     Lite-HRNet's weighting of all branches, then in each branch two depthwise
@@ -98,19 +97,12 @@ class CascadedBlock(BaseModule):
         in_channels (Sequence[int]): Channels of the branches, the largest map
             first.
         norm_cfg (dict): Config of the normalization layers.
-        with_cp (bool): Whether activations are recomputed in the backward
-            pass. Defaults to ``False``.
-        init_cfg (dict or list[dict], optional): Initialization config.
-            Defaults to ``None``.
+        **kwargs: Arguments of :class:`FrameBlock`.
     """
 
-    def __init__(self,
-                 in_channels: Sequence[int],
-                 norm_cfg: ConfigType,
-                 with_cp: bool = False,
-                 init_cfg: OptMultiConfig = None):
-        super().__init__(init_cfg)
-        self.with_cp = with_cp
+    def __init__(self, in_channels: Sequence[int], norm_cfg: ConfigType,
+                 **kwargs: Any):
+        super().__init__(**kwargs)
         self.cross_resolution_weighting = BranchWeighting(
             in_channels, ratio=8, norm_cfg=norm_cfg)
         self.depthwise_convsfirst = nn.ModuleList(
@@ -122,20 +114,7 @@ class CascadedBlock(BaseModule):
         self.global2 = nn.ModuleList(
             ContextEmbedding(c, relu=False) for c in in_channels)
 
-    def forward(self, maps: Sequence[Tensor]) -> List[Tensor]:
-        """Process the maps of all branches.
-
-        Args:
-            maps (Sequence[Tensor]): Maps of shapes ``(B, C, H, W)``.
-
-        Returns:
-            list[Tensor]: Maps of the same shapes.
-        """
-        if self.with_cp and torch.is_grad_enabled():
-            return checkpoint(self._forward, *maps, use_reentrant=False)
-        return self._forward(*maps)
-
-    def _forward(self, *maps: Tensor) -> List[Tensor]:
+    def process(self, *maps: Tensor) -> List[Tensor]:
         outs = self.cross_resolution_weighting(maps)
         for layers in (self.depthwise_convsfirst, self.global1,
                        self.depthwise_convslast, self.global2):

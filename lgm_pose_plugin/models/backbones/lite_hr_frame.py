@@ -1,14 +1,48 @@
 """Lite-HRNet's frame, for networks with other blocks in it."""
-from typing import Any, Callable, Sequence, Tuple, Type
+from typing import Any, Callable, List, Sequence, Tuple, Type
 
 import torch
 import torch.nn as nn
+from mmengine.model import BaseModule
 from mmpose.models.backbones.litehrnet import LiteHRModule, LiteHRNet
-from mmpose.utils.typing import ConfigType
+from mmpose.utils.typing import ConfigType, OptMultiConfig
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 # Modules of the three stages by depth.
 NUM_MODULES = {18: (2, 4, 2), 30: (3, 8, 3)}
+
+
+class FrameBlock(BaseModule):
+    """A block that sees all branches.
+
+    A subclass has a method ``process``, from maps to maps of the same shapes.
+
+    Args:
+        with_cp (bool): Whether activations are recomputed in the backward
+            pass. Defaults to ``False``.
+        init_cfg (dict or list[dict], optional): Initialization config.
+            Defaults to ``None``.
+    """
+
+    process: Callable[..., List[Tensor]]
+
+    def __init__(self, with_cp: bool = False, init_cfg: OptMultiConfig = None):
+        super().__init__(init_cfg)
+        self.with_cp = with_cp
+
+    def forward(self, maps: Sequence[Tensor]) -> List[Tensor]:
+        """Process the maps of all branches.
+
+        Args:
+            maps (Sequence[Tensor]): Maps of shapes ``(B, C, H, W)``.
+
+        Returns:
+            list[Tensor]: Maps of the same shapes.
+        """
+        if self.with_cp and torch.is_grad_enabled():
+            return checkpoint(self.process, *maps, use_reentrant=False)
+        return self.process(*maps)
 
 
 class FrameModule(LiteHRModule):
@@ -27,7 +61,7 @@ class FrameModule(LiteHRModule):
         block (callable): Makes a block from the three arguments.
     """
 
-    block: Callable[..., nn.Module]
+    block: Callable[..., FrameBlock]
 
     def __init__(self, in_channels: Sequence[int], norm_cfg: ConfigType,
                  with_cp: bool):
@@ -44,9 +78,9 @@ class FrameModule(LiteHRModule):
     def _make_weighting_blocks(self, num_blocks: int,
                                reduce_ratio: None) -> nn.Sequential:
         """Make the blocks, in place of Lite-HRNet's."""
-        return nn.Sequential(
-            *(self.block(self.in_channels, self.norm_cfg, self.with_cp)
-              for _ in range(num_blocks)))
+        return nn.Sequential(*(
+            self.block(self.in_channels, self.norm_cfg, with_cp=self.with_cp)
+            for _ in range(num_blocks)))
 
 
 class LiteHRFrame(LiteHRNet):
