@@ -33,6 +33,14 @@ ROOT = Path(__file__).resolve().parents[1]
 os.environ.setdefault('CI', 'true')
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Mark what exports a module as end to end."""
+    for item in items:
+        if 'check_exports' in item.fixturenames:
+            item.add_marker('e2e')
+
+
 @pytest.fixture(scope='session', autouse=True)
 def registered():
     """Register MMPose's and the plugin's modules; compute on one thread."""

@@ -23,6 +23,7 @@ def count():
     return count
 
 
+@pytest.mark.e2e
 def test_counters(load_config, tmp_path):
     """The counters tell apart what the design page says they do."""
     counts = []
@@ -40,6 +41,7 @@ def test_counters(load_config, tmp_path):
     assert gated.conv_macs < gated.macs < gated.thop_macs
 
 
+@pytest.mark.e2e
 def test_hrnets_counter():
     """On HRNet-W32, for which HRNet's paper prints 7.10."""
     row = count_complexity('hrnet-w32')

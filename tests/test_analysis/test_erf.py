@@ -324,6 +324,7 @@ def run(capsys, *args):
     return (status, *capsys.readouterr())
 
 
+@pytest.mark.e2e
 def test_command(capsys, path, tmp_path, network):
     checkpoint, out = tmp_path / 'weights.pth', tmp_path / 'erf.png'
     torch.save(dict(state_dict=network.state_dict()), str(checkpoint))

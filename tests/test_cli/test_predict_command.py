@@ -189,6 +189,7 @@ def test_without_a_detector_the_whole_picture_is_taken(predict, data,
     assert 'rtmdet is not a model of MMDetection' in capsys.readouterr().err
 
 
+@pytest.mark.e2e
 @pytest.mark.promise('predict-finds-people')
 def test_the_detector_of_the_zoo_is_exported_once(predict, data, no_detector,
                                                   detector_files, monkeypatch,

@@ -53,6 +53,7 @@ def test_what_does_not_fit_stays_a_list(case):
     ] == [True, True]
 
 
+@pytest.mark.e2e
 def test_trains_the_same_weights(rendered_run, tmp_path):
     weights = []
     for number, name in enumerate(('pseudo_collate', 'stack_collate')):

@@ -38,6 +38,7 @@ def config(tmp_path, monkeypatch):
     return Config.fromfile(name)
 
 
+@pytest.mark.e2e
 def test_trains_from_the_shipped_weights(config, tmp_path):
     config.merge_from_dict({
         'work_dir': str(tmp_path / 'work'),

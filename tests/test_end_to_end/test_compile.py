@@ -19,6 +19,7 @@ def test_training_compiles(rendered_run, backend):
     def train(**options):
         cfg = rendered_run.copy()
         cfg.update(options, randomness=dict(seed=0))
+        cfg.model.test_cfg.flip_test = False  # it is compiled once more
         runner = Runner.from_cfg(cfg)
         runner.train()
         losses.append(runner.message_hub.get_scalar('train/loss').data[0])

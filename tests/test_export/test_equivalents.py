@@ -43,6 +43,7 @@ def test_network(exported, name):
     assert not kinds & {'CroppedDeconv', 'PairConv'}
 
 
+@pytest.mark.e2e
 @torch.no_grad()
 def test_operators(exported):
     """None that a runtime of phones does not take."""

@@ -19,6 +19,7 @@ def no_network(monkeypatch):
     monkeypatch.setattr('mmengine.runner.checkpoint.load_checkpoint', refuse)
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize('name', NETWORKS)
 def test_networks(name):
     network = build_network(name, (128, 96))

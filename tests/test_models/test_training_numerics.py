@@ -87,6 +87,7 @@ def flat(model):
         [weight.detach().flatten() for weight in model.parameters()]).clone()
 
 
+@pytest.mark.e2e
 @pytest.mark.promise('mixed-precision')
 @pytest.mark.parametrize('name, steps', [
     pytest.param(LGM, 12, marks=needs_mixing),
@@ -268,6 +269,7 @@ class Recorder(Hook):
         self.after = flat(runner.model)
 
 
+@pytest.mark.e2e
 @pytest.mark.promise('mixed-precision')
 def test_averaged_weights_are_tested_and_saved(rendered_run):
     rendered_run.custom_hooks.append(

@@ -122,6 +122,7 @@ def test_files_of_mmdeploy(make_file, kind, mean, std):
     np.testing.assert_array_equal(people.boxes, boxes[above & (found == 0)])
 
 
+@pytest.mark.e2e
 @pytest.mark.promise('rtmlib-detectors')
 def test_yolox_without_nms_in_the_graph(make_file, small_detector):
     """Boxes are MMDetection's, apart from rtmlib's fractions and NMS."""

@@ -442,9 +442,8 @@ def test_channels_last(randomize, kwargs):
 
 @pytest.mark.promise('trace-and-export')
 @pytest.mark.parametrize('size, kwargs, export', [
-    pytest.param((64, 64), dict(depth=1), True, marks=pytest.mark.e2e),
-    pytest.param(
-        (100, 77), dict(num_stages=1, depth=2), True, marks=pytest.mark.e2e),
+    ((64, 64), dict(depth=1), True),
+    ((100, 77), dict(num_stages=1, depth=2), True),
     ((96, 72), dict(), False),
     ((96, 72), dict(LAP, channels=32, depth=2), False),
 ])

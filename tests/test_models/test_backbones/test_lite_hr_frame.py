@@ -125,6 +125,7 @@ def torchstat_count(network, size):
 
 
 # The README of the published code; its M is 2^20.
+@pytest.mark.e2e
 @pytest.mark.promise('papers-sizes')
 @pytest.mark.parametrize('depth, size, keypoints, printed', [
     (18, (256, 192), 17, '209.8'),

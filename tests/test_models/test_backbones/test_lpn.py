@@ -75,6 +75,5 @@ def test_gradients(check_gradients, with_cp):
         unreached=['conv_mask.bias'])
 
 
-@pytest.mark.e2e
 def test_exports(check_exports):
     check_exports(small(), (3, 64, 64), atol=1e-4)

@@ -263,6 +263,7 @@ def test_teachers_that_do_not_fit(tmp_path, batch):
         network.loss(batch[0], samples(*batch[1:]))
 
 
+@pytest.mark.e2e
 def test_teacher_of_the_coco_config(tmp_path):
     """But for its weights, which are downloaded."""
     cfg = load_config('td-hm_lgm-pose-distilled_8xb64-210e_coco-256x192')

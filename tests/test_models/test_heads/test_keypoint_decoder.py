@@ -114,7 +114,6 @@ def test_nothing_above_zero(codec, value):
     assert keypoints[1].lt(0).all() and keypoints[0, 1].gt(0).all()
 
 
-@pytest.mark.e2e
 @pytest.mark.parametrize('kind', ['msra', 'dark', 'udp'])
 def test_trace_and_export(check_exports, kind):
     codec = make_codec(kind, *SIZES[0])
