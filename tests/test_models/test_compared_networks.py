@@ -6,6 +6,7 @@ from mmpose.testing import get_packed_inputs
 from lgm_pose_plugin.models.builder import build_model, load_config
 
 NAMES = ['lpn50', 'cpn50', 'tokenpose-b', 'hrformer-t']
+pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ openvino = pytest.importorskip('openvino')
 from lgm_pose_plugin.export import exporter  # noqa: E402
 from lgm_pose_plugin.runtime.pose_runtime import PoseRuntime  # noqa: E402
 
+pytestmark = pytest.mark.e2e
 BACKENDS = ('onnxruntime', 'openvino')
 WHOLE = object()  # stands for all of the metadata
 DEEP = '[' * 100000
@@ -138,7 +139,6 @@ def altered(metadata, key, value):
     return dict(metadata, **{key: value})
 
 
-@pytest.mark.e2e
 def test_metadata_of_exports_are_read(exported):
     metadata = metadata_of(exported['onnx'])
     assert read_metadata(json.dumps(metadata), 'net.onnx') == metadata

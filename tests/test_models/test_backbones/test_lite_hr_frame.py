@@ -10,6 +10,7 @@ from lgm_pose_plugin.models.backbones import DiteHRNet, HFHRNet
 from lgm_pose_plugin.models.layers import DynamicConv2d
 
 NETWORKS = [DiteHRNet, HFHRNet]
+pytestmark = pytest.mark.e2e
 
 
 def fill(network):
@@ -125,7 +126,6 @@ def torchstat_count(network, size):
 
 
 # The README of the published code; its M is 2^20.
-@pytest.mark.e2e
 @pytest.mark.promise('papers-sizes')
 @pytest.mark.parametrize('depth, size, keypoints, printed', [
     (18, (256, 192), 17, '209.8'),
@@ -198,7 +198,6 @@ def test_norm_eval(network):
     assert model.training and not model.eval().training
 
 
-@pytest.mark.e2e
 @pytest.mark.promise('trace-and-export')
 @pytest.mark.parametrize('network', NETWORKS)
 @torch.no_grad()
