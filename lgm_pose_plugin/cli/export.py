@@ -1,13 +1,14 @@
 """write a network to a file that needs no MMPose
 
---format onnx and openvino are for computers and servers, tflite (LiteRT) and
-ncnn for phones and edge devices.
+--format onnx and openvino are for computers and servers, tflite (LiteRT),
+ncnn and coreml (Apple) for phones and edge devices.
 
 The file takes crops of people and returns their key points. Its metadata hold
 what else a program needs (input size, names of the key points, ...), see
 docs/export.md. Before the file is written, it is run on crops and compared
 with MMPose. FILE.report.json has the comparison. OpenVINO's format is a pair
 of files, FILE.xml and FILE.bin; ncnn's are FILE.param, FILE.bin and FILE.json.
+Core ML's FILE.mlpackage is a folder.
 
 CONFIG may be an RTMDet or YOLOX of MMDetection. The file then takes whole
 images and returns the boxes of people, and the check compares it with
@@ -47,17 +48,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """
     add_config(parser, 'its weights (default: those published of a model)')
     add_format(
-        parser, 'onnx', 'openvino', 'tflite', 'ncnn', help='of the file')
+        parser,
+        'onnx',
+        'openvino',
+        'tflite',
+        'ncnn',
+        'coreml',
+        help='of the file')
     parser.add_argument(
         '--batch',
         type=batch_size,
         metavar='N',
         help='crops the graph takes at once, or "dynamic" for any number '
-        '(default: dynamic, in tflite and ncnn 1)')
+        '(default: dynamic, in tflite, ncnn and coreml 1)')
     add_flag(
         parser, '--no-decode',
         'return heat maps or SimCC vectors instead of key points, as '
-        "ncnn's files always do")
+        "ncnn's and Core ML's files always do")
     add_flag(
         parser, '--no-normalize',
         'take normalized float32 crops (N, 3, H, W) instead of uint8 BGR '
@@ -75,8 +82,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'calibrate --int8 on people of its training data set, and take its '
         'metrics before and after')
     add_number(parser, '--samples', 16, 'people the check takes at most')
-    add_flag(parser, '--float16',
-             'store weights in 16 bits; ONNX files compute in them, too')
+    add_flag(
+        parser, '--float16',
+        'store weights in 16 bits; ONNX and Core ML files compute in them, '
+        'too')
     add_flag(parser, '--int8',
              'quantise the network to 8 bits; needs --images or --dataset')
     add_number(parser, '--calibration-samples', 300,
@@ -92,7 +101,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser,
         'options of CONFIG, e.g. test_dataloader.dataset.bbox_file=None')
     targets = parser.add_mutually_exclusive_group(required=True)
-    add_file(targets, '-o --out', 'ending in .onnx, .xml, .tflite or .param')
+    add_file(targets, '-o --out',
+             'ending in .onnx, .xml, .tflite, .param or .mlpackage')
     targets.add_argument(
         '--model-repository',
         metavar='FOLDER',
@@ -148,6 +158,9 @@ def run(args: argparse.Namespace) -> int:
     print(f'{out}: {report["bytes"] / 1e6:.2f} MB')
     print('checked against MMPose on {number_of_crops} crops ({crops}): '
           'maps differ by at most {maps_max_difference:.1e}'.format(**check))
+    if args.format == 'coreml':
+        print('Core ML runs on Apple devices alone: the check ran what was '
+              'converted, in torch')
     if 'compared_keypoints' in check:
         print('{compared_keypoints} key points differ by at most '
               '{keypoints_max_difference_px:.1e} px, {other_keypoints} others '

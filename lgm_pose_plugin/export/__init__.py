@@ -1,4 +1,4 @@
-"""Export networks to ONNX, OpenVINO, LiteRT and ncnn files."""
+"""Export networks to ONNX, OpenVINO, LiteRT, ncnn and Core ML files."""
 from .exporter import export
 from .graph import ExportError
 

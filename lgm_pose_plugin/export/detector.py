@@ -379,7 +379,7 @@ def export_detector(
                 **_check_file(final, detector, cat_ids, size, graph.max_boxes,
                               pictures)),
             environment=made_with,
-            bytes=sum(map(osp.getsize, kind.files(final))))
+            bytes=kind.size(final))
         write_json(out + '.report.json', report, indent=2)
         kind.move(final, out)
     return report

@@ -108,7 +108,7 @@ class Exporter:
         Raises:
             ExportError: If the file does not compute what MMPose computes.
         """
-        outputs = run_session(open_session(self.full), self.inputs)
+        outputs = run_session(self.format.open(self.full), self.inputs)
         found = [outputs[name] for name in self.maps]
         precision = self.metadata['precision']
         check = dict(
@@ -139,7 +139,7 @@ class Exporter:
             ExportError: If int8 destroys the network.
             ValueError: If the runtime does not run the int8 file.
         """
-        size, full = self.size(), self._path('full-int8')
+        size, full = self.format.size(self.final), self._path('full-int8')
         crops = pipeline_batch(self.cfg, calibration)
         inputs = graph_inputs(self.model, crops, self.normalize)
         assert self.format.quantize
@@ -154,14 +154,6 @@ class Exporter:
                            self.normalize, evaluators)
         check_agreement(compared['agreement'])
         return dict(bytes_float32=size, float_nodes=kept, **compared)
-
-    def size(self) -> int:
-        """Count the bytes of what a user gets.
-
-        Returns:
-            int: Their number.
-        """
-        return sum(map(osp.getsize, self.format.files(self.final)))
 
 
 def export(config: str,
@@ -185,22 +177,23 @@ def export(config: str,
     """Export a network to a file and check the file against MMPose.
 
     Writes ``out`` (for OpenVINO the .bin beside it, for ncnn the .bin and the
-    .json) and the report ``out + '.report.json'`` if the check succeeds, else
-    nothing; a file of that name stays as it is then.
+    .json; Core ML's is a folder) and the report ``out + '.report.json'`` if
+    the check succeeds, else nothing; a file of that name stays as it is then.
 
     Args:
         config (str): See :func:`~lgm_pose_plugin.models.builder.load_config`.
         checkpoint (str, optional): Path or URL of the weights, ``None`` for
             random ones.
-        out (str): The file to write, ending in .onnx, .xml, .tflite or
-            .param.
-        format (str): ``'onnx'``, ``'openvino'``, ``'tflite'`` or ``'ncnn'``.
-            Defaults to ``'onnx'``.
+        out (str): The file to write, ending in .onnx, .xml, .tflite, .param
+            or .mlpackage.
+        format (str): ``'onnx'``, ``'openvino'``, ``'tflite'``, ``'ncnn'`` or
+            ``'coreml'``, where the check runs what coremltools converted, in
+            torch. Defaults to ``'onnx'``.
         batch (int | str, optional): The batch size, or ``'dynamic'`` for any.
-            Defaults to ``'dynamic'``, for tflite and ncnn to 1.
+            Defaults to ``'dynamic'``, for tflite, ncnn and coreml to 1.
         decode (bool): Whether the graph returns key points and scores, else
-            heat maps or SimCC's vectors, as ncnn's files always do. Defaults
-            to ``True``.
+            heat maps or SimCC's vectors, as ncnn's and Core ML's files always
+            do. Defaults to ``True``.
         normalize (bool): Whether the graph takes uint8 BGR crops, else
             normalized float32 ones. Defaults to ``True``.
         images (Sequence[str]): Pictures or folders for the check, and to
@@ -210,8 +203,8 @@ def export(config: str,
             config's test data set, and calibration people of its training
             data set. Defaults to ``False``.
         samples (int): People the check takes at most. Defaults to 16.
-        float16 (bool): Whether weights, and in ONNX files the operators
-            before the decoding, have 16 bits. Defaults to ``False``.
+        float16 (bool): Whether weights, and in ONNX and Core ML files the
+            operators before the decoding, have 16 bits. Defaults to ``False``.
         rtmlib (bool): Whether the graph takes crops as rtmlib's classes
             normalize them, and returns heat maps or SimCC's vectors. Sports2D
             and Pose2Sim use these classes. Defaults to ``False``.
@@ -295,7 +288,7 @@ def export(config: str,
                 reduce_range=reduce_range,
                 **exporter.quantize(calibrated, people, evaluators,
                                     reduce_range))
-        report['bytes'] = exporter.size()
+        report['bytes'] = kind.size(exporter.final)
         write_json(out + '.report.json', report, indent=2)
         kind.move(exporter.final, out)
     return report

@@ -1,11 +1,15 @@
 """The formats of exported files, and who writes and runs them."""
 import os
 import os.path as osp
+import shutil
+from pathlib import Path
 from typing import (Any, Callable, Dict, List, NamedTuple, Optional, Tuple,
                     Union)
 
-from lgm_pose_plugin.runtime.session import MAX_BATCH, PARTS
+from lgm_pose_plugin.runtime.session import (MAX_BATCH, PARTS, Session,
+                                             open_session)
 from lgm_pose_plugin.utils.files import check_out_file
+from .coreml_file import finish_coreml, open_program, to_coreml
 from .litert_file import finish_litert, to_litert
 from .ncnn_file import finish_ncnn, to_ncnn
 from .onnx_file import finish_onnx, to_onnx
@@ -17,7 +21,8 @@ class Format(NamedTuple):
     """What the formats differ in.
 
     Attributes:
-        suffix (str): Suffix of the file that a runtime opens.
+        suffix (str): Suffix of the file that a runtime opens. Core ML's is
+            a folder.
         packages (tuple[str, ...]): Packages that write and run the file.
         write (callable): :func:`to_onnx` or its counterpart.
         finish (callable): :func:`finish_onnx` or its counterpart.
@@ -26,6 +31,7 @@ class Format(NamedTuple):
             counterpart.
         batch (int | str): The batch size of files for which none is wanted.
         decodes (bool): Whether the file can return key points.
+        open (callable): Opens what the check runs.
     """
     suffix: str
     packages: Tuple[str, ...]
@@ -35,14 +41,25 @@ class Format(NamedTuple):
     quantize: Optional[Callable[..., List[str]]] = None
     batch: Union[int, str] = 'dynamic'
     decodes: bool = True
+    open: Callable[[str], Session] = open_session
 
     def files(self, file: str) -> List[str]:
         """The files that belong to a file, which comes last."""
         stem = osp.splitext(file)[0]
-        return [*(stem + part for part in PARTS[self.suffix]), file]
+        return [*(stem + part for part in PARTS.get(self.suffix, ())), file]
+
+    def size(self, file: str) -> int:
+        """Count the bytes of a file and of what belongs to it."""
+        paths = [
+            path for part in map(Path, self.files(file))
+            for path in (part, *part.rglob('*'))
+        ]
+        return sum(path.stat().st_size for path in paths if path.is_file())
 
     def move(self, file: str, out: str) -> None:
         """Give a file, and what belongs to it, the name that a user wants."""
+        if osp.isdir(out):  # an earlier .mlpackage
+            shutil.rmtree(out)
         for part in self.files(file):
             os.replace(part, osp.splitext(out)[0] + osp.splitext(part)[1])
 
@@ -62,7 +79,14 @@ FORMATS: Dict[str, Format] = dict(
         to_ncnn,
         finish_ncnn,
         batch=1,
-        decodes=False))
+        decodes=False),
+    coreml=Format(
+        '.mlpackage', ('coremltools', ),
+        to_coreml,
+        finish_coreml,
+        batch=1,
+        decodes=False,
+        open=open_program))
 
 
 def choose_batch(out: str, format: str,
@@ -95,9 +119,11 @@ def choose_batch(out: str, format: str,
         (not fixed and kind.batch != 'dynamic',
          f'{format} files take a fixed number of crops; give a number as '
          'batch (--batch)'),
-        (format == 'ncnn' and batch != 1,
-         f'ncnn takes one crop at a time; batch must be 1, got {batch}')):
+        (not kind.decodes and batch != 1,
+         f'{format} takes one crop at a time; batch must be 1, got {batch}')):
         if wrong:
             raise ValueError(fault)
-    check_out_file(out)
+    manifest = osp.join(out, 'Manifest.json')
+    earlier = format == 'coreml' and osp.isfile(manifest)  # is replaced
+    check_out_file(manifest if earlier else out)
     return batch

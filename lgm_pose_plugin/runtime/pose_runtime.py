@@ -57,7 +57,7 @@ def find_model(name: str) -> str:
     shipped = {path.stem: str(path) for path in WEIGHTS.glob('*.onnx')}
     if name not in shipped:
         raise ValueError(
-            f'{name} is neither a file of `lgm-pose export` '
+            f'{name} is neither a file of `lgm-pose export` that runs here '
             f'({", ".join(BACKENDS)}) nor a network of the package '
             f'({", ".join(sorted(shipped))})')
     return shipped[name]

@@ -15,7 +15,11 @@ exporter = pytest.importorskip('lgm_pose_plugin.export.exporter')
 pytestmark = pytest.mark.e2e
 
 SUFFIXES = dict(
-    onnx='.onnx', openvino='.xml', tflite='.tflite', ncnn='.ncnn.param')
+    onnx='.onnx',
+    openvino='.xml',
+    tflite='.tflite',
+    ncnn='.ncnn.param',
+    coreml='.mlpackage')
 BOXES = [[-20, 30, 70, 250.5], [150.3, 60.7, 190, 239]]
 
 
@@ -149,6 +153,7 @@ def test_float16_onnx_keeps_what_goes_in_and_out(exported):
 
 @pytest.mark.parametrize('kwargs, match', [
     (dict(format='ncnn', batch=2), 'ncnn takes one crop'),
+    (dict(format='coreml', batch=2), 'coreml takes one crop'),
     (dict(format='tflite', batch='dynamic'), 'give a number as batch'),
     (dict(format='tflite', int8=True), 'cannot be quantised, only .* onnx'),
     (dict(int8=True, float16=True), 'choose one of int8 and float16'),
