@@ -34,16 +34,29 @@ export class PoseNetwork {
   /** Find the key points of people, in pixels of the image. */
   async predict(image: Pixels, people: ScoredBox[]): Promise<Person[]> {
     const regions = people.map(({ box }) => regionOfBox(box, this.metadata));
-    const found: Person[] = [];
-    this.milliseconds += await this.batches.run(
-      people.length,
-      (i, target) => crop(image, regions[i], this.metadata, target),
-      (i, part) => {
-        const decoded = this.decode(part);
-        toImage(decoded.keypoints, regions[i], this.metadata);
-        found.push({ ...people[i], ...decoded });
-      },
+    const found = await this.predictCrops(people.length, (i, target) =>
+      crop(image, regions[i], this.metadata, target),
     );
+    return found.map((decoded, i) => {
+      toImage(decoded.keypoints, regions[i], this.metadata);
+      return { ...people[i], ...decoded };
+    });
+  }
+
+  /**
+   * Find the key points of one person in each crop, in pixels of the crop.
+   *
+   * @param count How many crops there are.
+   * @param fill Writes crop i into the bytes, in BGR and row by row.
+   */
+  async predictCrops(
+    count: number,
+    fill: (i: number, target: Uint8Array) => void,
+  ): Promise<Decoded[]> {
+    const found: Decoded[] = [];
+    this.milliseconds += await this.batches.run(count, fill, (_, part) => {
+      found.push(this.decode(part));
+    });
     return found;
   }
 

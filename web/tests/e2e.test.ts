@@ -11,7 +11,15 @@ import { type Browser, type BrowserContext, chromium, type Page } from 'playwrig
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type PoseMetadata, readMetadata } from '../src/metadata';
 import type { Instance } from '../src/results';
-import { compare, difference, FIXTURES, PYTHON, pythonOptions, readFixtures } from './fixtures';
+import {
+  CROP_SCORE,
+  compare,
+  difference,
+  FIXTURES,
+  PYTHON,
+  pythonOptions,
+  readFixtures,
+} from './fixtures';
 
 const PAGE = fileURLToPath(new URL('../../lgm_pose_plugin/.web', import.meta.url));
 const NAMES = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'];
@@ -191,7 +199,7 @@ describe.skipIf(!isReady)('the page', () => {
       const expected = poseRuntime(model, 'person-10.png', found);
       const { pixels, score } = compare(found, expected, metadata);
       expect(pixels).toBeLessThan(0.05);
-      expect(score).toBeLessThan(1e-3);
+      expect(score).toBeLessThan(CROP_SCORE);
       const [{ bbox }] = fixtures.pictures[0].instances;
       expect(difference(found[0].bbox[0], bbox[0])).toBeLessThan(0.1);
       expect(await page.locator('#view').getAttribute('aria-label')).toContain(

@@ -297,9 +297,15 @@ def main(out):
     ]
     for file in files:
         inferencer = PoseInferencer(str(file), det_model='whole')
+        runtime = PoseRuntime(file)
+        crops = runtime.crop(images[0], boxes)[0]
+        keypoints, scores = runtime.predict_crops(crops)
         networks.append(
             dict(
                 file=str(file),
+                crops=encode(crops),
+                keypoints=encode(keypoints),
+                scores=encode(scores),
                 instances=predict(
                     inferencer, images, bboxes=[boxes] * len(images))))
 

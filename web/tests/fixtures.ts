@@ -51,7 +51,13 @@ interface Fixtures {
   find_every: number;
   boxes: Box[];
   images: Encoded[];
-  networks: { file: string; instances: Instance[][] }[];
+  networks: {
+    file: string;
+    crops: Encoded;
+    keypoints: Encoded;
+    scores: Encoded;
+    instances: Instance[][];
+  }[];
   detected: { file: string; boxes: number[][]; scores: number[] };
   pictures: { name: string; instances: Instance[]; detected: Instance[] }[];
   frames: Encoded[];
@@ -89,7 +95,9 @@ export function difference(found: ArrayLike<number>, expected: ArrayLike<number>
 }
 
 // As `predict` draws them; where a network is less sure, its maximum is flat.
-const KEYPOINT_THR = 0.3;
+export const KEYPOINT_THR = 0.3;
+/** How much a score changes at most by pixels of the crop that are rounded otherwise. */
+export const CROP_SCORE = 5e-3;
 
 /**
  * Compare people with PoseRuntime's.
