@@ -114,6 +114,55 @@ def test_supervision(files, scene):
     assert (drawn[y, x] != image[y, x]).any()
 
 
+def programs(language):
+    """The programs of docs/export.md."""
+    page = (ROOT / 'docs' / 'export.md').read_text()
+    return re.findall(rf'^```{language}\n(.*?)^```', page,
+                      re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize('package, header, libraries', [
+    ('onnxruntime', 'onnxruntime_cxx_api.h', 'capi/libonnxruntime.so.*'),
+    ('openvino', 'openvino/openvino.hpp', 'libs/libopenvino.so.*'),
+])
+def test_cpp(files, scene, tmp_path, package, header, libraries):
+    installed = Path(pytest.importorskip(package).__file__).parent
+    library = next(installed.glob(libraries), None)
+    if not (library and shutil.which('g++')):
+        pytest.skip(f'needs g++ and {libraries}')
+    compiler = ['g++', '-std=c++17', f'-I{installed}/include', 'pose.cpp']
+    program, = (one for one in programs('cpp') if f'<{header}>' in one)
+    (tmp_path / 'pose.cpp').write_text(program)
+    if subprocess.run([*compiler, '-M'],
+                      cwd=tmp_path,
+                      stdout=subprocess.DEVNULL,
+                      stderr=subprocess.DEVNULL).returncode:
+        pytest.skip(f'needs {header}, as in a folder of $CPATH')
+    if package == 'onnxruntime':  # asks for another name than its file has
+        (tmp_path / 'libonnxruntime.so.1').symlink_to(library)
+    subprocess.run([
+        *compiler, '-o', 'pose', library,
+        f'-Wl,-rpath,{tmp_path}:{library.parent}'
+    ],
+                   cwd=tmp_path,
+                   check=True)
+    shutil.copy(files[1], tmp_path / 'lgm-pose.onnx')
+    image, boxes = scene
+    runtime = PoseRuntime(files[1])
+    crops, _, _ = runtime.crop(image, boxes)
+    crops.tofile(tmp_path / 'crop.bgr')
+    run = subprocess.run([tmp_path / 'pose'],
+                         cwd=tmp_path,
+                         stdout=subprocess.PIPE,
+                         check=True,
+                         universal_newlines=True,
+                         timeout=300)
+    found = np.array([line.split() for line in run.stdout.splitlines()], float)
+    keypoints, scores = runtime.predict_crops(crops)
+    np.testing.assert_allclose(found[:, :2], keypoints[0], atol=.05)
+    np.testing.assert_allclose(found[:, 2], scores[0], atol=1e-3)
+
+
 def test_javascript(files, scene, tmp_path):
     """The program of docs/export.md, in Node.js."""
     packages = ROOT / 'web' / 'node_modules'
@@ -123,8 +172,7 @@ def test_javascript(files, scene, tmp_path):
     runtime = PoseRuntime(files[1])
     crops, _, _ = runtime.crop(image, boxes)
     crops.tofile(tmp_path / 'crop')
-    page = (ROOT / 'docs' / 'export.md').read_text()
-    program, = re.findall(r'^```js\n(.*?)^```', page, re.DOTALL | re.MULTILINE)
+    program, = programs('js')
     (tmp_path / 'run.mjs').write_text(
         "import { readFileSync } from 'fs';\n"
         "const [H, W] = [128, 96];\n"
