@@ -86,8 +86,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser, '--float16',
         'store weights in 16 bits; ONNX and Core ML files compute in them, '
         'too')
-    add_flag(parser, '--int8',
-             'quantise the network to 8 bits; needs --images or --dataset')
+    add_flag(
+        parser, '--int8',
+        'quantise the network to 8 bits, in tflite its weights alone; needs '
+        '--images or --dataset')
     add_number(parser, '--calibration-samples', 300,
                'people --int8 calibrates on at most')
     add_number(
@@ -170,9 +172,10 @@ def run(args: argparse.Namespace) -> int:
     int8 = report.get('int8')
     if not int8:
         return 0
-    print('float32: {:.2f} MB; int8 calibrated on {number_of_crops} crops '
-          '({crops})'.format(int8['bytes_float32'] / 1e6,
-                             **int8['calibration']))
+    print(f'float32: {int8["bytes_float32"] / 1e6:.2f} MB')
+    if int8['calibration']['number_of_crops']:
+        print('int8 calibrated on {number_of_crops} crops ({crops})'.format(
+            **int8['calibration']))
     print('of {confident_keypoints} confident key points on {number_of_crops} '
           'crops {near:.1%} moved by at most {near_px:g} px, the mean is '
           '{mean_distance_px:.2f} px'.format(**int8['agreement']))

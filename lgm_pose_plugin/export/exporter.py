@@ -126,7 +126,8 @@ class Exporter:
         """Replace the float file by one in int8, and compare the two.
 
         Args:
-            calibration (list[dict]): People to calibrate on.
+            calibration (list[dict]): People to calibrate on, if the format
+                needs them.
             people (list[dict]): People to compare on.
             evaluators (list[Evaluator], optional): See :func:`compare`.
             reduce_range (bool): See :func:`export`.
@@ -140,11 +141,12 @@ class Exporter:
             ValueError: If the runtime does not run the int8 file.
         """
         size, full = self.format.size(self.final), self._path('full-int8')
-        crops = pipeline_batch(self.cfg, calibration)
-        inputs = graph_inputs(self.model, crops, self.normalize)
+        inputs = None
+        if self.format.calibrates:
+            crops = pipeline_batch(self.cfg, calibration)
+            inputs = graph_inputs(self.model, crops, self.normalize)
         assert self.format.quantize
-        kept = self.format.quantize(
-            self._path('full', '.onnx'), full, inputs, reduce_range)
+        kept = self.format.quantize(self.full, full, inputs, reduce_range)
         self.metadata['precision'] = 'int8'
         self.final = self._path('int8')
         self._finish(full)
@@ -209,8 +211,9 @@ def export(config: str,
             normalize them, and returns heat maps or SimCC's vectors. Sports2D
             and Pose2Sim use these classes. Defaults to ``False``.
         int8 (bool): Whether to quantise the network after the check, see
-            quantize.py, and to measure what it costs, see agreement.py. Needs
-            ``images`` or ``dataset``. Defaults to ``False``.
+            quantize.py (in tflite its weights alone), and to measure what it
+            costs, see agreement.py. Needs ``images`` or ``dataset``. Defaults
+            to ``False``.
         calibration (int): People to calibrate on at most. Defaults to 300.
         eval_samples (int, optional): With ``int8`` and ``dataset``, take the
             metrics from the images of the first so many people. Defaults to
@@ -243,13 +246,15 @@ def export(config: str,
                'quantised, only those of '
                f'{", ".join(n for n in FORMATS if FORMATS[n].quantize)}'),
               (int8 and not (images or dataset),
-               'int8 is calibrated on people like '
+               'int8 is calibrated and checked on people like '
                'those that the network will see: give their pictures (images, '
                "--images) or take the config's data set (dataset, --dataset)"),
               (eval_samples
                and not (int8 and dataset), 'eval_samples needs int8 '
                'and dataset: they are for the metrics before and after'),
-              (reduce_range and not int8, 'reduce_range needs int8'))
+              (reduce_range and not int8, 'reduce_range needs int8'),
+              (reduce_range and not kind.calibrates, f'{format} files compute '
+               'in float and take no reduce_range'))
     for wrong, fault in faults:
         if wrong:
             raise ValueError(fault)
@@ -263,7 +268,9 @@ def export(config: str,
         or rendered_samples(samples))
     raw = raw * 2 if len(raw) == 1 else raw  # for batches of two sizes
     if int8:
-        calibrated = find_samples(cfg, images, dataset, calibration, 'train')
+        calibrated = (
+            find_samples(cfg, images, dataset, calibration, 'train')
+            if images or kind.calibrates else [])
         people, evaluators = (
             evaluation_people(cfg, eval_samples) if dataset else
             (calibrated, None))
@@ -284,7 +291,9 @@ def export(config: str,
             environment=made_with)
         if int8:
             report['int8'] = dict(
-                calibration=dict(crops=crops, number_of_crops=len(calibrated)),
+                calibration=dict(
+                    crops=crops,
+                    number_of_crops=len(calibrated) * kind.calibrates),
                 reduce_range=reduce_range,
                 **exporter.quantize(calibrated, people, evaluators,
                                     reduce_range))

@@ -10,7 +10,7 @@ from lgm_pose_plugin.runtime.session import (MAX_BATCH, PARTS, Session,
                                              open_session)
 from lgm_pose_plugin.utils.files import check_out_file
 from .coreml_file import finish_coreml, open_program, to_coreml
-from .litert_file import finish_litert, to_litert
+from .litert_file import finish_litert, quantize_litert, to_litert
 from .ncnn_file import finish_ncnn, to_ncnn
 from .onnx_file import finish_onnx, to_onnx
 from .openvino_file import finish_openvino, to_openvino
@@ -29,6 +29,7 @@ class Format(NamedTuple):
         quantizer (str): Package that quantises it, if one does.
         quantize (callable, optional): :func:`quantize_onnx` or its
             counterpart.
+        calibrates (bool): Whether it needs crops to do so.
         batch (int | str): The batch size of files for which none is wanted.
         decodes (bool): Whether the file can return key points.
         open (callable): Opens what the check runs.
@@ -39,6 +40,7 @@ class Format(NamedTuple):
     finish: Callable[..., None]
     quantizer: str = ''
     quantize: Optional[Callable[..., List[str]]] = None
+    calibrates: bool = True
     batch: Union[int, str] = 'dynamic'
     decodes: bool = True
     open: Callable[[str], Session] = open_session
@@ -70,9 +72,13 @@ FORMATS: Dict[str, Format] = dict(
     openvino=Format('.xml', ('openvino', ), to_openvino, finish_openvino,
                     'nncf', quantize_openvino),
     tflite=Format(
-        '.tflite', ('litert_torch', 'ai_edge_litert'),
+        '.tflite',
+        ('litert_torch', 'ai_edge_litert'),
         to_litert,
         finish_litert,
+        'litert_torch',  # brings the quantiser, which tells no version
+        quantize_litert,
+        calibrates=False,
         batch=1),
     ncnn=Format(
         '.param', ('pnnx', 'ncnn'),

@@ -7,7 +7,7 @@ release 2, and older ones bring TensorFlow and NumPy 1.
 import io
 import json
 from contextlib import redirect_stdout
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 from torch import Tensor
@@ -61,25 +61,60 @@ def to_litert(network: ExportedNetwork, example: Tensor, file: str,
     return decoded, maps
 
 
+def quantize_litert(source: str,
+                    target: str,
+                    inputs: Optional[np.ndarray] = None,
+                    reduce_range: bool = False) -> List[str]:
+    """Write a .tflite file with the weights in 8 bits; it computes in float.
+
+    Args:
+        source (str): A .tflite file of ``lgm-pose export``.
+        target (str): The .tflite file to write.
+        inputs (np.ndarray, optional): Not used: weights need no calibration.
+        reduce_range (bool): Not possible here.
+
+    Returns:
+        list[str]: Nothing: all convolutions and matrix products have 8 bits.
+    """
+    from ai_edge_quantizer import qtyping
+    from ai_edge_quantizer.recipe import AlgorithmName
+    _store_weights(
+        source, target,
+        qtyping.TensorQuantizationConfig(
+            num_bits=8, granularity=qtyping.QuantGranularity.CHANNELWISE),
+        AlgorithmName.MIN_MAX_UNIFORM_QUANT)
+    return []
+
+
 def _store_float16(file: str) -> None:
     """Store the weights of a .tflite file in 16 bits."""
-    from ai_edge_quantizer import qtyping, quantizer
+    from ai_edge_quantizer import qtyping
     from ai_edge_quantizer.recipe import AlgorithmName
+    _store_weights(
+        file, file,
+        qtyping.TensorQuantizationConfig(
+            num_bits=16, dtype=qtyping.TensorDataType.FLOAT),
+        AlgorithmName.FLOAT_CASTING)
+
+
+def _store_weights(source: str, target: str, weights: Any,
+                   algorithm: str) -> None:
+    """Write a .tflite file with other weights, of which it makes floats."""
+    from ai_edge_quantizer import qtyping, quantizer
     names = qtyping.TFLOperationName
-    one = quantizer.Quantizer(file)
+    one = quantizer.Quantizer(source)
     for operator in (names.CONV_2D, names.DEPTHWISE_CONV_2D,
                      names.CONV_2D_TRANSPOSE, names.FULLY_CONNECTED):
         one.update_quantization_recipe(
             '.*', operator,
             qtyping.OpQuantizationConfig(
-                weight_tensor_config=qtyping.TensorQuantizationConfig(
-                    num_bits=16, dtype=qtyping.TensorDataType.FLOAT),
+                weight_tensor_config=weights,
                 compute_precision=qtyping.ComputePrecision.FLOAT,
-                explicit_dequantize=True), AlgorithmName.FLOAT_CASTING)
+                explicit_dequantize=True), algorithm)
     content = one.quantize(
         enable_progress_bar=False,
         enable_progress_report=False).quantized_model
-    with open(file, 'wb') as opened:
+    with open(target, 'wb') as opened:
         opened.write(content)
 
 

@@ -168,14 +168,15 @@ def quantize_onnx(source: str,
     return kept
 
 
-def quantize_openvino(source_onnx: str,
+def quantize_openvino(source: str,
                       target_xml: str,
                       inputs: np.ndarray,
                       reduce_range: bool = False) -> List[str]:
     """Quantise an ONNX file with NNCF and write it in OpenVINO's format.
 
     Args:
-        source_onnx (str): An ONNX file of ``lgm-pose export``.
+        source (str): A file of ``lgm-pose export``, beside or itself the ONNX
+            file that it was made of.
         target_xml (str): The .xml file to write; the .bin goes beside it.
         inputs (np.ndarray): As in :func:`quantize_onnx`.
         reduce_range (bool): As in :func:`quantize_onnx`.
@@ -189,6 +190,7 @@ def quantize_openvino(source_onnx: str,
     import nncf
     import openvino
     from openvino.passes import ConstantFolding, Manager
+    source_onnx = osp.splitext(source)[0] + '.onnx'
     graph = onnx.load(source_onnx).graph
     kept = float_node_names(graph)
     batches = _batches(inputs, graph)

@@ -2,6 +2,7 @@
 import json
 import os
 
+import cv2
 import numpy as np
 import pytest
 
@@ -126,6 +127,24 @@ def test_tflite(exported, picture, tmp_path):
         PoseRuntime(str(damaged))
 
 
+def test_int8_tflite(exported, picture, tmp_path):
+    pytest.importorskip('litert_torch')
+    cv2.imwrite(str(tmp_path / 'person.png'), picture)
+    file, report = exported(
+        'lgm', 'tflite', int8=True, images=(str(tmp_path), ))
+    int8 = report['int8']
+    assert report['bytes'] < .5 * int8['bytes_float32']
+    assert int8['calibration']['number_of_crops'] == 0
+    assert int8['agreement']['near'] > .9
+    runtime = PoseRuntime(file)
+    assert runtime.metadata['precision'] == 'int8'
+    keypoints, scores = runtime(picture, BOXES)
+    expected, expected_scores = PoseRuntime(exported('lgm')[0])(picture, BOXES)
+    distance = np.linalg.norm(keypoints - expected, axis=2)
+    assert np.median(distance) < 1
+    np.testing.assert_allclose(scores, expected_scores, atol=.05)
+
+
 @pytest.mark.promise('exported-files')
 @pytest.mark.parametrize('format', ['onnx', 'openvino', 'ncnn'])
 def test_float16(exported, picture, format):
@@ -155,7 +174,9 @@ def test_float16_onnx_keeps_what_goes_in_and_out(exported):
     (dict(format='ncnn', batch=2), 'ncnn takes one crop'),
     (dict(format='coreml', batch=2), 'coreml takes one crop'),
     (dict(format='tflite', batch='dynamic'), 'give a number as batch'),
-    (dict(format='tflite', int8=True), 'cannot be quantised, only .* onnx'),
+    (dict(format='ncnn', int8=True), 'cannot be quantised, only .* tflite'),
+    (dict(format='tflite', int8=True, dataset=True,
+          reduce_range=True), 'take no reduce_range'),
     (dict(int8=True, float16=True), 'choose one of int8 and float16'),
 ])
 def test_wrong_arguments(exported, kwargs, match):
