@@ -8,7 +8,10 @@ unexport PYTHONDONTWRITEBYTECODE
 
 # Run all steps of lint also where one fails.
 MAKEFLAGS += --keep-going
-PYTEST := .venv/bin/pytest -n 2 --dist loadfile --max-worker-restart 0
+# Each file in one process, in the tree's order: by number of tests, as
+# pytest-xdist sorts them, the slow ones with few tests come last and alone.
+PYTEST := .venv/bin/pytest -n 2 --dist loadfile --no-loadscope-reorder \
+    --max-worker-restart 0
 
 .PHONY: help env requirements benchmark demo dist docs lint flake8 isort yapf codespell \
     lint-imports mypy check-promises fast-test test web web-test
