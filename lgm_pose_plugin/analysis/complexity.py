@@ -55,8 +55,7 @@ def count_parameters(model: nn.Module) -> Tuple[int, int]:
     """
     return (sum(p.numel() for p in model.parameters()),
             sum(p.numel() for module in model.modules()
-                if isinstance(module, _LEAVES)
-                for p in module.parameters()))
+                if isinstance(module, _LEAVES) for p in module.parameters()))
 
 
 def count_macs(model: TopdownPoseEstimator,
