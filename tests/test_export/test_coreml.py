@@ -188,6 +188,7 @@ def test_package(exported):
     entry, = package.get_spec().description.input
     kind = entry.type.imageType
     assert [kind.width, kind.height] == metadata['input_size']
+    assert kind.colorSpace == kind.BGR
     assert sorted(os.listdir(file)) == ['Data', 'Manifest.json']
     assert os.listdir(os.path.dirname(file)) == [
         'pose.mlpackage', 'pose.mlpackage.report.json'

@@ -110,7 +110,7 @@ class DynamicContextBlock(FrameBlock):
             GlobalContextModeling(*args, norm_cfg)
             for args in zip(halves, GLOBAL_REDUCTIONS))
 
-    def process(self, *maps: Tensor) -> List[Tensor]:
+    def _forward(self, *maps: Tensor) -> List[Tensor]:
         passing, halves = zip(*(x.chunk(2, 1) for x in maps))
         outs = [
             gcm(conv(half))

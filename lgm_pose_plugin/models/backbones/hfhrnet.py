@@ -114,7 +114,7 @@ class CascadedBlock(FrameBlock):
         self.global2 = nn.ModuleList(
             ContextEmbedding(c, relu=False) for c in in_channels)
 
-    def process(self, *maps: Tensor) -> List[Tensor]:
+    def _forward(self, *maps: Tensor) -> List[Tensor]:
         outs = self.cross_resolution_weighting(maps)
         for layers in (self.depthwise_convsfirst, self.global1,
                        self.depthwise_convslast, self.global2):

@@ -16,7 +16,7 @@ NUM_MODULES = {18: (2, 4, 2), 30: (3, 8, 3)}
 class FrameBlock(BaseModule):
     """A block that sees all branches.
 
-    A subclass has a method ``process``, from maps to maps of the same shapes.
+    A subclass has a method ``_forward``, from maps to maps of the same shapes.
 
     Args:
         with_cp (bool): Whether activations are recomputed in the backward
@@ -25,7 +25,7 @@ class FrameBlock(BaseModule):
             Defaults to ``None``.
     """
 
-    process: Callable[..., List[Tensor]]
+    _forward: Callable[..., List[Tensor]]
 
     def __init__(self, with_cp: bool = False, init_cfg: OptMultiConfig = None):
         super().__init__(init_cfg)
@@ -41,8 +41,8 @@ class FrameBlock(BaseModule):
             list[Tensor]: Maps of the same shapes.
         """
         if self.with_cp and torch.is_grad_enabled():
-            return checkpoint(self.process, *maps, use_reentrant=False)
-        return self.process(*maps)
+            return checkpoint(self._forward, *maps, use_reentrant=False)
+        return self._forward(*maps)
 
 
 class FrameModule(LiteHRModule):
