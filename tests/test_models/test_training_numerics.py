@@ -14,6 +14,7 @@ LGM = 'td-hm_lgm-pose_1xb4-2e_rendered-128x96'
 PLUS = 'td-hm_lgm-pose-plus_8xb64-210e_coco-256x192'  # cross-entropy
 LAPX = 'td-hm_lapx_8xb64-210e_coco-256x192'
 LAP = 'td-hm_lap_8xb64-210e_coco-256x192'  # CBAM
+DITE = 'td-hm_ditehrnet-18_8xb64-210e_coco-256x192'
 
 
 def mixes_precisions():
@@ -141,6 +142,15 @@ def test_strided_depthwise_layers_keep_float32(small):
         True: {('ToCopyBackward0', torch.bfloat16)},
         False: {('ConvolutionBackward0', torch.bfloat16)}
     }
+
+
+@needs_mixing
+def test_bfloat16_of_other_networks(build):
+    """DynamicConv2d computes its weights; MMPose's head needs NumPy."""
+    model = build(DITE)
+    losses = model.train_step(
+        make_batch(2), wrapper(model, type='BFloat16OptimWrapper'))
+    assert losses['loss'].isfinite() and 'acc_pose' in losses
 
 
 @needs_mixing

@@ -10,10 +10,12 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 
-class _StridedDepthwiseInFloat32(TorchFunctionMode):
-    """On CPUs, compute strided depthwise convolutions in float32.
+class _Float32WhereNeeded(TorchFunctionMode):
+    """Compute in float32 what bfloat16 is slow at or has not.
 
-    oneDNN's gradient of them takes several times as long in bfloat16.
+    On CPUs, oneDNN's gradient of strided depthwise convolutions takes several
+    times as long in bfloat16. NumPy has no bfloat16, and MMPose's heads take
+    their accuracy from arrays.
     """
 
     def __torch_function__(self,
@@ -26,7 +28,11 @@ class _StridedDepthwiseInFloat32(TorchFunctionMode):
             if (x.device.type == 'cpu' and groups == x.shape[1] > 1
                     and max(stride) > 1):
                 with torch.autocast('cpu', enabled=False):
-                    return func(x.float(), *args[1:]).bfloat16()
+                    # A dynamic convolution's weight is an output in bfloat16.
+                    return func(x.float(), weight.float(),
+                                *args[2:]).bfloat16()
+        if func is torch.Tensor.numpy and args[0].dtype == torch.bfloat16:
+            args = (args[0].float(), *args[1:])
         return func(*args, **(kwargs or {}))
 
 
@@ -51,5 +57,5 @@ class BFloat16OptimWrapper(OptimWrapper):
             None: Within, layers compute in bfloat16.
         """
         with super().optim_context(model), autocast(
-                dtype=torch.bfloat16), _StridedDepthwiseInFloat32():
+                dtype=torch.bfloat16), _Float32WhereNeeded():
             yield
