@@ -40,9 +40,7 @@ SCRIPTS = dict(
     from mmengine.config import Config
     Config.fromfile(sys.argv[1])
     ''',
-    # These import MMEngine, which imports them.
-    checkpoint='import lgm_pose_plugin.checkpoint',
-    dist_utils='import lgm_pose_plugin.utils.dist_utils',
+    # It imports MMEngine, which imports it.
     model_index='import lgm_pose_plugin.model_index',
     # What autoreload, type checkers and threads do.
     import_hooks='''

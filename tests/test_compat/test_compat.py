@@ -86,7 +86,6 @@ print(mmcv._ext.__file__, mmpose.datasets.datasets.base.base_coco_style_dataset
 @pytest.mark.parametrize('package', PACKAGES)
 def test_can_be_switched_off(run, package):
     code = f'import lgm_pose_plugin, {package}'
-    assert 'No module' not in run(code, [package])
     for off in (package.split('.')[0], 'all'):
         assert f"No module named '{package}'" in run(
             code, [package], off=f'drawing,{off}')

@@ -20,6 +20,8 @@ def test_training_compiles(rendered_run, backend):
         cfg = rendered_run.copy()
         cfg.update(options, randomness=dict(seed=0))
         cfg.model.test_cfg.flip_test = False  # it is compiled once more
+        # Adam's steps take longer to trace than the network.
+        cfg.optim_wrapper = dict(optimizer=dict(type='SGD', lr=1e-3))
         runner = Runner.from_cfg(cfg)
         runner.train()
         losses.append(runner.message_hub.get_scalar('train/loss').data[0])

@@ -41,8 +41,8 @@ CONFIG = {
 # Two epochs of 4 steps and a validation. How files are written does not
 # depend on the network.
 FAULTS = {
-    'lgm-pose': ('epoch', 'write', 'rewrite', 'validation'),
-    'lapx': ('epoch', ),
+    'lgm-pose': ('epoch', ),
+    'lapx': ('epoch', 'write', 'rewrite', 'validation'),
 }
 LIMIT = 200000  # bytes of a file that is killed while being written
 

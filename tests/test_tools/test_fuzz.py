@@ -68,10 +68,10 @@ def test_nothing_crashes_hangs_or_is_let_through(fuzz):
 @pytest.mark.e2e
 @pytest.mark.promise('fuzz')
 def test_no_video_or_stream_crashes_or_hangs(fuzz):
-    """200 that were damaged; a server sends each fourth, stalls or drops."""
-    counts = fuzz('--calls', '200', '--kinds', 'video')
-    assert sum(counts.values()) == 200
-    assert min(counts.values()) > 25
+    """100 that were damaged; a server sends each fourth, stalls or drops."""
+    counts = fuzz('--calls', '100', '--kinds', 'video')
+    assert sum(counts.values()) == 100
+    assert min(counts.values()) > 12
 
 
 class Network:

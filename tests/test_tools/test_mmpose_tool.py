@@ -12,7 +12,6 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.mark.e2e
 @pytest.mark.parametrize('args, status, text', [
     (('print_config', 'mine.py'), 0, "type='LGMHead'"),
-    (('print_config', '-h'), 0, 'usage: print_config.py'),
     (('no_tool', 'mine.py'), 1, "'no_tool' is not a tool of MMPose"),
     ((), 1, 'browse_dataset'),
 ])
