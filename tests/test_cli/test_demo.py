@@ -75,9 +75,8 @@ def test_failing_training_is_an_error(finished, tmp_path, monkeypatch, capfd):
     shutil.copytree(str(finished[0]), str(out))
     monkeypatch.setattr(demo, 'test', lambda *args: 0.)
     time_of_data = (out / 'data').stat().st_mtime
-    checkpoint = out / 'work_dir' / 'epoch_1.pth'
-    checkpoint.unlink()
-    checkpoint.mkdir()  # so that it cannot be saved
+    shutil.rmtree(str(out / 'work_dir'))
+    (out / 'work_dir').touch()  # so that nothing can be saved
     assert main(['demo', str(out), *TINY]) == 1
     output, error = capfd.readouterr()
     assert output.count('nothing to do') == 2
