@@ -323,8 +323,8 @@ _SMALL = {
                 model__head__in_featuremap_size=(24, 32),
                 model__head__num_layers=2),
             'hrformer-t': {
-                f'model__backbone__extra__stage{stage}': dict(
-                    num_modules=1, num_blocks=(1, ) * stage)
+                f'model__backbone__extra__stage{stage}':
+                dict(num_modules=1, num_blocks=(1, ) * stage)
                 for stage in (2, 3, 4)
             }
         }.items()
