@@ -13,7 +13,6 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.mark.parametrize('args, status, text', [
     (('print_config', 'mine.py'), 0, "type='LGMHead'"),
     (('no_tool', 'mine.py'), 1, "'no_tool' is not a tool of MMPose"),
-    ((), 1, 'browse_dataset'),
 ])
 def test_tools(tmp_path, args, status, text):
     """Where nothing else imports the plugin."""
