@@ -37,7 +37,11 @@ async function open(opening: Opening): Promise<PoseMetadata> {
 
   const create = async (bytes: Uint8Array, file: string): Promise<OrtSession> => {
     try {
-      return await ort.InferenceSession.create(bytes, { executionProviders: [opening.backend] });
+      return await ort.InferenceSession.create(bytes, {
+        executionProviders: [opening.backend],
+        // Not that WebGPU leaves some nodes to the CPU.
+        logSeverityLevel: 3,
+      });
     } catch (error) {
       const reason = (error as Error).message;
       throw new Error(`ONNX Runtime cannot open ${file} by ${opening.backend}: ${reason}`);

@@ -94,18 +94,22 @@ describe.skipIf(!isReady)('the page', () => {
   let page: Page;
   const complaints: string[] = [];
 
-  beforeAll(async () => {
-    server = await serve();
+  async function launch(...args: string[]): Promise<void> {
     browser = await chromium.launch({
       executablePath: executablePath ?? '',
-      args: [
-        '--use-fake-ui-for-media-stream',
-        '--use-fake-device-for-media-stream',
-        `--use-file-for-fake-video-capture=${join(FIXTURES, 'camera.y4m')}`,
-      ],
+      args,
       chromiumSandbox: false,
       timeout: PATIENCE,
     });
+  }
+
+  beforeAll(async () => {
+    server = await serve();
+    await launch(
+      '--use-fake-ui-for-media-stream',
+      '--use-fake-device-for-media-stream',
+      `--use-file-for-fake-video-capture=${join(FIXTURES, 'camera.y4m')}`,
+    );
   });
 
   afterAll(async () => {
@@ -349,5 +353,27 @@ describe.skipIf(!isReady)('the page', () => {
     } finally {
       files.close();
     }
+  });
+
+  // The last one, as it has a browser of its own: Chromium's GPU in software.
+  test('computes by WebGPU what PoseRuntime does', async ({ skip }) => {
+    await browser.close();
+    await launch('--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader');
+    await open(server.address);
+    const webgpu = page.locator('#backend option[value=webgpu]');
+    if (await webgpu.isDisabled()) {
+      skip('This browser has no WebGPU in software.');
+    }
+    await page.getByLabel('Network').selectOption({ index: 1 });
+    await page.getByText('pixels, float32, 4.4 MB').waitFor();
+    await page.getByLabel('Runs on').selectOption('webgpu');
+    await give('person-10.png');
+    await status('1 person found, with 17 of 17 key points.');
+    const found = await results<Instance[]>('person-10.json');
+    const expected = poseRuntime(model, 'person-10.png', found);
+    const { pixels, score } = compare(found, expected, metadata);
+    expect(pixels).toBeLessThan(0.05);
+    expect(score).toBeLessThan(CROP_SCORE);
+    expect(complaints).toEqual([]);
   });
 });
