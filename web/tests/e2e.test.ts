@@ -170,6 +170,18 @@ describe.skipIf(!isReady)('the page', () => {
     return JSON.parse(execFileSync(PYTHON, [script, file, join(FIXTURES, source)], options));
   }
 
+  /** Find a rendered person, with the key points of PoseRuntime. */
+  async function findAsPoseRuntime(): Promise<Instance[]> {
+    await give('person-10.png');
+    await status('1 person found, with 17 of 17 key points.');
+    const found = await results<Instance[]>('person-10.json');
+    const expected = poseRuntime(model, 'person-10.png', found);
+    const { pixels, score } = compare(found, expected, metadata);
+    expect(pixels).toBeLessThan(0.05);
+    expect(score).toBeLessThan(CROP_SCORE);
+    return found;
+  }
+
   async function shot(name: string): Promise<void> {
     await page.screenshot({ path: join(FIXTURES, `${name}.png`), fullPage: true });
   }
@@ -197,13 +209,7 @@ describe.skipIf(!isReady)('the page', () => {
     });
 
     test('finds the key points of a picture as PoseRuntime does', async () => {
-      await give('person-10.png');
-      await status('1 person found, with 17 of 17 key points.');
-      const found = await results<Instance[]>('person-10.json');
-      const expected = poseRuntime(model, 'person-10.png', found);
-      const { pixels, score } = compare(found, expected, metadata);
-      expect(pixels).toBeLessThan(0.05);
-      expect(score).toBeLessThan(CROP_SCORE);
+      const found = await findAsPoseRuntime();
       const [{ bbox }] = fixtures.pictures[0].instances;
       expect(difference(found[0].bbox[0], bbox[0])).toBeLessThan(0.1);
       expect(await page.locator('#view').getAttribute('aria-label')).toContain(
@@ -367,13 +373,7 @@ describe.skipIf(!isReady)('the page', () => {
     await page.getByLabel('Network').selectOption({ index: 1 });
     await page.getByText('pixels, float32, 4.4 MB').waitFor();
     await page.getByLabel('Runs on').selectOption('webgpu');
-    await give('person-10.png');
-    await status('1 person found, with 17 of 17 key points.');
-    const found = await results<Instance[]>('person-10.json');
-    const expected = poseRuntime(model, 'person-10.png', found);
-    const { pixels, score } = compare(found, expected, metadata);
-    expect(pixels).toBeLessThan(0.05);
-    expect(score).toBeLessThan(CROP_SCORE);
+    await findAsPoseRuntime();
     expect(complaints).toEqual([]);
   });
 });
