@@ -33,7 +33,6 @@ async function open(opening: Opening): Promise<PoseMetadata> {
   const absolute = (path: string): string => new URL(path, self.location.href).href;
   ort.env.wasm.wasmPaths = { mjs: absolute(wasmPaths.mjs), wasm: absolute(wasmPaths.wasm) };
   ort.env.wasm.numThreads = opening.threads;
-  ort.env.logLevel = 'error';
 
   const create = async (bytes: Uint8Array, file: string): Promise<OrtSession> => {
     try {
