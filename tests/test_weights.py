@@ -126,7 +126,7 @@ def test_exported_network(offline):
     np.testing.assert_allclose(scores, wanted_scores, atol=1e-3)
     # UDP's refinement throws a point far out where the blurred map has no
     # maximum; that point rests on rounding.
-    inside = ((wanted > 0) & (wanted < image.shape[1::-1])).all(1)
+    inside = ((wanted > 0) & (wanted < image.shape[1::-1])).all(2)
     assert inside.sum() > 10
     np.testing.assert_allclose(keypoints[inside], wanted[inside], atol=0.05)
 
