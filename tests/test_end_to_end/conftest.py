@@ -5,6 +5,7 @@ import os
 import os.path as osp
 import subprocess
 import sys
+from uuid import uuid4
 
 import pytest
 from mmengine.runner import Runner
@@ -96,6 +97,8 @@ def make_runner(load_config):
         cfg = load_config(name, **options)
         cfg.merge_from_dict(SHORT)
         cfg.log_level = 'WARNING'
+        # Runners of one name and second share their best score.
+        cfg.experiment_name = str(uuid4())
         return Runner.from_cfg(cfg)
 
     return make
