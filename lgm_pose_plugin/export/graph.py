@@ -299,7 +299,7 @@ def decode_maps(codec: Any,
         return keypoints, scores[0] if isinstance(scores, tuple) else scores
     decode = codec.decode
     if isinstance(codec, SoftmaxUDPHeatmap):
-        decode = super(SoftmaxUDPHeatmap, codec).decode
+        decode = codec.decode_heatmaps
     keypoints, scores = zip(*(decode(one) for one in maps[0]))
     return np.concatenate(keypoints), np.concatenate(scores)
 

@@ -51,17 +51,24 @@ def decode(outputs: Dict[str, np.ndarray],
         heatmaps *= 2 * np.pi * codec['sigma']**2 / heatmaps.sum(
             (2, 3), keepdims=True)
     height, width = heatmaps.shape[2:]
-    flat = heatmaps.reshape(*heatmaps.shape[:2], -1)
-    index, scores = flat.argmax(2), flat.max(2)
-    x, y = index % width, index // width
+    scores = heatmaps.max((2, 3))
     # Of maps that are zero everywhere.
     with np.errstate(divide='ignore', invalid='ignore'):
+        blurred = heatmaps
+        if gaussian or codec['unbiased']:
+            blurred = _blur(heatmaps, codec['blur_kernel_size'])
+        peaks = blurred if softmax else heatmaps
+        index = peaks.reshape(*peaks.shape[:2], -1).argmax(2)
+        x, y = index % width, index // width
         if gaussian:
-            offset = _udp_offset(heatmaps, x, y, codec['blur_kernel_size'])
+            offset = _udp_offset(blurred, x, y)
         elif codec['unbiased']:
-            offset = _dark_offset(heatmaps, x, y, codec['blur_kernel_size'])
+            offset = _dark_offset(blurred, x, y)
         else:
             offset = _quarter_offset(heatmaps, x, y)
+    if softmax:
+        # SoftmaxUDPHeatmap.max_step
+        offset = offset.clip(-1, 1)
     keypoints = np.where(scores[..., None] > 0,
                          np.stack([x, y], 2) + offset, -1)
     size = np.array([width, height]) - gaussian
@@ -118,11 +125,11 @@ def _quarter_offset(heatmaps: np.ndarray, x: np.ndarray,
     return 0.25 * np.stack([dx, dy], 2)
 
 
-def _dark_offset(heatmaps: np.ndarray, x: np.ndarray, y: np.ndarray,
-                 kernel: int) -> np.ndarray:
+def _dark_offset(blurred: np.ndarray, x: np.ndarray,
+                 y: np.ndarray) -> np.ndarray:
     """The maximum of a second-order expansion: refine_keypoints_dark."""
-    height, width = heatmaps.shape[2:]
-    at = _sampler(np.log(_blur(heatmaps, kernel).clip(1e-10)), x, y)
+    height, width = blurred.shape[2:]
+    at = _sampler(np.log(blurred.clip(1e-10)), x, y)
     dxx = 0.25 * (at(2, 0) - 2 * at(0, 0) + at(-2, 0))
     dyy = 0.25 * (at(0, 2) - 2 * at(0, 0) + at(0, -2))
     dxy = 0.25 * (at(1, 1) - at(1, -1) - at(-1, 1) + at(-1, -1))
@@ -130,10 +137,10 @@ def _dark_offset(heatmaps: np.ndarray, x: np.ndarray, y: np.ndarray,
     return _newton_step(at, dxx, dyy, dxy, inside)
 
 
-def _udp_offset(heatmaps: np.ndarray, x: np.ndarray, y: np.ndarray,
-                kernel: int) -> np.ndarray:
+def _udp_offset(blurred: np.ndarray, x: np.ndarray,
+                y: np.ndarray) -> np.ndarray:
     """The same as UDP computes it: refine_keypoints_dark_udp."""
-    at = _sampler(np.log(_blur(heatmaps, kernel).clip(1e-3, 50)), x, y)
+    at = _sampler(np.log(blurred.clip(1e-3, 50)), x, y)
     eps = np.finfo(np.float32).eps
     dxx = at(1, 0) - 2 * at(0, 0) + at(-1, 0) + eps
     dyy = at(0, 1) - 2 * at(0, 0) + at(0, -1) + eps

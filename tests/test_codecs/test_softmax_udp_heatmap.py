@@ -1,5 +1,7 @@
+import cv2
 import numpy as np
 import pytest
+import torch
 from mmpose.codecs import UDPHeatmap
 from mmpose.registry import KEYPOINT_CODECS
 
@@ -59,3 +61,25 @@ def test_kernel():
     codec = KEYPOINT_CODECS.build(
         dict(type='SoftmaxUDPHeatmap', **SIZES, blur_kernel_size=7))
     assert codec.blur_kernel_size == 7
+
+
+def test_maximum_of_the_blurred_map(codec):
+    """A wide hill is where the key point is, not a pixel beside it."""
+    y, x = np.mgrid[:64, :48]
+    hill = np.exp(-((x - 20.3)**2 + (y - 30.6)**2) / 18)
+    hill[30, 40] = 1.2
+    decoded, scores = codec.decode(np.log(hill.clip(1e-9))[None])
+    np.testing.assert_allclose(
+        decoded[0, 0], [20.3 / 47 * 192, 30.6 / 63 * 256], atol=0.5)
+    np.testing.assert_allclose(scores, 1.2 * codec.mass / hill.sum())
+
+
+def test_no_point_is_thrown_out(codec):
+    """MMPose's refinement does so with some of such maps."""
+    noise = np.random.default_rng(0).normal(0, 7, (300, 64, 48))
+    logits = np.float32([cv2.GaussianBlur(one, (0, 0), 1) for one in noise])
+    decoded, _ = codec.decode(logits)
+    cell = np.array([192 / 47, 256 / 63])
+    assert (decoded >= -cell).all() and (decoded <= [192, 256] + cell).all()
+    heatmaps = codec.to_heatmaps(torch.from_numpy(logits)).numpy()
+    assert UDPHeatmap(**SIZES).decode(heatmaps)[0].min() < -cell.max()

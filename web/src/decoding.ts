@@ -65,21 +65,27 @@ export function decodeHeatmaps(maps: Maps, codec: Codec): Decoded {
   const keypoints = new Float32Array(2 * count);
   const scores = new Float32Array(count);
   const isMsra = codec.type === 'MSRAHeatmap';
+  const isSoftmax = codec.type === 'SoftmaxUDPHeatmap';
   const kernel = gaussianKernel(codec.blur_kernel_size ?? 1);
   for (let k = 0; k < count; k++) {
     let map = data.subarray(k * size, (k + 1) * size);
-    if (codec.type === 'SoftmaxUDPHeatmap') {
+    if (isSoftmax) {
       map = softmax(map, codec.sigma ?? 1);
     }
-    const index = argmax(map);
-    scores[k] = map[index];
-    const x = index % width;
-    const y = (index - x) / width;
+    scores[k] = map[argmax(map)];
     let place = [-1, -1];
     if (scores[k] > 0) {
+      const isBlurred = !isMsra || codec.unbiased;
+      const blurred = isBlurred ? blur({ data: map, width, height }, kernel) : map;
+      const index = argmax(isSoftmax ? blurred : map);
+      const x = index % width;
+      const y = (index - x) / width;
       const refine = isMsra ? (codec.unbiased ? refineDark : refineQuarter) : refineUdp;
-      const [dx, dy] = refine({ data: map, width, height }, x, y, kernel);
-      place = [x + dx, y + dy];
+      let step = refine({ data: blurred, width, height }, x, y);
+      if (isSoftmax) {
+        step = step.map((value) => Math.min(Math.max(value, -MAX_STEP), MAX_STEP));
+      }
+      place = [x + step[0], y + step[1]];
     }
     const less = isMsra ? 0 : 1;
     keypoints[2 * k] = (place[0] / (width - less)) * codec.input_size[0];
@@ -106,7 +112,11 @@ function softmax(map: Float32Array, sigma: number): Float32Array {
   return result.map((value) => (value * 2 * Math.PI * sigma ** 2) / sum);
 }
 
-type Refine = (map: Maps, x: number, y: number, kernel: number[]) => [number, number];
+/** The largest refinement of SoftmaxUDPHeatmap, along x and y. */
+const MAX_STEP = 1;
+
+/** The step from the cell (x, y) of a map that is blurred where the codec blurs. */
+type Refine = (map: Maps, x: number, y: number) => number[];
 
 /** A quarter pixel towards the larger neighbour: refine_keypoints. */
 const refineQuarter: Refine = ({ data, width, height }, x, y) => {
@@ -120,11 +130,11 @@ const refineQuarter: Refine = ({ data, width, height }, x, y) => {
 };
 
 /** The maximum of a second-order expansion: refine_keypoints_dark. */
-const refineDark: Refine = (map, x, y, kernel) => {
+const refineDark: Refine = (map, x, y) => {
   if (!(x > 1 && x < map.width - 2 && y > 1 && y < map.height - 2)) {
     return [0, 0];
   }
-  const at = logSampler(map, x, y, kernel, 1e-10, Number.POSITIVE_INFINITY);
+  const at = logSampler(map, x, y, 1e-10, Number.POSITIVE_INFINITY);
   const dxx = 0.25 * (at(2, 0) - 2 * at(0, 0) + at(-2, 0));
   const dyy = 0.25 * (at(0, 2) - 2 * at(0, 0) + at(0, -2));
   const dxy = 0.25 * (at(1, 1) - at(1, -1) - at(-1, 1) + at(-1, -1));
@@ -132,8 +142,8 @@ const refineDark: Refine = (map, x, y, kernel) => {
 };
 
 /** The same as UDP computes it: refine_keypoints_dark_udp. */
-const refineUdp: Refine = (map, x, y, kernel) => {
-  const at = logSampler(map, x, y, kernel, 1e-3, 50);
+const refineUdp: Refine = (map, x, y) => {
+  const at = logSampler(map, x, y, 1e-3, 50);
   const eps = 2 ** -23;
   const dxx = at(1, 0) - 2 * at(0, 0) + at(-1, 0) + eps;
   const dyy = at(0, 1) - 2 * at(0, 0) + at(0, -1) + eps;
@@ -143,7 +153,7 @@ const refineUdp: Refine = (map, x, y, kernel) => {
 };
 
 /** -inverse(Hessian) @ gradient. */
-function newtonStep(at: Sampler, dxx: number, dyy: number, dxy: number): [number, number] {
+function newtonStep(at: Sampler, dxx: number, dyy: number, dxy: number): number[] {
   const dx = 0.5 * (at(1, 0) - at(-1, 0));
   const dy = 0.5 * (at(0, 1) - at(0, -1));
   const determinant = dxx * dyy - dxy * dxy;
@@ -153,20 +163,12 @@ function newtonStep(at: Sampler, dxx: number, dyy: number, dxy: number): [number
   return [-(dyy * dx - dxy * dy) / determinant, -(dxx * dy - dxy * dx) / determinant];
 }
 
-/** The logarithm of a blurred and clipped map beside (x, y). */
-function logSampler(
-  map: Maps,
-  x: number,
-  y: number,
-  kernel: number[],
-  low: number,
-  high: number,
-): Sampler {
-  const { width, height } = map;
-  const blurred = blur(map, kernel);
+/** The logarithm of a clipped map beside (x, y). */
+function logSampler(map: Maps, x: number, y: number, low: number, high: number): Sampler {
+  const { data, width, height } = map;
   const inside = (place: number, size: number): number => Math.min(Math.max(place, 0), size - 1);
   return (dx, dy) => {
-    const value = blurred[inside(y + dy, height) * width + inside(x + dx, width)];
+    const value = data[inside(y + dy, height) * width + inside(x + dx, width)];
     return Math.log(Math.min(Math.max(value, low), high));
   };
 }

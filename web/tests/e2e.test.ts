@@ -12,6 +12,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { type PoseMetadata, readMetadata } from '../src/metadata';
 import type { Instance } from '../src/results';
 import {
+  CROP_PIXELS,
   CROP_SCORE,
   compare,
   difference,
@@ -177,7 +178,7 @@ describe.skipIf(!isReady)('the page', () => {
     const found = await results<Instance[]>('person-10.json');
     const expected = poseRuntime(model, 'person-10.png', found);
     const { pixels, score } = compare(found, expected, metadata);
-    expect(pixels).toBeLessThan(0.05);
+    expect(pixels).toBeLessThan(CROP_PIXELS);
     expect(score).toBeLessThan(CROP_SCORE);
     return found;
   }
@@ -268,7 +269,7 @@ describe.skipIf(!isReady)('the page', () => {
       await status(/^2 people found/);
       const found = await results<Instance[]>('person-10.json');
       const expected = fixtures.pictures[0].detected;
-      expect(compare(found, expected, metadata).pixels).toBeLessThan(0.05);
+      expect(compare(found, expected, metadata).pixels).toBeLessThan(CROP_PIXELS);
       expect(
         difference(
           found.map(({ bbox_score }) => bbox_score),

@@ -96,7 +96,8 @@ export function difference(found: ArrayLike<number>, expected: ArrayLike<number>
 
 // As `predict` draws them; where a network is less sure, its maximum is flat.
 export const KEYPOINT_THR = 0.3;
-/** How much a score changes at most by pixels of the crop that are rounded otherwise. */
+/** How far pixels of the crop that are rounded otherwise move points and change scores at most. */
+export const CROP_PIXELS = 0.1;
 export const CROP_SCORE = 5e-3;
 
 /**

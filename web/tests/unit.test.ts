@@ -18,6 +18,7 @@ import { type Box, crop, letterbox, normalize, regionOfBox } from '../src/prepro
 import { describe as describePeople, instances, resultName, toJson } from '../src/results';
 import {
   bytes,
+  CROP_PIXELS,
   CROP_SCORE,
   compare,
   difference,
@@ -208,7 +209,7 @@ describe('networks', () => {
     for (const [i, image] of fixtures.images.entries()) {
       const found = await network.predict(pixels(image), people);
       const { pixels: far, score } = compare(instances(found), expected[i], network.metadata);
-      expect(far).toBeLessThan(0.05);
+      expect(far).toBeLessThan(CROP_PIXELS);
       expect(score).toBeLessThan(CROP_SCORE);
     }
   });
@@ -250,7 +251,7 @@ describe('networks', () => {
       expect(found).toHaveLength(boxes.length);
       expect(difference(found[0].box, boxes[0].box)).toBeLessThan(isSearched ? 0.05 : 1e-3);
       const people = instances(await predict(image, boxes));
-      expect(compare(people, expected, network.metadata).pixels).toBeLessThan(0.05);
+      expect(compare(people, expected, network.metadata).pixels).toBeLessThan(CROP_PIXELS);
       last = expected.map(({ keypoints, keypoint_scores }, j) => ({
         ...boxes[j],
         keypoints: new Float32Array(keypoints.flat()),

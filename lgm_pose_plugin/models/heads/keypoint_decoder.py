@@ -36,6 +36,8 @@ class KeypointDecoder(nn.Module):
     def __init__(self, codec: BaseKeypointCodec):
         super().__init__()
         self.to_heatmaps = getattr(codec, 'to_heatmaps', nn.Identity())
+        # SoftmaxUDPHeatmap's; others start from the map itself.
+        self.max_step = getattr(codec, 'max_step', None)
         if isinstance(codec, MSRAHeatmap):
             self.refinement = 'dark' if codec.unbiased else 'quarter'
             scale = codec.scale_factor
@@ -79,12 +81,18 @@ class KeypointDecoder(nn.Module):
         heatmaps = self.to_heatmaps(heatmaps.float())
         width = heatmaps.shape[3]
         scores, index = heatmaps.flatten(2).max(dim=2)
+        if self.refinement != 'quarter':
+            heatmaps = self._blur(heatmaps)
+        if self.max_step:
+            index = heatmaps.flatten(2).argmax(dim=2)
         y = torch.div(index, width, rounding_mode='floor')
         x = index - y * width
         if self.refinement == 'quarter':
             offset = self._quarter_offset(heatmaps, x, y)
         else:
             offset = self._taylor_offset(heatmaps, x, y)
+        if self.max_step:
+            offset = offset.clamp(-self.max_step, self.max_step)
         keypoints = torch.stack((x, y), dim=2) + offset
         keypoints = torch.where(scores[..., None] > 0, keypoints,
                                 torch.full_like(keypoints, -1))
@@ -105,10 +113,9 @@ class KeypointDecoder(nn.Module):
         dy = dy * ((y > 1) & (y < height - 1) & (x > 0))
         return 0.25 * torch.stack((dx, dy), dim=2)
 
-    def _taylor_offset(self, heatmaps: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    def _taylor_offset(self, blurred: Tensor, x: Tensor, y: Tensor) -> Tensor:
         """The maximum of a second-order expansion, of shape ``(B, K, 2)``."""
-        height, width = heatmaps.shape[2:]
-        blurred = self._blur(heatmaps)
+        height, width = blurred.shape[2:]
         if self.refinement == 'udp':
             at = _sampler(blurred.clamp(1e-3, 50).log(), x, y, padding=1)
             dxx = at(1, 0) - 2 * at(0, 0) + at(-1, 0)
