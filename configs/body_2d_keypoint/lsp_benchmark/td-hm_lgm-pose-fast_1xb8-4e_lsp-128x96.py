@@ -9,12 +9,14 @@ train_dataloader = dict(batch_size=8)
 
 model = dict(
     backbone=dict(input_size=_base_.codec.input_size),
-    neck=dict(deconv_channels=(128, 128, 112)),
     head=dict(
         _delete_=True,
         type='LGMHead',
-        in_channels=112,
+        in_channels=256,
         out_channels=14,
+        conv_out_channels=(112, ),
+        conv_kernel_sizes=(1, ),
+        final_layer=dict(type='deconv', kernel_size=2, stride=2),
         loss=dict(type='KeypointCrossEntropyLoss'),
         decoder=_base_.codec),
     test_cfg=dict(flip_mode='heatmap', shift_heatmap=False))

@@ -11,8 +11,8 @@ from .in_graph_decoding import InGraphDecoding
 class LGMHead(InGraphDecoding, HeatmapHead):
     """Heat-map head of `LGM-Pose <https://arxiv.org/abs/2506.04561>`_.
 
-    MMPose's :class:`HeatmapHead` with one 1x1 convolution and no layers
-    before it (the deconvolutions are in :class:`SFusionNeck`); for exported
+    MMPose's :class:`HeatmapHead` without deconvolutions of its own, which
+    are in :class:`SFusionNeck`: by default one 1x1 convolution. For exported
     graphs see :class:`InGraphDecoding`.
 
     Args:
@@ -20,7 +20,8 @@ class LGMHead(InGraphDecoding, HeatmapHead):
         out_channels (int): Number K of key points.
         **kwargs: Other arguments of ``HeatmapHead``: ``loss`` (defaults to
             :class:`KeypointMSELoss` with target weights), ``decoder``,
-            ``init_cfg``.
+            ``init_cfg``, ``final_layer`` (LGM-Pose-Fast's doubles the map)
+            and layers before it.
 
     Example:
         >>> import torch

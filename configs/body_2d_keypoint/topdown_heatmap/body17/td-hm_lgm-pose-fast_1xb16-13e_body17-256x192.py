@@ -18,7 +18,11 @@ model = dict(
     backbone=dict(arch='fast'),
     neck=dict(
         in_channels=(64, 64, 112, 112, 128),
-        deconv_channels=(128, 128, 112),
+        deconv_channels=(128, 128),
         deconv_kernel_size=1,
         fusion='dw1'),
-    head=dict(in_channels=112))
+    head=dict(
+        in_channels=256,
+        conv_out_channels=(112, ),
+        conv_kernel_sizes=(1, ),
+        final_layer=dict(type='deconv', kernel_size=2, stride=2)))
