@@ -522,3 +522,22 @@ def rendered_run(rendered_root, load_config, tmp_path):
             cfg[f'{split}_evaluator'].ann_file = str(rendered_root /
                                                      loader.dataset.ann_file)
     return cfg
+
+
+@pytest.fixture
+def ridges():
+    """Logits (200, 64, 48) of two hills that merge, near (24, 32).
+
+    Of some, the blurred map's Hessian is nearly singular.
+    """
+    rng = np.random.default_rng(1)
+    y, x = np.mgrid[:64, :48]
+    maps = []
+    for _ in range(200):
+        center, apart = rng.uniform(-1, 1, 2) + (24, 32), rng.uniform(1.5, 2.5)
+        maps.append(
+            sum(
+                np.exp(-((x - center[0] - side * apart)**2 +
+                         (y - center[1] + side * apart)**2) / 8)
+                for side in (-1, 1)))
+    return np.log(np.float32(maps).clip(1e-9))

@@ -188,6 +188,17 @@ def test_decodes_logits_as_codec():
         scores, np.concatenate([e[1] for e in expected]), rtol=1e-5)
 
 
+def test_no_point_is_thrown_out(ridges):
+    codec = dict(
+        type='SoftmaxUDPHeatmap',
+        input_size=(192, 256),
+        sigma=2.,
+        blur_kernel_size=11)
+    keypoints, _ = decoding.decode(dict(heatmaps=ridges[None]), codec)
+    pixels = keypoints / (192 / 47, 256 / 63)
+    assert np.abs(pixels - (24, 32)).max() < 4
+
+
 def test_decodes_simcc_as_codec():
     codec = SimCCLabel((192, 256), simcc_split_ratio=2.0)
     x, y = (torch.randn(3, 17, size).numpy() for size in (384, 512))

@@ -171,3 +171,10 @@ def test_softmax(noise):
         keypoints, np.concatenate([one[0] for one in expected]), atol=1e-2)
     np.testing.assert_allclose(
         scores, np.concatenate([one[1] for one in expected]), rtol=1e-4)
+
+
+def test_no_point_is_thrown_out(ridges):
+    decoder = KeypointDecoder(SoftmaxUDPHeatmap((192, 256), (48, 64)))
+    keypoints, _ = decoder(torch.from_numpy(ridges)[None])
+    pixels = keypoints.numpy() / (192 / 47, 256 / 63)
+    assert np.abs(pixels - (24, 32)).max() < 4
