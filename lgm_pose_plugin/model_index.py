@@ -18,6 +18,8 @@ NETWORKS = {
     'lgm-pose-l': _OURS + 'coco/td-hm_lgm-pose-l_1xb32-260e_coco-256x192.py',
     'lgm-pose-b': _OURS + 'coco/td-hm_lgm-pose-b_1xb32-260e_coco-256x192.py',
     'lgm-pose-fast':
+    _OURS + 'coco/td-hm_lgm-pose-fast_8xb64-210e_coco-256x192.py',
+    'lgm-pose-fast-simcc':
     _SIMCC + 'coco/simcc_lgm-pose-fast_8xb64-210e_coco-256x192.py',
     'lgm-pose-relu':
     _OURS + 'coco/td-hm_lgm-pose-relu_1xb32-260e_coco-256x192.py',

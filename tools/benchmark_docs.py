@@ -33,8 +33,8 @@ LABEL_SPACING = .035  # of the axes' width
 PLOT = 'images/benchmark.png'  # beside the document
 ENVIRONMENT = ('CPU', 'python', 'torch', 'mmpose', 'mmcv', 'mmengine')
 COMPARED = [
-    'lgm-pose', 'lgm-pose-fast', 'lgm-pose-relu', 'lgm-pose-hswish',
-    'mobilenetv2', 'litehrnet-18', 'rtmpose-t', 'rtmpose-s'
+    'lgm-pose', 'lgm-pose-fast', 'lgm-pose-fast-simcc', 'lgm-pose-relu',
+    'lgm-pose-hswish', 'mobilenetv2', 'litehrnet-18', 'rtmpose-t', 'rtmpose-s'
 ]
 EXPORTED = ['onnxruntime', 'openvino', 'onnxruntime-int8', 'openvino-int8']
 BENCHMARK = ['-m', 'lgm_pose_plugin', 'benchmark']

@@ -47,7 +47,7 @@ TABLES: Dict[str, Sequence[Tuple[str, str]]] = {
     ),
     'rivals': (
         ('td-hm_lgm-pose', 'LGM-Pose'),
-        ('td-hm_lgm-pose-fast', 'LGM-Pose-Fast with heat maps'),
+        ('td-hm_lgm-pose-fast', 'LGM-Pose-Fast'),
         ('simcc_lgm-pose-fast', 'LGM-Pose-Fast with SimCC'),
         ('td-hm_mobilenetv2', 'MobileNetV2'),
         ('td-hm_litehrnet-18', 'Lite-HRNet-18'),

@@ -84,7 +84,7 @@ def test_command_line_takes_names(capsys):
     ]
     assert main(['complexity', *names, '--format', 'json']) == 0
     ours, theirs = json.loads(capsys.readouterr().out)
-    assert ours['name'] == 'simcc_lgm-pose-fast_8xb64-210e_coco-256x192'
+    assert ours['name'] == 'td-hm_lgm-pose-fast_8xb64-210e_coco-256x192'
     assert theirs['name'] == 'td-hm_mspn50_8xb32-210e_coco-256x192'
     assert ours['input_size'] == theirs['input_size'] == [256, 192]
     assert ours['params'] < 2e6 < theirs['params']

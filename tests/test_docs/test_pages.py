@@ -82,14 +82,13 @@ def test_figures_of_the_readme():
     speed = rows('docs/benchmark.md', '<!-- benchmark:all -->')
     accuracy = rows('docs/lsp_benchmark.md', '<!-- benchmark:rivals -->')
     models = rows('README.md', '## Models')
-    names = {'lgm-pose-fast': 'lgm-pose-fast with simcc'}
-    for network in ('lgm-pose', 'lgm-pose-fast', 'lapx', 'lap'):
+    for network in ('lgm-pose', 'lgm-pose-fast with simcc', 'lapx', 'lap'):
         params, macs, pck, ap, time = models[network]
-        row = speed[network]
+        row = speed[network.replace(' with ', '-')]
         assert [params, macs] == row[:2]
         assert ap == row[2].replace(' (paper)', '')
         assert time == row[4].split()[0]
-        assert pck == accuracy[names.get(network, network)][3]
+        assert pck == accuracy[network][3]
 
 
 def test_weights_of_the_readme():

@@ -26,7 +26,7 @@ def test_networks(name):
     with torch.inference_mode():
         out = network(torch.rand(1, 3, 128, 96), None, mode='tensor')
     shapes = {
-        'lgm-pose-fast': [(1, 17, 192), (1, 17, 256)],
+        'lgm-pose-fast-simcc': [(1, 17, 192), (1, 17, 256)],
         'rtmpose-t': [(1, 17, 192), (1, 17, 256)],
         'rtmpose-s': [(1, 17, 192), (1, 17, 256)],
         'lapx': [(1, 17, 32, 24)] * 3,

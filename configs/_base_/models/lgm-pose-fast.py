@@ -1,7 +1,6 @@
 # LGM-Pose-Fast: LGM-Pose's ideas for CPUs and int8, see
-# docs/architecture.md. Whoever inherits this sets backbone.input_size and the
-# head's out_channels, input_size, in_featuremap_size (input_size / 8),
-# simcc_split_ratio and decoder.
+# docs/architecture.md. Whoever inherits this sets backbone.input_size,
+# head.out_channels and head.decoder.
 _base_ = 'topdown.py'
 
 model = dict(
@@ -13,20 +12,10 @@ model = dict(
         deconv_kernel_size=1,
         fusion='dw1'),
     head=dict(
-        type='RTMCCHead',
+        type='LGMHead',
         in_channels=256,
-        gau_cfg=dict(
-            hidden_dims=128,
-            s=64,
-            expansion_factor=2,
-            dropout_rate=0.,
-            drop_path=0.,
-            act_fn='ReLU',
-            use_rel_bias=False,
-            pos_enc=False),
-        loss=dict(
-            type='KLDiscretLoss',
-            use_target_weight=True,
-            beta=10.,
-            label_softmax=True)),
-    test_cfg=dict(_delete_=True, flip_test=True))
+        conv_out_channels=(112, ),
+        conv_kernel_sizes=(1, ),
+        final_layer=dict(type='deconv', kernel_size=2, stride=2),
+        loss=dict(type='KeypointCrossEntropyLoss')),
+    test_cfg=dict(shift_heatmap=False))

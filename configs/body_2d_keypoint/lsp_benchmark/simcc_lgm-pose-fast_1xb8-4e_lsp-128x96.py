@@ -1,5 +1,5 @@
 _base_ = [
-    '../../_base_/models/lgm-pose-fast.py',
+    '../../_base_/models/lgm-pose-fast-simcc.py',
     '../../_base_/datasets/lsp_128x96_simcc.py',
     '../../_base_/schedules/1xb8-4e_lsp.py'
 ]

@@ -16,7 +16,7 @@ CONFIGS = dict(
     l='td-hm_lgm-pose-l_1xb32-260e_coco-256x192',
     b='td-hm_lgm-pose-b_1xb32-260e_coco-256x192',
     mobilevit='td-hm_lgm-pose-mobilevit_1xb32-260e_mpii-256x256',
-    fast='simcc_lgm-pose-fast_8xb64-210e_coco-256x192')
+    fast='td-hm_lgm-pose-fast_8xb64-210e_coco-256x192')
 
 
 @pytest.fixture
@@ -24,13 +24,6 @@ def network(build):
     """Backbone, neck and head of a design at a small input size."""
 
     def network(design='a', input_size=SMALL, **options):
-        if design == 'fast':  # RTMCCHead's layers depend on the size
-            options = dict(
-                options,
-                model__head__input_size=input_size,
-                model__head__in_featuremap_size=[
-                    length // 8 for length in input_size
-                ])
         model = build(
             CONFIGS[design], model__backbone__input_size=input_size, **options)
         model.forward = model._forward

@@ -1,5 +1,5 @@
 _base_ = [
-    '../../../_base_/models/lgm-pose-fast.py',
+    '../../../_base_/models/lgm-pose-fast-simcc.py',
     '../../../_base_/datasets/coco_256x192_simcc.py',
     '../../../_base_/schedules/8xb64-210e.py'
 ]
