@@ -191,7 +191,9 @@ def test_recipe(load_config, name):
     assert not any('Pretrained' in str(part)
                    for part in (cfg.model, cfg.get('load_from')))
     optimizer, schedule = cfg.optim_wrapper.optimizer, cfg.param_scheduler[-1]
-    is_plus = parts['variant'] in ('plus', 'distilled')
+    is_plus = (
+        parts['variant'] in ('plus', 'distilled')
+        or (parts['variant'], parts['algorithm']) == ('fast', 'td-hm'))
     assert optimizer.type == ('AdamW' if is_plus else 'Adam')
     if is_plus:
         assert cfg.codec.type == 'SoftmaxUDPHeatmap' and cfg.codec.sigma == 2
