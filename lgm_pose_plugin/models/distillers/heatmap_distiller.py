@@ -36,13 +36,15 @@ class HeatmapDistiller(TopdownPoseEstimator):
             weights. Defaults to ``None``: the published weights of
             ``teacher_config``, a model of the plugin.
         teacher_weight (float): Weight of the teacher's maps, above 0 and at
-            most 1. The labels have the rest. Defaults to 0.5. Key points
-            without a label are not learnt from the teacher either.
+            most 1. The labels have the rest. Defaults to 0.5.
+        unlabelled_weight (float): Weight in the loss of the key points
+            without a label, which are learnt from the teacher alone. Key
+            points with a label have a weight of 1. Defaults to 0.
         **kwargs: Those of :class:`TopdownPoseEstimator`.
 
     Raises:
-        ValueError: If ``teacher_weight`` is out of range; from ``loss``, if
-            the teacher does not fit the student.
+        ValueError: If a weight is out of range; from ``loss``, if the teacher
+            does not fit the student.
         FileNotFoundError: From ``loss``, if there is no such checkpoint.
 
     Example:
@@ -61,14 +63,19 @@ class HeatmapDistiller(TopdownPoseEstimator):
                  teacher_config: str,
                  teacher_checkpoint: Optional[str] = None,
                  teacher_weight: float = 0.5,
+                 unlabelled_weight: float = 0.,
                  **kwargs):
         super().__init__(**kwargs)
         if not 0 < teacher_weight <= 1:
             raise ValueError('teacher_weight must be above 0 and at most 1, '
                              f'got {teacher_weight}')
+        if not unlabelled_weight >= 0:
+            raise ValueError('unlabelled_weight must be at least 0, got '
+                             f'{unlabelled_weight}')
         self.teacher_config = teacher_config
         self.teacher_checkpoint = teacher_checkpoint
         self.teacher_weight = teacher_weight
+        self.unlabelled_weight = unlabelled_weight
         # In a list, the teacher is no part of the state dict.
         self._teacher: List[TopdownPoseEstimator] = []
 
@@ -78,7 +85,8 @@ class HeatmapDistiller(TopdownPoseEstimator):
         Args:
             inputs (Tensor): Images of shape ``(B, 3, H, W)``, normalized.
             data_samples (list[PoseDataSample]): The B samples; their heat
-                maps become the mean with the teacher's.
+                maps become the mean with the teacher's, and their key points
+                without a label get ``unlabelled_weight``.
 
         Returns:
             dict: The head's losses.
@@ -101,9 +109,14 @@ class HeatmapDistiller(TopdownPoseEstimator):
                     f'shape {tuple(maps.shape)} (K, H, W), but the student '
                     f'learns {tuple(labelled.shape)}. Choose a teacher with '
                     "the student's key points, input size and codec")
-            has_label = labelled.amax((1, 2), keepdim=True) > 0
-            sample.gt_fields.heatmaps = torch.lerp(labelled, maps * has_label,
-                                                   self.teacher_weight)
+            no_label = labelled.amax((1, 2)) <= 0
+            share = labelled.new_full(no_label.shape, self.teacher_weight)
+            share[no_label] = float(self.unlabelled_weight > 0)
+            sample.gt_fields.heatmaps = torch.lerp(labelled, maps,
+                                                   share[:, None, None])
+            labels = sample.gt_instance_labels
+            labels.keypoint_weights = labels.keypoint_weights.masked_fill(
+                no_label, self.unlabelled_weight)
         return super().loss(inputs, data_samples)
 
     @torch.no_grad()

@@ -152,6 +152,23 @@ def test_points_without_label_are_not_learnt(tmp_path, batch):
     assert (maps - labels).abs().amax((2, 3)).gt(.01).equal(weights > 0)
 
 
+def test_points_without_label_are_learnt_from_the_teacher(tmp_path, batch):
+    model = lgm_pose(SOFTMAX, CROSS_ENTROPY)
+    network = distiller(
+        model, write(tmp_path, model)[0], unlabelled_weight=0.5)
+    images, labels, weights = batch
+    learnt = samples(labels, weights)
+    network.loss(images, learnt)
+    sample = learnt[0]
+    assert sample.gt_instance_labels.keypoint_weights.tolist() == [
+        [0.5, 1, 1, 1, 1]
+    ]
+    taught = network.teach(images)[0]
+    torch.testing.assert_close(sample.gt_fields.heatmaps[0], taught[0])
+    torch.testing.assert_close(sample.gt_fields.heatmaps[1],
+                               (labels[0, 1] + taught[1]) / 2)
+
+
 def test_several_stages(tmp_path, batch):
     """LAPX learns from LGM-Pose; each stage has its loss."""
     files, _ = write(tmp_path, lgm_pose(UDP, MSE))
@@ -199,13 +216,16 @@ def test_draws_no_numbers(tmp_path, batch):
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
-@pytest.mark.parametrize('weight', [0, -1, 1.1])
-def test_weight_is_checked(weight):
-    with pytest.raises(ValueError, match=f'at most 1, got {weight}'):
+@pytest.mark.parametrize('weight, found', [
+    (dict(teacher_weight=0), 'at most 1, got 0'),
+    (dict(teacher_weight=1.1), 'at most 1, got 1.1'),
+    (dict(unlabelled_weight=-1), 'at least 0, got -1'),
+])
+def test_weights_are_checked(weight, found):
+    with pytest.raises(ValueError, match=found):
         distiller(
             lgm_pose(UDP, MSE),
-            dict(teacher_config='a.py', teacher_checkpoint='a.pth'),
-            teacher_weight=weight)
+            dict(teacher_config='a.py', teacher_checkpoint='a.pth'), **weight)
 
 
 @pytest.mark.promise('distillation')
