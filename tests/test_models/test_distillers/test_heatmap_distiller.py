@@ -160,9 +160,8 @@ def test_points_without_label_are_learnt_from_the_teacher(tmp_path, batch):
     learnt = samples(labels, weights)
     network.loss(images, learnt)
     sample = learnt[0]
-    assert sample.gt_instance_labels.keypoint_weights.tolist() == [
-        [0.5, 1, 1, 1, 1]
-    ]
+    weights = sample.gt_instance_labels.keypoint_weights
+    assert weights.tolist() == [[.5, 1, 1, 1, 1]]
     taught = network.teach(images)[0]
     torch.testing.assert_close(sample.gt_fields.heatmaps[0], taught[0])
     torch.testing.assert_close(sample.gt_fields.heatmaps[1],
