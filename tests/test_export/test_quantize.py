@@ -223,6 +223,23 @@ def test_rare_activations_do_not_coarsen_the_others(tmp_path):
     assert np.abs(found - expected).mean() < .06
 
 
+def test_a_map_that_is_nearly_constant(float_file, tmp_path, crops):
+    model = onnx.load(float_file('lgm'))
+    makers = {name: node for node in model.graph.node for name in node.output}
+    gates = [node for node in model.graph.node if node.op_type == 'Sigmoid']
+    maker = next(makers[gate.input[0]] for gate in gates[1:]
+                 if makers[gate.input[0]].op_type == 'Conv')
+    for one in model.graph.initializer:
+        if one.name in maker.input[1:]:
+            small = numpy_helper.to_array(one) * np.float32(1e-7)
+            one.CopyFrom(numpy_helper.from_array(small, one.name))
+    source, target = (str(tmp_path / name) for name in ('a.onnx', 'b.onnx'))
+    onnx.save(model, source)
+    quantize.quantize_onnx(source, target, crops)
+    maps = open_session(target).run(crops[:1])['heatmaps']
+    assert np.isfinite(maps).all()
+
+
 def test_weights_have_scales_by_channel_and_bits_as_asked(
         float_file, tmp_path, crops):
     largest = {}
