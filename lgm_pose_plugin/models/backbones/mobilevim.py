@@ -5,12 +5,11 @@ from typing import Any, Dict, Sequence, Tuple
 import torch.nn as nn
 from mmcv.cnn import ConvModule
 from mmpose.models.backbones.mobilenet_v2 import InvertedResidual
-from mmpose.models.backbones.resnet import BasicBlock, ResLayer
 from mmpose.registry import MODELS
 from mmpose.utils.typing import ConfigType, OptConfigType, OptMultiConfig
 from torch import Tensor
 
-from ..layers import LARM
+from ..layers import LARM, LinearBasicBlock
 from .checked_backbone import CheckedBackbone
 
 
@@ -48,6 +47,8 @@ def _xs_vim(**kwargs: Any) -> Tuple[dict, ...]:
                  for d, p in ((96, 4), (120, 2), (144, 2))))
 
 
+_BLOCK = dict(type='LinearBasicBlock')
+
 # The designs by name: arguments of MobileViM, those that differ from design A.
 DESIGNS: Dict[str, Dict[str, Any]] = dict(
     a=dict(
@@ -76,11 +77,10 @@ DESIGNS: Dict[str, Dict[str, Any]] = dict(
     hswish=dict(act_cfg=dict(type='HSwish')),
     # LGM-Pose-Fast, for CPUs and int8, see docs/architecture.md.
     fast=dict(
-        layers=(_conv(32, 3, 2), dict(type='BasicBlock', num_blocks=2),
-                _conv(64, 3, 2), dict(type='BasicBlock', num_blocks=1),
+        layers=(_BLOCK, _conv(32, 3, 2), _BLOCK, _conv(64, 3, 2), _BLOCK,
                 _vim(96, 4, fast=True), _mv2(112, 2), _vim(144, 2, fast=True),
                 _mv2(128, 2), _vim(192, 2, fast=True)),
-        act_cfg=dict(type='ReLU')))
+        out_indices=(5, 6, 7, 8, 10)))
 
 
 @MODELS.register_module()
@@ -123,10 +123,10 @@ class MobileViM(CheckedBackbone):
         layers (Sequence[dict]): One dict per layer after the stem.
             ``type='MV2'`` takes ``out_channels``, and optionally ``stride``
             and ``num_blocks``; ``type='ConvModule'`` takes that class's
-            arguments; ``type='BasicBlock'`` is ResNet's, ``num_blocks`` of
-            them; any other type is a registered block that keeps channels and
-            size, and gets ``in_channels``, ``feature_size``, ``norm_cfg`` and
-            ``act_cfg`` from here.
+            arguments; ``type='LinearBasicBlock'`` needs none; any other type
+            is a registered block that keeps channels and size, and gets
+            ``in_channels``, ``feature_size``, ``norm_cfg`` and ``act_cfg``
+            from here.
         expand_ratio (int): Expansion of the MV2 layers.
         out_indices (Sequence[int]): Numbers of the layers whose
             outputs are returned; 0 is the stem.
@@ -224,16 +224,11 @@ class MobileViM(CheckedBackbone):
         """Build one layer; ``size`` is its output's height and width."""
         if type == 'MV2':
             return self._make_mv2(in_channels, **kwargs)
-        if type == 'BasicBlock':  # its activation is ReLU
-            return ResLayer(
-                BasicBlock,
-                in_channels=in_channels,
-                out_channels=in_channels,
-                norm_cfg=self.module_cfg['norm_cfg'],
-                **kwargs)
         kwargs = dict(self.module_cfg, in_channels=in_channels, **kwargs)
         if type == 'ConvModule':
             return ConvModule(**kwargs)
+        if type == 'LinearBasicBlock':
+            return LinearBasicBlock(**kwargs)
         return MODELS.build(dict(kwargs, type=type, feature_size=size))
 
     def _make_mv2(self,

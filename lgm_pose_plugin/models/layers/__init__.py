@@ -6,6 +6,7 @@ from .dynamic_conv import DynamicConv2d
 from .eca import ECA
 from .fast_larm import FastLARM
 from .larm import LARM
+from .linear_basic_block import LinearBasicBlock
 from .mobilevim_block import MobileViMBlock
 from .mobilevit_block import MobileViTBlock
 from .non_local import ECANonLocal, NonLocal
@@ -13,5 +14,5 @@ from .non_local import ECANonLocal, NonLocal
 __all__ = [
     'CBAM', 'DWBottleneck', 'DenseContextModeling', 'DynamicConv2d', 'ECA',
     'ECACBAM', 'ECANonLocal', 'FastLARM', 'GlobalContextModeling', 'LARM',
-    'MobileViMBlock', 'MobileViTBlock', 'NonLocal'
+    'LinearBasicBlock', 'MobileViMBlock', 'MobileViTBlock', 'NonLocal'
 ]

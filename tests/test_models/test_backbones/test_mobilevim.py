@@ -42,7 +42,7 @@ def network(build):
     ('no_residual', '64/8 64/8 80/16 80/16 96/32', 464388),
     ('relu', '64/8 64/8 80/16 80/16 96/32', 464388),
     ('hswish', '64/8 64/8 80/16 80/16 96/32', 464388),
-    ('fast', '64/8 64/8 112/16 112/16 128/32', 759180),
+    ('fast', '64/8 64/8 112/16 112/16 128/32', 745292),
 ])
 def test_arch(arch, outputs, parameters):
     backbone = MobileViM(SMALL, arch=arch).eval()
@@ -84,7 +84,7 @@ def test_arguments_override_the_design():
 def test_fast_design_has_what_engines_fuse():
     modules = list(MobileViM(SMALL, arch='fast').modules())
     types = {type(module).__name__ for module in modules}
-    assert not types & {'SiLU', 'GELU', 'LayerNorm'}
+    assert not types & {'GELU', 'LayerNorm'}
     assert len([m for m in modules if isinstance(m, FastLARM)]) == 3
 
 
