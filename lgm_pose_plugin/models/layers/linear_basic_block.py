@@ -10,8 +10,7 @@ class LinearBasicBlock(nn.Module):
 
     Two 3x3 convolutions, of which the first has an activation, beside the
     identity. A linear output is MobileNetV2's idea (`arXiv 1801.04381
-    <https://arxiv.org/abs/1801.04381>`_). Here it saves an activation, which
-    int8 engines do not fuse with a sum.
+    <https://arxiv.org/abs/1801.04381>`_).
 
     Args:
         in_channels (int): Channels of input and output.

@@ -81,7 +81,7 @@ def test_arguments_override_the_design():
     assert backbone(torch.randn(2, 3, 128, 96))[0].shape == (2, 24, 32, 24)
 
 
-def test_fast_design_has_what_engines_fuse():
+def test_fast_design_has_no_layer_that_int8_engines_lack():
     modules = list(MobileViM(SMALL, arch='fast').modules())
     types = {type(module).__name__ for module in modules}
     assert not types & {'GELU', 'LayerNorm'}
