@@ -44,7 +44,7 @@ requirements: $(UV)  ## Resolve requirements/*.txt from pyproject.toml anew
 	    --custom-compile-command 'make requirements' \
 	    --upgrade --output-file requirements/docs.txt
 
-benchmark: env  ## Time everything in docs/benchmark.md, in half an hour
+benchmark: env  ## Time everything in docs/benchmark.md, in an hour
 	.venv/bin/python tools/benchmark_docs.py
 
 demo: env  ## Train and test on rendered people, in some minutes

@@ -38,8 +38,8 @@ COMPARED = [
 ]
 EXPORTED = ['onnxruntime', 'openvino', 'onnxruntime-int8', 'openvino-int8']
 BENCHMARK = ['-m', 'lgm_pose_plugin', 'benchmark']
-# Arguments of Python and the number of rounds; together they take about half
-# an hour on two shared cores.
+# Arguments of Python and the number of rounds; together they take about an
+# hour on two shared cores.
 RUNS = {
     'compared': ([*BENCHMARK, *COMPARED, '--backends', 'eager',
                   *EXPORTED], 200),
