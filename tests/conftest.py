@@ -5,6 +5,7 @@ import gc
 import multiprocessing
 import os
 import warnings
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -541,3 +542,20 @@ def ridges():
                          (y - center[1] + side * apart)**2) / 8)
                 for side in (-1, 1)))
     return np.log(np.float32(maps).clip(1e-9))
+
+
+@pytest.fixture
+def full_disk():
+    """Context in which files get no larger than 20 kB."""
+    resource = pytest.importorskip('resource')
+
+    @contextmanager
+    def limited():
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20000, limits[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    return limited

@@ -44,10 +44,10 @@ from mmpose.visualization import PoseLocalVisualizer
 from lgm_pose_plugin.apis import predictor as pipeline
 from lgm_pose_plugin.apis.coco_files import Boxes
 from lgm_pose_plugin.apis.predictor import Predictor
-from lgm_pose_plugin.apis.results import (JsonListWriter, SourceWriter,
-                                          VideoWriter)
+from lgm_pose_plugin.apis.results import SourceWriter
 from lgm_pose_plugin.apis.sources import Source, Video
 from lgm_pose_plugin.apis.tracking import Tracker
+from lgm_pose_plugin.apis.video_writer import VideoWriter
 from lgm_pose_plugin.benchmark.report import markdown_table
 from lgm_pose_plugin.benchmark.timing import (describe_environment,
                                               load_average, percentiles,
@@ -63,7 +63,7 @@ from lgm_pose_plugin.runtime.detector_runtime import DetectorRuntime
 from lgm_pose_plugin.runtime.pose_runtime import PoseRuntime
 from lgm_pose_plugin.runtime.session import open_session
 from lgm_pose_plugin.setup_env import set_up_mmpose
-from lgm_pose_plugin.utils.files import write_json
+from lgm_pose_plugin.utils.files import JsonListWriter, write_json
 from lgm_pose_plugin.utils.machine import cpu_model
 from lgm_pose_plugin.visualization.skeletons import Drawer
 

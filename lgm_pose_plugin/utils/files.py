@@ -2,8 +2,9 @@
 import json
 import os
 import os.path as osp
-from contextlib import contextmanager
-from typing import Any, Iterator, Sequence
+import sys
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any, Iterator, Optional, Sequence
 from uuid import uuid4
 
 
@@ -118,6 +119,121 @@ def write_json(path: str, data: Any, indent: Any = None) -> None:
     with replacing(path) as temporary:
         with open(temporary, 'w', encoding='utf-8') as file:
             json.dump(data, file, indent=indent)
+
+
+class TextFile:
+    """A text file that is written as a run goes.
+
+    It gets its name when it is closed, unless something could not be written.
+
+    Args:
+        path (str): The file. Its folder is made if there is none.
+    """
+
+    def __init__(self, path: str):
+        self._path, self._whole = path, True
+        with ExitStack() as stack:
+            temporary = stack.enter_context(replacing(path))
+            # The csv module ends lines by itself.
+            self._file = stack.enter_context(
+                open(temporary, 'w', encoding='utf-8', newline=''))
+            self._context = stack.pop_all()
+
+    def write(self, text: str) -> None:
+        """Append.
+
+        Args:
+            text (str): What to write.
+
+        Raises:
+            OSError: If the file cannot be written; nothing of it stays.
+        """
+        try:
+            self._file.write(text)
+        except (OSError, ValueError) as error:  # the latter once it is closed
+            self._whole = False
+            with suppress(OSError):
+                self._context.__exit__(*sys.exc_info())
+            raise self._explain(error) from error
+
+    def close(self) -> None:
+        """Finish the file.
+
+        Raises:
+            OSError: If it cannot be written; nothing of it stays.
+        """
+        try:
+            self._context.close()
+        except OSError as error:
+            raise self._explain(error) from error
+
+    @property
+    def whole(self) -> bool:
+        """bool: Whether all could be written so far."""
+        return self._whole
+
+    def _explain(self, error: Exception) -> OSError:
+        return OSError(f'{self._path} could not be written whole; is the disk '
+                       f'full? ({error})')
+
+
+class JsonListWriter:
+    """A JSON file of a list that gets its name when it is closed.
+
+    What ``write_json`` makes of the list, without holding it in memory.
+
+    Args:
+        path (str): The file.
+        indent (str, optional): As in ``json.dump``. Defaults to none: an item
+            a line.
+        opening (str): What stands before the items. Defaults to ``'['``.
+        lazy (bool): Whether there is no file without items. Defaults to
+            ``False``.
+    """
+
+    def __init__(self,
+                 path: str,
+                 indent: Optional[str] = None,
+                 opening: str = '[',
+                 lazy: bool = False):
+        self._path, self._indent, self._next = path, indent, opening
+        self._file = None if lazy else TextFile(path)
+
+    def write(self, item: Any) -> None:
+        """Append an item.
+
+        Args:
+            item (Any): Of JSON's types.
+
+        Raises:
+            OSError: If the file cannot be written; nothing of it stays.
+        """
+        if self._file is None:
+            self._file = TextFile(self._path)
+        # JSON has no line breaks but those of its layout.
+        text = json.dumps(item, indent=self._indent)
+        start = '\n' + (self._indent or '')
+        self._file.write(self._next + start + text.replace('\n', start))
+        self._next = ','
+
+    def close(self, closing: str = ']') -> None:
+        """Finish the file.
+
+        Args:
+            closing (str): What stands after the items. Defaults to ``']'``.
+
+        Raises:
+            OSError: If it cannot be written; nothing of it stays.
+        """
+        if self._file is None or not self._file.whole:
+            return
+        # Without items, what stands before them.
+        start = '\n' if self._next == ',' else self._next
+        try:
+            self._file.write(start + closing)
+        finally:
+            self._file.close()
+            self._file = None
 
 
 IMAGE_SUFFIXES = ('.avif', '.bmp', '.jfif', '.jp2', '.jpe', '.jpeg', '.jpg',

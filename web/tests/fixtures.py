@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from lgm_pose_plugin.apis import PoseInferencer
 from lgm_pose_plugin.apis.person_detector import PersonDetector
 from lgm_pose_plugin.apis.predictor import boxes_of_keypoints, windows
-from lgm_pose_plugin.apis.results import VideoWriter
+from lgm_pose_plugin.apis.video_writer import VideoWriter
 from lgm_pose_plugin.datasets.rendered.scene import render_image
 from lgm_pose_plugin.export.quantize import quantize_onnx
 from lgm_pose_plugin.runtime import DetectorRuntime, PoseRuntime
