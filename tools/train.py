@@ -26,7 +26,8 @@ def check_resume() -> None:
         if args.resume == 'auto' and option.startswith('load_from='):
             sys.exit('--resume continues what lies in the work dir, but would '
                      f'continue {option[len("load_from="):]} because of '
-                     f'{option}; leave that out of --cfg-options')
+                     f'{option}; leave that out of --cfg-options. In the '
+                     'config file it counts where nothing is to be resumed')
 
 
 if __name__ == '__main__':

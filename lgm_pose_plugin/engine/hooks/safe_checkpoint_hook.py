@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Set, Union
 from zipfile import is_zipfile
 
+from mmengine import Config
 from mmengine.dist import barrier, is_main_process
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
@@ -66,6 +67,8 @@ class SafeCheckpointHook(CheckpointHook):
       once the new one is there.
     - If the file ``last_checkpoint`` names a checkpoint that is missing or
       not whole, ``--resume`` takes the newest whole one and says so.
+    - ``--resume`` without a checkpoint begins with the ``load_from`` of the
+      config file. MMPose would begin with random weights.
     - A validation that is due at the resumed epoch is run first. MMEngine
       saves before it validates, so a resumed training would leave it out. If
       the validation had been done, it changes nothing. (On another device it
@@ -87,24 +90,35 @@ class SafeCheckpointHook(CheckpointHook):
         super().__init__(**kwargs)
 
     def before_run(self, runner: Runner) -> None:
-        """Mend ``last_checkpoint`` before a training is resumed from it.
+        """Find what a training is to be resumed from, or begins with.
 
         Args:
             runner (Runner): The runner.
 
         Raises:
-            FileNotFoundError: If neither the checkpoint it names nor one
-                beside it is whole.
+            FileNotFoundError: If neither the checkpoint that
+                ``last_checkpoint`` names nor one beside it is whole.
         """
-        if runner._resume and runner._load_from is None:
-            if is_main_process():
-                self._mend_last_checkpoint(runner)
-            barrier()
-
-    def _mend_last_checkpoint(self, runner: Runner) -> None:
+        if not runner._resume or runner._load_from is not None:
+            return
         last_checkpoint = Path(runner.work_dir, 'last_checkpoint')
         if not last_checkpoint.is_file():
-            return
+            self._begin(runner)
+        elif is_main_process():
+            self._mend(last_checkpoint, runner)
+        barrier()
+
+    def _begin(self, runner: Runner) -> None:
+        # MMPose has removed load_from from the config in memory.
+        path = runner.cfg.filename
+        load_from = path and Config.fromfile(path).get('load_from')
+        if load_from:
+            runner.logger.warning(
+                f'{runner.work_dir} has nothing to resume; beginning with the '
+                f'load_from of {path}')
+            runner._load_from, runner._resume = load_from, False
+
+    def _mend(self, last_checkpoint: Path, runner: Runner) -> None:
         named = last_checkpoint.read_text().strip()
         if '://' in named or is_zipfile(named):
             return

@@ -7,6 +7,7 @@ import mmengine.runner.runner
 import pytest
 import torch
 import torch.nn.functional as F
+from mmengine import Config
 from mmengine.evaluator import BaseMetric
 from mmengine.fileio import get_file_backend
 from mmengine.hooks import Hook
@@ -81,6 +82,8 @@ def train(tmp_path, monkeypatch):
               train_cfg=dict(),
               bias=0,
               batch_size=1,
+              config=None,
+              load_from=None,
               **kwargs):
         checkpoint = dict(
             type='SafeCheckpointHook',
@@ -116,6 +119,8 @@ def train(tmp_path, monkeypatch):
             optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
             default_hooks=dict(checkpoint=checkpoint),
             custom_hooks=[validations],
+            cfg=config,
+            load_from=load_from,
             resume=resume,
             default_scope='mmpose',
             log_level='ERROR',
@@ -337,6 +342,27 @@ def test_no_whole_checkpoint_is_an_error(train, tmp_path):
     # It is still there to be looked at, and does not stop a new training.
     assert (tmp_path / 'last_checkpoint').exists()
     train(2)
+
+
+def test_resume_of_nothing_begins_with_load_from(train, tmp_path):
+    start = tmp_path / 'start.pth'
+    torch.save(
+        dict(state_dict={
+            'layer.weight': torch.ones(1, 2),
+            'layer.bias': torch.tensor([5.])
+        }), start)
+    path = tmp_path / 'configs/config.py'
+    path.parent.mkdir()
+    path.write_text(f'load_from = {str(start)!r}')
+    config = Config.fromfile(path)
+    # As MMPose does because of `--resume`.
+    config.load_from = None
+    begun = train(2, resume=True, config=config, batch_size=2)
+    plain = train(2, load_from=str(start), batch_size=2)
+    assert begun.epochs == plain.epochs
+    # Now there is something to resume.
+    resumed = train(4, resume=True, config=config, batch_size=2)
+    assert [epoch for epoch, _ in resumed.epochs] == [2, 4]
 
 
 def loading(loop=None, resume=False):
