@@ -1,4 +1,4 @@
-_base_ = 'td-hm_lgm-pose_1xb16-18e_body17-128x96.py'
+_base_ = 'td-hm_lgm-pose_1xb32-13e_body17-128x96.py'
 
 model = dict(
     backbone=dict(_delete_=True, type='DiteHRNet', depth=18),
