@@ -10,3 +10,5 @@ param_scheduler[0].update(end=200)
 param_scheduler[1].update(end=13)
 
 train_dataloader = dict(batch_size=32)
+
+randomness = dict(seed=0)
