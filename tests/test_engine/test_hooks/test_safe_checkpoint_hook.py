@@ -344,6 +344,7 @@ def test_no_whole_checkpoint_is_an_error(train, tmp_path):
     train(2)
 
 
+@pytest.mark.promise('resume-of-nothing')
 def test_resume_of_nothing_begins_with_load_from(train, tmp_path):
     start = tmp_path / 'start.pth'
     torch.save(
