@@ -298,13 +298,15 @@ def test_ablations_change_one_thing(load_config, variant, neck):
                                                             != 'mobilevit')
 
 
-@pytest.mark.parametrize('name', [
-    path.stem for path in PATHS if path.parent.name == 'lsp_benchmark'
+@pytest.mark.parametrize('path', [
+    path for path in PATHS if path.parent.name.endswith('_benchmark')
     and not re.search('-paper|-mmpose-augmentation', path.stem)
-])
-def test_benchmark_changes_the_network_alone(load_config, name):
+],
+                         ids=lambda path: path.stem)
+def test_benchmark_changes_the_network_alone(load_config, path):
     """But for what SimCC, the Non-Local layers and names need."""
-    cfg = load_config('td-hm_lgm-pose_1xb8-4e_lsp-128x96')
+    name = path.stem
+    cfg = load_config('td-hm_lgm-pose_' + name.split('_', 2)[2])
     other = load_config(name)
     changed = {key for key in {*cfg, *other} if cfg.get(key) != other.get(key)}
     allowed = {'model', 'custom_hooks', 'find_unused_parameters'}

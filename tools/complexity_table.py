@@ -131,11 +131,11 @@ def configs() -> List[str]:
     """List the plugin's configs by name, over-fits and ablations last.
 
     Returns:
-        list[str]: Their paths, without those of docs/lsp_benchmark.md, which
-        has its own table.
+        list[str]: Their paths, without those that compare networks, whose
+        tables are in docs/lsp_benchmark.md and docs/body17.md.
     """
     return sorted((str(path) for path in CONFIGS.rglob('*.py')
-                   if path.parent.name != 'lsp_benchmark'),
+                   if not path.parent.name.endswith('_benchmark')),
                   key=lambda path:
                   ('ablation' in path, 'overfit' in path, path[:-3]))
 

@@ -14,6 +14,7 @@ train_pipeline = [
 val_pipeline = [
     dict(step, **changes.get(step['type'], {})) for step in _base_.val_pipeline
 ]
+del changes
 
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=val_pipeline))

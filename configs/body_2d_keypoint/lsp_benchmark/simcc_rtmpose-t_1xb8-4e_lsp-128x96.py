@@ -1,22 +1,18 @@
-# MMPose's RTMPose-t from scratch.
-_base_ = 'simcc_lgm-pose-fast_1xb8-4e_lsp-128x96.py'
+_base_ = [
+    '../../_base_/models/rtmpose-t.py',
+    '../../_base_/datasets/lsp_128x96_simcc.py',
+    '../../_base_/schedules/1xb8-4e_lsp.py'
+]
+
+train_dataloader = dict(batch_size=8)
+
+# SimCC heads do not learn at 4e-3.
+optim_wrapper = dict(optimizer=dict(lr=2e-3))
 
 model = dict(
-    backbone=dict(
-        _delete_=True,
-        _scope_='mmdet',
-        type='CSPNeXt',
-        arch='P5',
-        expand_ratio=0.5,
-        deepen_factor=0.167,
-        widen_factor=0.375,
-        out_indices=(4, ),
-        channel_attention=True,
-        norm_cfg=dict(type='BN'),
-        act_cfg=dict(type='SiLU')),
-    neck=None,
     head=dict(
-        in_channels=384,
+        out_channels=14,
+        input_size=_base_.codec.input_size,
         in_featuremap_size=(3, 4),
-        final_layer_kernel_size=7,
-        gau_cfg=dict(hidden_dims=256, s=128, act_fn='SiLU')))
+        simcc_split_ratio=_base_.codec.simcc_split_ratio,
+        decoder=_base_.codec))

@@ -1,8 +1,8 @@
-# MMPose's MobileNetV2 from scratch.
-_base_ = 'td-hm_lgm-pose_1xb8-4e_lsp-128x96.py'
+_base_ = [
+    '../../_base_/models/mobilenetv2.py', '../../_base_/datasets/lsp_128x96.py',
+    '../../_base_/schedules/1xb8-4e_lsp.py'
+]
 
-model = dict(
-    backbone=dict(
-        _delete_=True, type='MobileNetV2', widen_factor=1., out_indices=(7, )),
-    neck=None,
-    head=dict(type='HeatmapHead', in_channels=1280))
+train_dataloader = dict(batch_size=8)
+
+model = dict(head=dict(out_channels=14, decoder=_base_.codec))

@@ -1,0 +1,16 @@
+_base_ = [
+    '../../_base_/models/rtmpose-t.py',
+    '../../_base_/datasets/body17_128x96_simcc.py',
+    '../../_base_/schedules/1xb32-13e_body17.py'
+]
+
+# SimCC heads do not learn at 4e-3.
+optim_wrapper = dict(optimizer=dict(lr=2e-3))
+
+model = dict(
+    head=dict(
+        out_channels=17,
+        input_size=_base_.codec.input_size,
+        in_featuremap_size=(3, 4),
+        simcc_split_ratio=_base_.codec.simcc_split_ratio,
+        decoder=_base_.codec))

@@ -1,0 +1,7 @@
+_base_ = [
+    '../../_base_/models/mobilenetv2.py',
+    '../../_base_/datasets/body17_128x96_light.py',
+    '../../_base_/schedules/1xb32-13e_body17.py'
+]
+
+model = dict(head=dict(out_channels=17, decoder=_base_.codec))
