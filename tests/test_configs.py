@@ -298,11 +298,12 @@ def test_ablations_change_one_thing(load_config, variant, neck):
                                                             != 'mobilevit')
 
 
-@pytest.mark.parametrize('path', [
-    path for path in PATHS if path.parent.name.endswith('_benchmark')
-    and not re.search('-paper|-mmpose-augmentation', path.stem)
-],
-                         ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    'path', [
+        path for path in PATHS if path.parent.name.endswith('_benchmark')
+        and not re.search('-paper|-mmpose-augmentation', path.stem)
+    ],
+    ids=lambda path: path.stem)
 def test_benchmark_changes_the_network_alone(load_config, path):
     """But for what SimCC, the Non-Local layers and names need."""
     name = path.stem

@@ -1,4 +1,4 @@
-# People are turned and scaled less, and nearly four in five have COCO's labels.
+# People are turned and scaled less, and seven in ten have COCO's labels.
 _base_ = 'body17_128x96.py'
 
 train_pipeline = _base_.train_pipeline

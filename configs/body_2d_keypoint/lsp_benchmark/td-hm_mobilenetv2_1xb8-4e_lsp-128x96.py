@@ -1,5 +1,6 @@
 _base_ = [
-    '../../_base_/models/mobilenetv2.py', '../../_base_/datasets/lsp_128x96.py',
+    '../../_base_/models/mobilenetv2.py',
+    '../../_base_/datasets/lsp_128x96.py',
     '../../_base_/schedules/1xb8-4e_lsp.py'
 ]
 

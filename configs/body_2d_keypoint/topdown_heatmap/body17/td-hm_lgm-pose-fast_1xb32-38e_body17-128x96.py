@@ -1,4 +1,6 @@
-_base_ = '../../body17_benchmark/td-hm_lgm-pose-fast_1xb32-13e_body17-128x96.py'
+_base_ = [
+    '../../body17_benchmark/td-hm_lgm-pose-fast_1xb32-13e_body17-128x96.py'
+]
 
 train_cfg = dict(max_epochs=38, val_interval=6)
 
