@@ -69,9 +69,10 @@ DESIGNS: Dict[str, Dict[str, Any]] = dict(
         out_indices=(5, 7, 10)),
     # Table 4 of the paper.
     mobilevit=dict(layers=_xs(_vit(96, 2), _vit(120, 4), _vit(144, 3))),
-    # LARM left out, and LARM as the paper's Equation (1) shows it.
+    # LARM left out, LARM as the paper's Equation (1) shows it, and FastLARM.
     no_larm=dict(layers=_xs_vim(patch_size=None)),
     no_residual=dict(layers=_xs_vim(residual=False)),
+    fast_larm=dict(layers=_xs_vim(fast=True)),
     # For int8 engines, which fuse these with convolutions and not SiLU.
     relu=dict(act_cfg=dict(type='ReLU')),
     hswish=dict(act_cfg=dict(type='HSwish')),
@@ -115,8 +116,9 @@ class MobileViM(CheckedBackbone):
             LARM's weights belong to one size; weights of another size are
             resized when they are loaded.
         arch (str): Name of a design: ``'a'``, ``'l'``, ``'b'``,
-            ``'mobilevit'``, ``'no_larm'``, ``'no_residual'``, ``'relu'``,
-            ``'hswish'`` or ``'fast'``. Defaults to ``'a'``.
+            ``'mobilevit'``, ``'no_larm'``, ``'no_residual'``,
+            ``'fast_larm'``, ``'relu'``, ``'hswish'`` or ``'fast'``. Defaults
+            to ``'a'``.
         in_channels (int): Channels of the image. Defaults to 3.
         stem_channels (int): Output channels of the stem. Defaults to the
             design's, as the next four.

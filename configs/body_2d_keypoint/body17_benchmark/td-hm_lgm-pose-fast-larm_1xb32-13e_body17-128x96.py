@@ -1,0 +1,4 @@
+# FastLARM in LARM's place.
+_base_ = 'td-hm_lgm-pose_1xb32-13e_body17-128x96.py'
+
+model = dict(backbone=dict(arch='fast_larm'))

@@ -1,0 +1,4 @@
+# Without LARM.
+_base_ = 'td-hm_lgm-pose_1xb32-13e_body17-128x96.py'
+
+model = dict(backbone=dict(arch='no_larm'))
