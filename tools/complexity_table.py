@@ -132,7 +132,7 @@ def configs() -> List[str]:
 
     Returns:
         list[str]: Their paths, without those that compare networks, whose
-        tables are in docs/lsp_benchmark.md and docs/body17.md.
+        tables are in docs/lsp_benchmark.md and docs/body17_benchmark.md.
     """
     return sorted((str(path) for path in CONFIGS.rglob('*.py')
                    if not path.parent.name.endswith('_benchmark')),

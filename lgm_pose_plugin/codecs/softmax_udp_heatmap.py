@@ -24,7 +24,7 @@ class SoftmaxUDPHeatmap(UDPHeatmap):
     The key point is at the maximum of the blurred map, refined as in UDP by
     at most :attr:`max_step`. MMPose starts at the maximum of the map itself.
     There the blurred map need not have one, and the refinement may throw the
-    point out of the picture. docs/body17.md has the accuracy of both.
+    point out of the picture. docs/body17_weights.md has the accuracy of both.
 
     Args:
         input_size (tuple[int, int]): Width and height of the network's input.
