@@ -1,4 +1,4 @@
-# The recipe that compares networks in docs/body17_benchmark.md, from random weights.
+# The recipe of docs/body17_benchmark.md: every network from random weights.
 _base_ = '1xb256-120e_body17.py'
 
 train_cfg = dict(max_epochs=13, val_interval=3)
