@@ -48,7 +48,7 @@ class Tracker:
         Returns:
             np.ndarray: Track ids of shape ``(M, )``, -1 for those who have
             none: in the first frame they are seen in, or with a score below
-            ``NEW_TRACK_SCORE``.
+            ``NEW_TRACK_SCORE`` and no track to continue.
         """
         # Always until the next frame, however late that is.
         self._tracker.maximum_time_without_update = max(
